@@ -59,3 +59,19 @@ func writeWhole(path string, content []byte, mode os.FileMode) error {
 	}
 	return os.Rename(temporary, path)
 }
+
+// Remove deletes a data folder and the database in it. It refuses a folder that is in use.
+func Remove(dir string) error {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	home, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
+	if err == nil {
+		if err := os.RemoveAll(home); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
