@@ -1,0 +1,47 @@
+package components
+
+import (
+	"strconv"
+
+	"github.com/a-h/templ"
+)
+
+func fieldID(f Field) string { return "f-" + f.Name }
+
+// inputAttrs are the attributes that all boxes share. The errors and hints are tied to the box for screen readers.
+func inputAttrs(f Field) templ.Attributes {
+	a := templ.Attributes{"id": fieldID(f), "name": f.Name}
+	switch f.Kind {
+	case SelectField, AreaField:
+	case MoneyField, QuantityField:
+		// Not type=number: that drops what it can't parse, steps on the wheel and hides a third decimal from the server.
+		a["type"], a["inputmode"], a["autocomplete"] = "text", "decimal", "off"
+	default:
+		a["type"] = string(f.Kind)
+	}
+	a["required"], a["autofocus"], a["readonly"] = f.Required, f.Focus, f.ReadOnly
+	if f.Placeholder != "" {
+		a["placeholder"] = f.Placeholder
+	}
+	if f.Autocomplete != "" {
+		a["autocomplete"] = f.Autocomplete
+	}
+	if f.MaxLength > 0 {
+		a["maxlength"] = strconv.Itoa(f.MaxLength)
+	}
+	switch {
+	case f.Error != "":
+		a["aria-invalid"], a["aria-describedby"] = "true", fieldID(f)+"-error"
+	case f.Hint != "":
+		a["aria-describedby"] = fieldID(f) + "-hint"
+	}
+	return a
+}
+
+// quietUnless keeps one primary button per form: further answers are quiet unless they are dangerous.
+func quietUnless(t Tone) Tone {
+	if t == Danger {
+		return Danger
+	}
+	return Watch
+}

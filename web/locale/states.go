@@ -1,0 +1,79 @@
+package locale
+
+import (
+	"context"
+	"slices"
+)
+
+// Kind names a vocabulary of states or other closed words. The same word is shown for the same state everywhere, because
+// every page takes it from here.
+type Kind string
+
+// The vocabularies. The words of each are in Words.
+const (
+	Cycle       Kind = "cycle"
+	Case        Kind = "case"
+	Recharge    Kind = "recharge"
+	Run         Kind = "run"
+	Bill        Kind = "bill"
+	Reminder    Kind = "reminder"
+	CommandKind Kind = "command_kind"
+	Command     Kind = "command"
+	Message     Kind = "message"
+	Supply      Kind = "supply"
+	Quality     Kind = "quality"
+	Rule        Kind = "rule"
+	Role        Kind = "role"
+	Service     Kind = "service"
+	CreditMode  Kind = "credit_mode"
+	Register    Kind = "register"
+)
+
+var words = map[Kind][]string{
+	Cycle: {"planned", "sweeping", "validating", "closed"},
+	Case:  {"open", "resolved"},
+	Recharge: {
+		"entered", "approved_once", "approved", "delivering", "credited", "rejected", "expired", "in_doubt",
+	},
+	Run:         {"rating", "blocked", "awaiting_verification", "verified", "issued", "cancelled"},
+	Bill:        {"draft", "held", "issued", "cancelled"},
+	Reminder:    {"level1", "level2", "final", "handed_over", "paid", "closed"},
+	CommandKind: {"credit", "trip", "close", "keep_on", "release"},
+	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
+	Message:     {"queued", "sent", "delivered", "failed"},
+	Supply:      {"on", "off", "unknown", "moving"},
+	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
+	Rule: {
+		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
+		"relay_mismatch", "use_while_off", "zero_streak",
+	},
+	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
+	Service:    {"power", "water"},
+	CreditMode: {"platform", "meter"},
+	Register:   {"total", "sharp", "peak", "flat", "valley", "deep"},
+}
+
+// Kinds lists the vocabularies in a fixed order, for the storybook and for tests.
+func Kinds() []Kind {
+	kinds := make([]Kind, 0, len(words))
+	for k := range words {
+		kinds = append(kinds, k)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Words lists the words of a kind in the order in which a thing usually goes through them.
+func Words(kind Kind) []string { return slices.Clone(words[kind]) }
+
+// State is the word for a state of a kind: State(ctx, locale.Recharge, "in_doubt") is "存疑". It takes any string type. A
+// state that the catalogue doesn't know is shown as it is stored: a state must never be invisible.
+func State[S ~string](ctx context.Context, kind Kind, state S) string {
+	key := stateKey(kind, string(state))
+	if !Has(key) {
+		return string(state)
+	}
+	return T(ctx, key)
+}
+
+func stateKey(kind Kind, state string) string { return "state." + string(kind) + "." + state }
