@@ -153,28 +153,24 @@ func (c Component) problem(s Service) string {
 	if c.Factor.Sign() < 0 {
 		return "the factor " + c.Factor.String() + " is negative."
 	}
-	foreign := func(price, bands, tiers bool) string {
-		if (price && c.Price != nil) || (bands && c.Bands != nil) || (tiers && (c.Tiers != nil || c.Accumulate != "")) {
-			return "it has fields of another kind than " + string(c.Kind) + "."
-		}
-		return ""
-	}
+	hasPrice, hasBands, hasTiers := c.Price != nil, c.Bands != nil, c.Tiers != nil || c.Accumulate != ""
+	foreign := "it has fields of another kind than " + string(c.Kind) + "."
 	switch c.Kind {
 	case KindFlat:
-		if problem := foreign(false, true, true); problem != "" {
-			return problem
+		if hasBands || hasTiers {
+			return foreign
 		}
 		return priceProblem("", c.Price)
 	case KindBands:
-		if problem := foreign(true, false, true); problem != "" {
-			return problem
+		if hasPrice || hasTiers {
+			return foreign
 		}
 		return c.bandsProblem(s)
 	case KindSteps:
-		if problem := foreign(true, true, false); problem != "" {
-			return problem
+		if hasPrice || hasBands {
+			return foreign
 		}
-		return c.tiersProblem()
+		return c.tiersProblem(s)
 	default:
 		return "the kind " + string(c.Kind) + " is unknown: use flat, bands or steps."
 	}
@@ -206,7 +202,7 @@ func (c Component) bandsProblem(s Service) string {
 	return ""
 }
 
-func (c Component) tiersProblem() string {
+func (c Component) tiersProblem(s Service) string {
 	if c.Accumulate != PerYear && c.Accumulate != PerMonth {
 		return "accumulate is " + `"` + string(c.Accumulate) + `"` + ": use year or month."
 	}
@@ -230,6 +226,9 @@ func (c Component) tiersProblem() string {
 		}
 		if tier.UpTo.Cmp(edge) <= 0 {
 			return place + "the upper edge " + tier.UpTo.String() + " is not above " + edge.String() + ", where the tier begins."
+		}
+		if _, err := s.Raw(*tier.UpTo); err != nil {
+			return place + err.Error()
 		}
 		edge = *tier.UpTo
 	}

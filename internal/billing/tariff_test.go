@@ -87,6 +87,7 @@ func TestTariff_validateNamesThePlace(t *testing.T) {
 		"no tier":           {func(t *billing.Tariff) { steps(t).Tiers = nil }, "it has no tier"},
 		"tier overlap":      {func(t *billing.Tariff) { steps(t).Tiers[1].UpTo = edge("2760") }, "tier 2: the upper edge 2760 is not above 2760"},
 		"tier at zero":      {func(t *billing.Tariff) { steps(t).Tiers[0].UpTo = edge("0") }, "tier 1: the upper edge 0"},
+		"tier too fine":     {func(t *billing.Tariff) { steps(t).Tiers[0].UpTo = edge("2760.001") }, "tier 1: 2760.001 kWh is finer than the register"},
 		"tier gap":          {func(t *billing.Tariff) { steps(t).Tiers[2].UpTo = edge("9000") }, "tier 3: the last tier must have no upper edge"},
 		"tier without edge": {func(t *billing.Tariff) { steps(t).Tiers[0].UpTo = nil }, "tier 1: only the last tier"},
 		"tier price":        {func(t *billing.Tariff) { steps(t).Tiers[1].Price = nil }, "tier 2: the price is missing"},
