@@ -1,0 +1,86 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// asides remembers which meters and lines were silent, so that sweeps don't spend their time on them: one silent meter
+// holds a line longer than ten that answer.
+type asides struct {
+	config Config
+	mu     *sync.Mutex
+	meters map[meterKey]*silence
+	lines  map[string]*lineSilence
+}
+
+type meterKey struct {
+	gateway string
+	unit    byte
+}
+
+type silence struct {
+	tries int
+	until time.Time
+}
+
+type lineSilence struct {
+	units map[byte]bool // different meters without an answer since the last answer on this line
+	until time.Time
+}
+
+func newAsides(config Config) asides {
+	return asides{config: config, mu: &sync.Mutex{}, meters: map[meterKey]*silence{}, lines: map[string]*lineSilence{}}
+}
+
+// check tells whether a sweep should skip the meter.
+func (a *asides) check(at Address) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if l, ok := a.lines[at.Gateway]; ok && now.Before(l.until) {
+		return fmt.Errorf("%w: nothing on line %s answers; next try in %s",
+			ErrSetAside, at.Gateway, l.until.Sub(now).Round(time.Second))
+	}
+	if s, ok := a.meters[meterKey{at.Gateway, at.Unit}]; ok && now.Before(s.until) {
+		return fmt.Errorf("%w: next try in %s", ErrSetAside, s.until.Sub(now).Round(time.Second))
+	}
+	return nil
+}
+
+// book takes in how a job with a meter ended. Any answer at all clears the meter and its line.
+func (a *asides) book(at Address, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := meterKey{at.Gateway, at.Unit}
+	linkDown := errors.Is(err, ErrLinkDown)
+	if !linkDown && !errors.Is(err, ErrSilent) {
+		delete(a.meters, key)
+		delete(a.lines, at.Gateway)
+		return
+	}
+	now := time.Now()
+	l, ok := a.lines[at.Gateway]
+	if !ok {
+		l = &lineSilence{units: map[byte]bool{}}
+		a.lines[at.Gateway] = l
+	}
+	l.units[at.Unit] = true
+	if len(l.units) >= a.config.SetAsideAfter {
+		l.until = now.Add(a.config.SetAsideFor)
+	}
+	if linkDown {
+		return // the gateway's fault, not the meter's
+	}
+	s, ok := a.meters[key]
+	if !ok {
+		s = &silence{}
+		a.meters[key] = s
+	}
+	s.tries++
+	if extra := s.tries - a.config.SetAsideAfter; extra >= 0 {
+		s.until = now.Add(min(a.config.SetAsideFor<<min(extra, 20), a.config.SetAsideMost))
+	}
+}

@@ -1,0 +1,108 @@
+// Package devices reads meters, delivers credit to them and switches their supply, over Modbus TCP gateways.
+//
+// It owns the lines: one goroutine per gateway line sends one request at a time, in order of urgency. It owns what may be
+// concluded from an answer: a command is verified only by what the meter shows afterwards, it is never sent twice by this
+// package, and a doubt comes out as a doubt. It decides nothing about customers, stores nothing, and knows no workflow;
+// whether a gateway is ours to talk to (the lease) is the caller's business.
+//
+// Quantities are integers: electricity in 0.01 kWh, water in litres, money in fen.
+package devices
+
+import (
+	"time"
+
+	"github.com/meterflow/meterflow/devices/modbus"
+)
+
+// Address is the place of one meter: unit id Unit on the one line of a gateway.
+type Address struct {
+	Gateway  string // the gateway's id
+	HostPort string
+	Unit     byte
+}
+
+// Meter is a meter as we expect to find it.
+type Meter struct {
+	Address
+	Serial  string // 12 digits; checked before every reading is believed and every command is sent
+	Profile string // name of the register map
+}
+
+// SupplyState is what the status word says about relay or valve.
+type SupplyState string
+
+// The states of supply. Unknown is the zero reading: nothing was learnt.
+const (
+	SupplyOn      SupplyState = "on"
+	SupplyOff     SupplyState = "off"
+	SupplyMoving  SupplyState = "moving"
+	SupplyFault   SupplyState = "fault"
+	SupplyUnknown SupplyState = "unknown"
+)
+
+// Frame is one exchange as it was on the wire: evidence.
+type Frame = modbus.Frame
+
+// Snapshot is one look at a meter.
+type Snapshot struct {
+	TakenAt    time.Time // real time of the answer
+	MeterClock time.Time // the meter's wall time, without a zone; zero when it shows none
+	Serial     string
+	// Registers are total, sharp, peak, flat, valley, deep valley in 0.01 kWh, or the total in litres. They come from more
+	// than one request; a vector whose bands don't add up is read a second time before it is believed.
+	Registers     []int64
+	RemainingFen  *int64 // credit held in the meter, negative in overdraft; nil when the meter holds none
+	PurchaseCount *int64
+	Supply        SupplyState
+	ForcedOff     bool
+	ForcedOn      bool
+	InArrears     bool // the meter says that its own credit is used up
+	StatusWord    uint16
+	PowerW        int64   // load in W; for water the flow in l/h
+	Frames        []Frame // with WithFrames, and always for commands
+}
+
+// Outcome is what a command came to, by the meter's own showing.
+type Outcome string
+
+const (
+	// OutcomeVerified: the meter shows what was commanded.
+	OutcomeVerified Outcome = "verified"
+	// OutcomeRefused: the meter shows that the command was not applied. A purchase may be ordered again with the same
+	// count: should the first one still arrive, the meter refuses one of the two.
+	OutcomeRefused Outcome = "refused"
+	// OutcomeUnknown: nobody knows yet. Verify later; a person or a reading settles it.
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// CreditOrder is one purchase to be written to a meter. Count is the new purchase count: the stored one plus one.
+type CreditOrder struct {
+	AmountFen int64
+	Count     int64
+}
+
+// CreditResult is what became of a purchase. Note says in words why the outcome is not "verified".
+type CreditResult struct {
+	Before, After Snapshot
+	Frames        []Frame
+	Outcome       Outcome
+	Note          string
+	Sent          bool // the purchase left for the meter in this call
+}
+
+// SwitchResult is what became of a switching command.
+type SwitchResult struct {
+	Before, After Snapshot
+	Frames        []Frame
+	Outcome       Outcome
+	Note          string
+	Sent          bool // false when the switch already stood as commanded
+}
+
+// Stats counts what the pool did since it was made.
+type Stats struct {
+	Requests int64 // frames sent, or tried to be sent
+	Timeouts int64 // requests without an answer, exception 0x0B included
+	Retries  int64 // reads that were sent again; commands never are
+	Errors   int64 // other failures: broken links, answers that don't fit, refusals
+}

@@ -1,0 +1,71 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/meterflow/meterflow/devices/modbus"
+)
+
+// The failures that callers tell apart with errors.Is. For a command that was sent, ErrSilent, ErrLinkDown and ErrBadAnswer
+// never come out as errors: they become OutcomeUnknown or what the read-back showed.
+var (
+	// ErrSilent: the meter did not answer (time-out or exception 0x0A, 0x0B).
+	ErrSilent = errors.New("the meter does not answer")
+	// ErrRefused: the meter answered with an exception; see RefusedError.
+	ErrRefused = errors.New("the meter refused")
+	// ErrWrongMeter: another serial number answers at this address.
+	ErrWrongMeter = errors.New("another meter answers at this address")
+	// ErrBadAnswer: bytes came that are no valid answer.
+	ErrBadAnswer = errors.New("the answer makes no sense")
+	// ErrLinkDown: there is no connection to the gateway.
+	ErrLinkDown = errors.New("the gateway can't be reached")
+	// ErrExpired: the caller's deadline passed before anything was sent.
+	ErrExpired = errors.New("too late: the deadline passed before the request was sent")
+	// ErrUnverifiedProfile: the register map was never verified, so money and switching are refused.
+	ErrUnverifiedProfile = errors.New("the register map is not verified")
+	// ErrUnsupported: this kind of meter can't do it.
+	ErrUnsupported = errors.New("this meter can't do that")
+	// ErrSetAside: the meter or its line was silent several times and is skipped by sweeps for a while.
+	ErrSetAside = errors.New("set aside after several tries without an answer")
+	// ErrCountMismatch: the meter's purchase count is not the one before the order's; nothing was sent.
+	ErrCountMismatch = errors.New("the meter's purchase count does not fit the order")
+	// ErrBadOrder: the order or the meter's description is wrong in itself; nothing was sent.
+	ErrBadOrder = errors.New("the order can't be carried out")
+	// ErrClosed: the pool was closed.
+	ErrClosed = errors.New("the device pool is closed")
+)
+
+// RefusedError is a Modbus exception other than 0x0A and 0x0B. errors.Is(err, ErrRefused) holds.
+type RefusedError struct {
+	Function  byte
+	Exception byte
+}
+
+// Error tells the exception in hex.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the meter refused function 0x%02X with exception 0x%02X", e.Function, e.Exception)
+}
+
+// Is makes a RefusedError an ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// translate turns the byte level's errors into this package's.
+func translate(err error) error {
+	var exception *modbus.ExceptionError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exception):
+		if exception.Exception == modbus.ExceptionGatewayTarget || exception.Exception == modbus.ExceptionGatewayPath {
+			return fmt.Errorf("%w (gateway exception 0x%02X)", ErrSilent, exception.Exception)
+		}
+		return &RefusedError{Function: exception.Function, Exception: exception.Exception}
+	case errors.Is(err, modbus.ErrTimeout):
+		return fmt.Errorf("%w: %w", ErrSilent, err)
+	case errors.Is(err, modbus.ErrNotConnected), errors.Is(err, modbus.ErrLinkLost):
+		return fmt.Errorf("%w: %w", ErrLinkDown, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	}
+}

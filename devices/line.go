@@ -1,0 +1,249 @@
+package devices
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meterflow/meterflow/devices/modbus"
+)
+
+// priority orders the jobs of a line; the lower goes first. Giving supply back outranks everything, and a sweep gives way
+// to all.
+type priority int
+
+const (
+	priorityRestore priority = iota
+	priorityCredit
+	priorityCut
+	priorityRead
+	prioritySweep
+)
+
+// The life of a job. A caller whose context ends can only give up a job that has not started.
+const (
+	jobQueued int32 = iota
+	jobStarted
+	jobAbandoned
+)
+
+type job struct {
+	priority priority
+	number   int64 // first come, first served within a priority
+	ctx      context.Context
+	run      func(*session)
+	state    atomic.Int32
+	done     chan struct{}
+}
+
+// jobQueue is a heap of jobs.
+type jobQueue []*job
+
+func (q jobQueue) Len() int { return len(q) }
+func (q jobQueue) Less(i, j int) bool {
+	if q[i].priority != q[j].priority {
+		return q[i].priority < q[j].priority
+	}
+	return q[i].number < q[j].number
+}
+func (q jobQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+// Push is for container/heap only.
+func (q *jobQueue) Push(x any) { *q = append(*q, x.(*job)) }
+
+// Pop is for container/heap only.
+func (q *jobQueue) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return last
+}
+
+// line owns the connection to one gateway line. Its goroutine is the only one that sends.
+type line struct {
+	hostPort string
+	pool     *Pool
+	link     *modbus.Link
+	lastSent time.Time // end of the last exchange; used by the owner only
+
+	mu     sync.Mutex
+	queue  jobQueue
+	next   int64
+	closed bool
+	wake   chan struct{}
+	ended  chan struct{}
+}
+
+func newLine(p *Pool, hostPort string) *line {
+	l := &line{
+		hostPort: hostPort, pool: p, link: modbus.NewLink(hostPort, p.config.Timeout),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	go l.own()
+	return l
+}
+
+// do runs a job on the line and waits for it. The context decides only whether the job still starts; once it runs, it
+// runs to its end, which time-outs bound.
+func (l *line) do(ctx context.Context, p priority, run func(*session)) error {
+	j := &job{priority: p, ctx: ctx, run: run, done: make(chan struct{})}
+	if err := l.push(j); err != nil {
+		return err
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		if j.state.CompareAndSwap(jobQueued, jobAbandoned) {
+			return errors.Join(ErrExpired, context.Cause(ctx))
+		}
+		<-j.done
+	}
+	if j.state.Load() == jobAbandoned {
+		if ctx.Err() != nil {
+			return errors.Join(ErrExpired, context.Cause(ctx))
+		}
+		return ErrClosed
+	}
+	return nil
+}
+
+func (l *line) push(j *job) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.next++
+	j.number = l.next
+	heap.Push(&l.queue, j)
+	select {
+	case l.wake <- struct{}{}:
+	default: // the owner is awake already
+	}
+	return nil
+}
+
+// own is the line's goroutine.
+func (l *line) own() {
+	defer close(l.ended)
+	defer l.link.Close()
+	for range l.wake {
+		for j := l.pop(); j != nil; j = l.pop() {
+			l.runJob(j)
+		}
+		if l.isClosed() {
+			return
+		}
+	}
+}
+
+func (l *line) runJob(j *job) {
+	defer close(j.done)
+	if l.isClosed() || j.ctx.Err() != nil {
+		j.state.CompareAndSwap(jobQueued, jobAbandoned)
+		return
+	}
+	if !j.state.CompareAndSwap(jobQueued, jobStarted) {
+		return // the caller gave up
+	}
+	j.run(&session{line: l, ctx: j.ctx})
+}
+
+func (l *line) pop() *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	return heap.Pop(&l.queue).(*job)
+}
+
+func (l *line) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// close lets the running job end, turns the waiting ones away, and returns when the connection is closed.
+func (l *line) close() {
+	l.mu.Lock()
+	l.closed = true
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	l.mu.Unlock()
+	<-l.ended
+}
+
+// session is what a running job may do: exchanges on its line, with their frames kept.
+type session struct {
+	line   *line
+	ctx    context.Context
+	frames []Frame
+}
+
+// settle keeps the pause between two requests that slow gateways need.
+func (s *session) settle() {
+	if wait := s.line.pool.config.Pause - time.Since(s.line.lastSent); wait > 0 {
+		time.Sleep(wait)
+	}
+}
+
+// after books one exchange.
+func (s *session) after(frame Frame, err error) error {
+	s.line.lastSent = time.Now()
+	if frame.Request != "" {
+		s.frames = append(s.frames, frame)
+	}
+	err = translate(err)
+	stats := &s.line.pool.stats
+	stats.requests.Add(1)
+	switch {
+	case errors.Is(err, ErrSilent):
+		stats.timeouts.Add(1)
+	case err != nil:
+		stats.errors.Add(1)
+	}
+	return err
+}
+
+// read reads one block. A failed read is tried again as often as configured: reading twice harms nobody.
+func (s *session) read(unit byte, address, words uint16) ([]byte, error) {
+	for try := 0; ; try++ {
+		s.settle()
+		data, frame, err := s.line.link.Read(unit, address, words)
+		err = s.after(frame, err)
+		if err == nil || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
+			return data, err
+		}
+		s.line.pool.stats.retries.Add(1)
+	}
+}
+
+// send sends one command, once.
+func (s *session) send(unit byte, c command) error {
+	s.settle()
+	var frame Frame
+	var err error
+	switch c.function {
+	case modbus.WriteSingle:
+		frame, err = s.line.link.WriteOne(unit, c.address, c.values[0])
+	case modbus.WriteMultiple:
+		frame, err = s.line.link.WriteMany(unit, c.address, c.values)
+	default:
+		frame, err = s.line.link.Command(unit, c.address, c.values)
+	}
+	return s.after(frame, err)
+}
+
+// command is one write to a meter.
+type command struct {
+	function byte
+	address  uint16
+	values   []uint16
+}

@@ -1,0 +1,297 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meterflow/meterflow/devices/profile"
+)
+
+// Config sets how the pool treats its lines. Zero values are replaced by the defaults named here.
+type Config struct {
+	// Timeout bounds one exchange (3 s). It must exceed the gateway's worst case: (its retries + 1) × its response time-out
+	// + its pauses. A shorter one makes late answers.
+	Timeout time.Duration
+	// Pause is kept between two requests on a line (none).
+	Pause time.Duration
+	// ReadRetries is how often a failed read is sent again at once (1; negative: never). Commands are never sent again.
+	ReadRetries int
+	// SwitchLimit is how long a relay or valve may take to show the commanded state (60 s), asked every SwitchPoll (500 ms).
+	SwitchLimit time.Duration
+	SwitchPoll  time.Duration
+	// SetAsideAfter silent tries in a row, sweeps skip a meter for SetAsideFor (3; 1 minute), doubling up to SetAsideMost
+	// (1 hour). A line on which so many different meters in a row gave no answer is skipped by sweeps for SetAsideFor.
+	SetAsideAfter int
+	SetAsideFor   time.Duration
+	SetAsideMost  time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Timeout, 3*time.Second)
+	setDefault(&c.ReadRetries, 1)
+	setDefault(&c.SwitchLimit, time.Minute)
+	setDefault(&c.SwitchPoll, 500*time.Millisecond)
+	setDefault(&c.SetAsideAfter, 3)
+	setDefault(&c.SetAsideFor, time.Minute)
+	setDefault(&c.SetAsideMost, time.Hour)
+	return c
+}
+
+func setDefault[T int | time.Duration](value *T, usual T) {
+	if *value == 0 {
+		*value = usual
+	}
+}
+
+// The points at which OnPoint is called, for tests that end the process there.
+const (
+	PointCreditSent  = "credit-sent"  // the purchase was exchanged; its answer was not looked at
+	PointCreditAcked = "credit-acked" // the meter acknowledged; nothing was read back
+	PointSwitchSent  = "switch-sent"
+	PointSwitchAcked = "switch-acked"
+	PointSweepRead   = "sweep-read" // one meter of a sweep was read
+)
+
+// Pool reads and commands meters through lines that it owns. All methods are safe for concurrent use.
+type Pool struct {
+	// OnPoint is called at the named points, in the goroutine of the line; nil is nothing. Set it before first use.
+	OnPoint func(point string)
+
+	config Config
+	stats  struct{ requests, timeouts, retries, errors atomic.Int64 }
+
+	mu     sync.Mutex
+	lines  map[string]*line // by gateway id
+	closed bool
+	aside  asides
+}
+
+// NewPool makes a pool without lines; they are made when they are needed.
+func NewPool(config Config) *Pool {
+	config = config.withDefaults()
+	return &Pool{config: config, lines: map[string]*line{}, aside: newAsides(config)}
+}
+
+// Stats tells what the pool did so far.
+func (p *Pool) Stats() Stats {
+	return Stats{
+		Requests: p.stats.requests.Load(), Timeouts: p.stats.timeouts.Load(),
+		Retries: p.stats.retries.Load(), Errors: p.stats.errors.Load(),
+	}
+}
+
+// Shutdown ends all lines after their running jobs. Waiting callers get ErrClosed.
+func (p *Pool) Shutdown() {
+	p.mu.Lock()
+	p.closed = true
+	lines := p.lines
+	p.lines = map[string]*line{}
+	p.mu.Unlock()
+	for _, l := range lines {
+		l.close()
+	}
+}
+
+// CloseLine ends one gateway's line, for instance when its lease was lost. The next use makes a new one.
+func (p *Pool) CloseLine(gateway string) {
+	p.mu.Lock()
+	l, ok := p.lines[gateway]
+	delete(p.lines, gateway)
+	p.mu.Unlock()
+	if ok {
+		l.close()
+	}
+}
+
+// line finds or makes the line of a gateway. A gateway that moved to another address gets a new line.
+func (p *Pool) line(a Address) (*line, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	l, ok := p.lines[a.Gateway]
+	if ok && l.hostPort == a.HostPort {
+		return l, nil
+	}
+	if ok {
+		// Not under two owners even for a moment: the old line ends before the new one begins.
+		l.close()
+	}
+	l = newLine(p, a.HostPort)
+	p.lines[a.Gateway] = l
+	return l, nil
+}
+
+func (p *Pool) point(name string) {
+	if p.OnPoint != nil {
+		p.OnPoint(name)
+	}
+}
+
+type framesKey struct{}
+
+// WithFrames makes Snapshot and Sweep keep their frames.
+func WithFrames(ctx context.Context) context.Context {
+	return context.WithValue(ctx, framesKey{}, true)
+}
+
+// Snapshot reads a meter on demand, before any sweep and whether or not it is set aside.
+func (p *Pool) Snapshot(ctx context.Context, m Meter) (Snapshot, error) {
+	return p.look(ctx, m, priorityRead)
+}
+
+// Sweep reads a meter as part of a sweep: after everything that is more urgent, and not at all (ErrSetAside) while it or
+// its line is set aside for being silent.
+func (p *Pool) Sweep(ctx context.Context, m Meter) (Snapshot, error) {
+	if err := p.aside.check(m.Address); err != nil {
+		return Snapshot{}, about(m, err)
+	}
+	snapshot, err := p.look(ctx, m, prioritySweep)
+	if err == nil {
+		p.point(PointSweepRead)
+	}
+	return snapshot, err
+}
+
+func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, error) {
+	keep, _ := ctx.Value(framesKey{}).(bool)
+	var snapshot Snapshot
+	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
+		var err error
+		snapshot, err = s.snapshot(m, prof)
+		if keep {
+			snapshot.Frames = s.frames
+		}
+		return err
+	})
+	return snapshot, err
+}
+
+// onMeter runs a job on the meter's line and books whether the meter answered.
+func (p *Pool) onMeter(
+	ctx context.Context, m Meter, urgency priority, run func(*session, *profile.Profile) error,
+) error {
+	prof, err := profile.Get(m.Profile)
+	if err != nil {
+		return about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
+	}
+	l, err := p.line(m.Address)
+	if err != nil {
+		return about(m, err)
+	}
+	var inner error
+	if err := l.do(ctx, urgency, func(s *session) { inner = run(s, prof) }); err != nil {
+		return about(m, err)
+	}
+	p.aside.book(m.Address, inner)
+	return about(m, inner)
+}
+
+// about says which meter an error is about.
+func about(m Meter, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("meter %s at %s unit %d: %w", m.Serial, m.Gateway, m.Unit, err)
+}
+
+// snapshot reads all blocks of a meter and checks that it is the meter we think it is.
+func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
+	first := len(s.frames)
+	values, err := s.values(m, prof)
+	if err == nil && !addsUp(values.Registers) {
+		// The bands come from two requests: a unit that was counted between them makes a vector that never was.
+		values, err = s.values(m, prof)
+	}
+	if err != nil {
+		return Snapshot{}, err
+	}
+	taken := time.Now()
+	if n := len(s.frames); n > first {
+		taken = s.frames[n-1].AnsweredAt
+	}
+	return Snapshot{
+		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
+		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount,
+		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
+		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power,
+	}, nil
+}
+
+func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error) {
+	raw := make(profile.Raw, len(prof.Blocks))
+	for _, block := range prof.Blocks {
+		data, err := s.read(m.Unit, uint16(block.Address), block.Words)
+		if err != nil {
+			return profile.Values{}, err
+		}
+		raw[block.Name] = data
+	}
+	serial, err := prof.DecodeSerial(raw[prof.SerialBlock().Name])
+	if err != nil {
+		return profile.Values{}, fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	}
+	if m.Serial != "" && serial != m.Serial {
+		return profile.Values{}, fmt.Errorf("%w: expected %s, found %s", ErrWrongMeter, m.Serial, serial)
+	}
+	values, err := prof.Decode(raw)
+	if err != nil {
+		return profile.Values{}, fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	}
+	return values, nil
+}
+
+// addsUp reports whether the total is the sum of the bands; a single register always adds up.
+func addsUp(registers []int64) bool {
+	if len(registers) == 1 {
+		return true
+	}
+	var sum int64
+	for _, band := range registers[1:] {
+		sum += band
+	}
+	return sum == registers[0]
+}
+
+func supplyOf(s profile.Supply) SupplyState {
+	switch s {
+	case profile.SupplyOn:
+		return SupplyOn
+	case profile.SupplyOff:
+		return SupplyOff
+	case profile.SupplyMoving:
+		return SupplyMoving
+	case profile.SupplyFault:
+		return SupplyFault
+	default:
+		return SupplyUnknown
+	}
+}
+
+// mayCommand checks what must hold before money or switching is even queued.
+func mayCommand(m Meter, name string) (profile.Command, error) {
+	prof, err := profile.Get(m.Profile)
+	if err != nil {
+		return profile.Command{}, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
+	}
+	if m.Serial == "" {
+		return profile.Command{}, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
+	}
+	if !prof.MayCommand() {
+		return profile.Command{}, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	}
+	c, ok := prof.Command(name)
+	if !ok {
+		return profile.Command{}, about(m, fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, name))
+	}
+	return c, nil
+}
+
+// doubtful reports whether a command that ended with this error may have been applied. Only a request that never got a
+// connection certainly was not; even a refusal may hide an applied first copy when a gateway repeats writes.
+func doubtful(err error) bool { return err != nil && !errors.Is(err, ErrRefused) }

@@ -1,0 +1,189 @@
+// Package profile holds register maps of meters as data: where each value lies, its type, unit and scale, and which frames
+// switch the supply or add credit.
+//
+// It owns the maps, their validation at load, and turning raw blocks into integers. It opens no connection and decides no
+// outcome. A map states its source and on what it was verified; one that was verified on nothing may be read with, but not
+// used for money or switching.
+package profile
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+//go:embed maps/*.json
+var embedded embed.FS
+
+// Service is what a meter measures.
+type Service string
+
+// The services that profiles exist for.
+const (
+	Electricity Service = "electricity"
+	Water       Service = "water"
+)
+
+// Register is a Modbus register address, written as hex text ("0x0215") in the maps, as in vendors' manuals.
+type Register uint16
+
+// UnmarshalJSON accepts only 0x-prefixed hex, so that a decimal typed by mistake is refused.
+func (r *Register) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return fmt.Errorf("address %s must be a hex text such as \"0x0215\"", data)
+	}
+	digits, ok := strings.CutPrefix(text, "0x")
+	value, err := strconv.ParseUint(digits, 16, 16)
+	if !ok || err != nil {
+		return fmt.Errorf("address %q must be hex of at most four digits, such as \"0x0215\"", text)
+	}
+	*r = Register(value)
+	return nil
+}
+
+// Block is one read request: function 03 from Address on.
+type Block struct {
+	Name    string   `json:"name"`
+	Address Register `json:"address"`
+	Words   uint16   `json:"words"`
+}
+
+// Field is one value inside a block. Offset and Bytes place values that don't start on a register (the meter clock).
+type Field struct {
+	Name    string   `json:"name"`
+	Address Register `json:"address"`
+	Words   uint16   `json:"words"`
+	Type    string   `json:"type"`
+	Unit    string   `json:"unit"`
+	Scale   string   `json:"scale"`
+	Note    string   `json:"note"`
+}
+
+// SupplyBits says how the status word shows relay or valve and the forced control. All masks apply to one 16-bit word.
+type SupplyBits struct {
+	On           uint16 `json:"on"`            // all of these set: supplied
+	Off          uint16 `json:"off"`           // any of these set: cut off; 0 = "none of On set" means cut off
+	Fault        uint16 `json:"fault"`         // any of these set: the switch reports a fault
+	ForcedMode   uint16 `json:"forced_mode"`   // forced control is on
+	ForcedClosed uint16 `json:"forced_closed"` // with forced control: forced to supply
+	Arrears      uint16 `json:"arrears"`       // the meter holds itself open for lack of credit
+}
+
+// Command is one write. Values are fixed; a purchase has none and is built from amount and count.
+type Command struct {
+	Function byte     `json:"function"`
+	Address  Register `json:"address"`
+	Values   []uint16 `json:"values"`
+	Note     string   `json:"note"`
+}
+
+// Profile is one register map.
+type Profile struct {
+	Name                string             `json:"name"`
+	Version             int                `json:"version"`
+	Service             Service            `json:"service"`
+	Model               string             `json:"model"`
+	Source              string             `json:"source"`
+	VerifiedOnDevice    bool               `json:"verified_on_device"`
+	VerifiedOnSimulator bool               `json:"verified_on_simulator"`
+	Note                string             `json:"note"`
+	WordOrder           string             `json:"word_order"`
+	Blocks              []Block            `json:"blocks"`
+	Fields              []Field            `json:"fields"`
+	Registers           []string           `json:"registers"`
+	Supply              SupplyBits         `json:"supply"`
+	Commands            map[string]Command `json:"commands"`
+	// MaxPriceFen is the highest price per unit (kWh) that the meter can be set to. It only bounds how much credit can have
+	// been used up between two snapshots when a delivery is checked.
+	MaxPriceFen int64 `json:"max_price_fen"`
+}
+
+// The names of commands in a map.
+const (
+	Purchase   = "purchase"
+	Trip       = "trip"
+	Close      = "close"
+	KeepClosed = "keep_closed"
+	Release    = "release"
+)
+
+// MayCommand reports whether money and switching commands are allowed with this map.
+func (p *Profile) MayCommand() bool { return p.VerifiedOnDevice || p.VerifiedOnSimulator }
+
+// Command returns a command by name and whether the map has it.
+func (p *Profile) Command(name string) (Command, bool) {
+	command, ok := p.Commands[name]
+	return command, ok
+}
+
+// block returns the block of that name.
+func (p *Profile) block(name string) (Block, bool) {
+	for _, b := range p.Blocks {
+		if b.Name == name {
+			return b, true
+		}
+	}
+	return Block{}, false
+}
+
+var load = sync.OnceValues(func() (map[string]*Profile, error) { return loadFS(embedded) })
+
+// Get returns the embedded profile of that name.
+func Get(name string) (*Profile, error) {
+	all, err := load()
+	if err != nil {
+		return nil, err
+	}
+	p, ok := all[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no meter profile %q; choose one of: %s", name, strings.Join(sortedNames(all), ", "))
+	}
+	return p, nil
+}
+
+// Names lists the embedded profiles in alphabetical order.
+func Names() ([]string, error) {
+	all, err := load()
+	if err != nil {
+		return nil, err
+	}
+	return sortedNames(all), nil
+}
+
+func sortedNames(all map[string]*Profile) []string {
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func loadFS(files fs.FS) (map[string]*Profile, error) {
+	paths, err := fs.Glob(files, "maps/*.json")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]*Profile, len(paths))
+	for _, path := range paths {
+		data, err := fs.ReadFile(files, path)
+		if err != nil {
+			return nil, err
+		}
+		p, err := Parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if _, twice := all[p.Name]; twice {
+			return nil, fmt.Errorf("%s: profile %q exists twice", path, p.Name)
+		}
+		all[p.Name] = p
+	}
+	return all, nil
+}

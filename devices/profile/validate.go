@@ -1,0 +1,191 @@
+package profile
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"sort"
+)
+
+// typeWords gives the size of each field type in registers. bcd and clock may be longer than their smallest form.
+var typeWords = map[string]uint16{
+	"u16": 1, "i16": 1, "u32": 2, "i32": 2, "bits": 1, "float32": 2, "bcd": 3, "clock": 4,
+}
+
+// canonical fixes unit and scale per field, so that a Snapshot's integers mean the same for every profile: energy in
+// 0.01 kWh, water in litres, money in fen, load in W or l/h.
+var canonical = map[string]map[Service][2]string{
+	"total":          {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
+	"sharp":          {Electricity: {"kWh", "0.01"}},
+	"peak":           {Electricity: {"kWh", "0.01"}},
+	"flat":           {Electricity: {"kWh", "0.01"}},
+	"valley":         {Electricity: {"kWh", "0.01"}},
+	"deep_valley":    {Electricity: {"kWh", "0.01"}},
+	"remaining":      {Electricity: {"yuan", "0.01"}},
+	"purchase_count": {Electricity: {"", "1"}},
+	"status":         {Electricity: {"", "1"}, Water: {"", "1"}},
+	"power":          {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
+	"serial":         {Electricity: {"", "1"}, Water: {"", "1"}},
+	"clock":          {Electricity: {"", "1"}, Water: {"", "1"}},
+}
+
+// Parse reads and validates one map. Every error names the field and what must be changed.
+func Parse(data []byte) (*Profile, error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var p Profile
+	if err := decoder.Decode(&p); err != nil {
+		return nil, fmt.Errorf("not a register map: %w", err)
+	}
+	if err := p.validate(); err != nil {
+		return nil, fmt.Errorf("profile %q: %w", p.Name, err)
+	}
+	return &p, nil
+}
+
+func (p *Profile) validate() error {
+	switch {
+	case p.Name == "":
+		return fmt.Errorf("give it a name")
+	case p.Version < 1:
+		return fmt.Errorf("give it a version of 1 or more")
+	case p.Source == "":
+		return fmt.Errorf("state the source of the map")
+	case p.Service != Electricity && p.Service != Water:
+		return fmt.Errorf("service %q must be electricity or water", p.Service)
+	case p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
+		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
+	}
+	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Profile) checkBlocks() error {
+	names := make(map[string]bool)
+	for _, b := range p.Blocks {
+		if b.Name == "" || names[b.Name] {
+			return fmt.Errorf("block at 0x%04X needs a name of its own", b.Address)
+		}
+		names[b.Name] = true
+		if b.Words < 1 || b.Words > 125 {
+			return fmt.Errorf("block %s has %d words; one read takes 1 to 125", b.Name, b.Words)
+		}
+	}
+	return nil
+}
+
+func (p *Profile) checkFields() error {
+	names := make(map[string]bool)
+	for _, f := range p.Fields {
+		if names[f.Name] {
+			return fmt.Errorf("field %s exists twice", f.Name)
+		}
+		names[f.Name] = true
+		if err := p.checkField(f); err != nil {
+			return err
+		}
+	}
+	sorted := append([]Field(nil), p.Fields...)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Address < sorted[j].Address })
+	for i := 1; i < len(sorted); i++ {
+		before, f := sorted[i-1], sorted[i]
+		if int(before.Address)+int(before.Words) > int(f.Address) {
+			return fmt.Errorf("fields %s and %s overlap at 0x%04X", before.Name, f.Name, f.Address)
+		}
+	}
+	return nil
+}
+
+func (p *Profile) checkField(f Field) error {
+	services, known := canonical[f.Name]
+	if !known {
+		return fmt.Errorf("field %q is not one that a snapshot knows", f.Name)
+	}
+	want, ok := services[p.Service]
+	if !ok {
+		return fmt.Errorf("field %s does not belong to %s", f.Name, p.Service)
+	}
+	if f.Unit != want[0] || f.Scale != want[1] {
+		return fmt.Errorf("field %s has unit %q and scale %q; it must be in %q with scale %q",
+			f.Name, f.Unit, f.Scale, want[0], want[1])
+	}
+	words, ok := typeWords[f.Type]
+	if !ok {
+		return fmt.Errorf("field %s has the unknown type %q", f.Name, f.Type)
+	}
+	if f.Type == "bcd" && f.Words >= words {
+		words = f.Words
+	}
+	if f.Words != words {
+		return fmt.Errorf("field %s of type %s takes %d words, not %d", f.Name, f.Type, words, f.Words)
+	}
+	if f.Type == "float32" && p.WordOrder != "DCBA" {
+		return fmt.Errorf("field %s is a float32, which is only known in the order DCBA", f.Name)
+	}
+	if _, ok := p.blockOf(f); !ok {
+		return fmt.Errorf("field %s at 0x%04X lies in no block", f.Name, f.Address)
+	}
+	return nil
+}
+
+// blockOf finds the block that holds the whole field.
+func (p *Profile) blockOf(f Field) (Block, bool) {
+	for _, b := range p.Blocks {
+		if f.Address >= b.Address && int(f.Address)+int(f.Words) <= int(b.Address)+int(b.Words) {
+			return b, true
+		}
+	}
+	return Block{}, false
+}
+
+func (p *Profile) checkRegisters() error {
+	want := 1
+	if p.Service == Electricity {
+		want = 6
+	}
+	if len(p.Registers) != want {
+		return fmt.Errorf("%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
+	}
+	for _, name := range append([]string{"serial", "status"}, p.Registers...) {
+		if _, ok := p.field(name); !ok {
+			return fmt.Errorf("field %s is missing", name)
+		}
+	}
+	if p.Supply.On == 0 {
+		return fmt.Errorf("supply.on must name the bits that mean supplied")
+	}
+	return nil
+}
+
+func (p *Profile) checkCommands() error {
+	for name, c := range p.Commands {
+		switch {
+		case name == Purchase:
+			if c.Function != 0x20 || len(c.Values) != 0 {
+				return fmt.Errorf("command purchase must be function 32 without fixed values")
+			}
+			if p.MaxPriceFen <= 0 {
+				return fmt.Errorf("state max_price_fen: a purchase can't be checked without it")
+			}
+		case name != Trip && name != Close && name != KeepClosed && name != Release:
+			return fmt.Errorf("command %q is unknown", name)
+		case c.Function == 0x06 && len(c.Values) == 1, c.Function == 0x10 && len(c.Values) > 0:
+		default:
+			return fmt.Errorf("command %s needs function 6 with one value or 16 with values", name)
+		}
+	}
+	return nil
+}
+
+func (p *Profile) field(name string) (Field, bool) {
+	for _, f := range p.Fields {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Field{}, false
+}

@@ -1,0 +1,195 @@
+package simulator
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// FaultKind names what goes wrong.
+type FaultKind string
+
+// The faults. "Meter" faults need a place; gateway faults need a gateway only.
+const (
+	FaultSilent        FaultKind = "silent"         // the meter does not answer: exception 0x0B after the gateway's time-out
+	FaultMute          FaultKind = "mute"           // the meter does not answer and the gateway says nothing either
+	FaultSlow          FaultKind = "slow"           // the answer comes DelayMillis late
+	FaultLostReply     FaultKind = "lost-reply"     // a write is applied, its answer is lost
+	FaultWrongUnit     FaultKind = "wrong-unit"     // the answer carries another unit id
+	FaultDropLink      FaultKind = "drop-link"      // the gateway closes the connection instead of an answer
+	FaultRepeatWrite   FaultKind = "repeat-write"   // the gateway sends a write twice and passes on the second answer
+	FaultStuckRelay    FaultKind = "stuck-relay"    // the relay does not move; the meter says nothing about it
+	FaultStuckValve    FaultKind = "stuck-valve"    // the valve does not move and reports itself abnormal
+	FaultMovingValve   FaultKind = "moving-valve"   // the valve travels for DelayMillis
+	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
+	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
+	FaultGatewaySilent FaultKind = "gateway-silent" // the gateway takes connections and answers nothing
+)
+
+var faultKinds = map[FaultKind]bool{
+	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
+	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
+	FaultRegisterJump: true, FaultGatewaySilent: true,
+}
+
+// Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.
+type Fault struct {
+	ID      string    `json:"id,omitempty"` // given at injection when empty
+	Kind    FaultKind `json:"kind"`
+	Gateway string    `json:"gateway,omitempty"`
+	Unit    byte      `json:"unit,omitempty"`
+	Serial  string    `json:"serial,omitempty"`
+	// From and Until bound it in business time, half-open; zero is unbounded.
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	// Times is how often it strikes before it is over; 0 is without limit.
+	Times       int   `json:"times,omitempty"`
+	DelayMillis int   `json:"delay_millis,omitempty"`
+	Offset      int64 `json:"offset,omitempty"`
+}
+
+// FaultCounts tells how often faults were injected and how often they struck, by kind.
+type FaultCounts struct {
+	Injected map[FaultKind]int `json:"injected"`
+	Hit      map[FaultKind]int `json:"hit"`
+}
+
+type place struct {
+	gateway string
+	unit    byte
+	serial  string
+}
+
+func (f Fault) at(p place, business time.Time) bool {
+	return (f.Gateway == "" || f.Gateway == p.gateway) &&
+		(f.Unit == 0 || f.Unit == p.unit) &&
+		(f.Serial == "" || f.Serial == p.serial) &&
+		(f.From.IsZero() || !business.Before(f.From)) &&
+		(f.Until.IsZero() || business.Before(f.Until))
+}
+
+// faults holds the active faults of a fleet.
+type faults struct {
+	record *record
+
+	mu       sync.Mutex
+	active   []Fault
+	next     int
+	injected map[FaultKind]int
+	hit      map[FaultKind]int
+}
+
+// newFaults takes up the faults that a record left active.
+func newFaults(r *record, entries []RecordEntry) *faults {
+	f := &faults{record: r, injected: map[FaultKind]int{}, hit: map[FaultKind]int{}}
+	for _, entry := range entries {
+		if entry.Fault == nil {
+			continue
+		}
+		switch entry.Kind {
+		case EntryFault:
+			f.next++
+			f.injected[entry.Fault.Kind]++
+			f.active = append(f.active, *entry.Fault)
+		case EntryFaultCleared:
+			f.remove(entry.Fault.ID)
+		}
+	}
+	return f
+}
+
+func (f *faults) inject(fault Fault, business time.Time) (string, error) {
+	if !faultKinds[fault.Kind] {
+		return "", fmt.Errorf("fault kind %q is unknown", fault.Kind)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next++
+	if fault.ID == "" {
+		fault.ID = fmt.Sprintf("f%d", f.next)
+	}
+	for _, active := range f.active {
+		if active.ID == fault.ID {
+			return "", fmt.Errorf("fault %q is already active; clear it first or choose another id", fault.ID)
+		}
+	}
+	entry := RecordEntry{Kind: EntryFault, Business: business, Real: time.Now(), Serial: fault.Serial, Fault: &fault}
+	if err := f.record.append(entry); err != nil {
+		return "", err
+	}
+	f.injected[fault.Kind]++
+	f.active = append(f.active, fault)
+	return fault.ID, nil
+}
+
+// clear ends faults: the one with the id, or without an id all of the kind at the place.
+func (f *faults) clear(like Fault, business time.Time) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ended []RecordEntry
+	for _, active := range f.active {
+		same := active.ID == like.ID
+		if like.ID == "" {
+			same = (like.Kind == "" || active.Kind == like.Kind) && active.Gateway == like.Gateway &&
+				active.Unit == like.Unit && active.Serial == like.Serial
+		}
+		if same {
+			ended = append(ended, clearedEntry(active, business))
+		}
+	}
+	if err := f.record.append(ended...); err != nil {
+		return 0, err
+	}
+	for _, entry := range ended {
+		f.remove(entry.Fault.ID)
+	}
+	return len(ended), nil
+}
+
+func clearedEntry(fault Fault, business time.Time) RecordEntry {
+	return RecordEntry{Kind: EntryFaultCleared, Business: business, Real: time.Now(), Serial: fault.Serial, Fault: &fault}
+}
+
+func (f *faults) remove(id string) {
+	for i := range f.active {
+		if f.active[i].ID == id {
+			f.active = append(f.active[:i], f.active[i+1:]...)
+			return
+		}
+	}
+}
+
+// take finds a fault of the kind that strikes here and now, and counts the strike.
+func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.active {
+		fault := f.active[i]
+		if fault.Kind != kind || !fault.at(p, business) {
+			continue
+		}
+		f.hit[kind]++
+		if fault.Times == 1 {
+			// The end is recorded so that a restart does not bring the fault back. Should that fail, it only comes back.
+			_ = f.record.append(clearedEntry(fault, business))
+			f.remove(fault.ID)
+		} else if fault.Times > 1 {
+			f.active[i].Times--
+		}
+		return fault, true
+	}
+	return Fault{}, false
+}
+
+func (f *faults) counts() FaultCounts {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	counts := FaultCounts{Injected: map[FaultKind]int{}, Hit: map[FaultKind]int{}}
+	for kind, n := range f.injected {
+		counts.Injected[kind] = n
+	}
+	for kind, n := range f.hit {
+		counts.Hit[kind] = n
+	}
+	return counts
+}

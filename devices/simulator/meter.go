@@ -1,0 +1,273 @@
+package simulator
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	secondsPerSlot = int64(slotLength / time.Second)
+	secondsPerDay  = 24 * 60 * 60
+	// mWhPerUnit and mlPerUnit are what one unit of the registers holds: 0.01 kWh, one litre.
+	mWhPerUnit = 10_000
+	mlPerUnit  = 1_000
+	// checkpointEvery bounds, in business time, how much a restart has to work out again.
+	checkpointEvery = 24 * time.Hour
+)
+
+// meter is one simulated meter. Its lock covers everything below it.
+type meter struct {
+	spec     MeterSpec
+	load     *series
+	location *time.Location
+	faults   *faults
+	record   *record
+
+	mu       sync.Mutex
+	state    State
+	recorded time.Time // business instant of the last state in the record
+	removed  bool
+}
+
+// change is a meter's next state with the entries that lead to it. It becomes real only when the record has them.
+type change struct {
+	state   State
+	entries []RecordEntry
+	real    time.Time
+}
+
+func (c *change) note(kind string, entry RecordEntry) {
+	state := c.state.clone()
+	entry.Kind, entry.Serial, entry.State = kind, state.Serial, &state
+	entry.Business, entry.Real = state.At, c.real
+	c.entries = append(c.entries, entry)
+}
+
+// advance brings the meter to a business instant. The caller holds the lock.
+func (m *meter) advance(now time.Time) *change {
+	c := &change{state: m.state.clone(), real: time.Now()}
+	now = now.Truncate(time.Second)
+	for c.state.At.Before(now) {
+		local := localSeconds(c.state.At, m.location)
+		left := secondsPerSlot - floorMod(local, secondsPerSlot)
+		to := c.state.At.Add(time.Duration(left) * time.Second)
+		slotEnds := !to.After(now)
+		if !slotEnds {
+			to = now
+		}
+		m.consume(c, local, int64(to.Sub(c.state.At)/time.Second))
+		c.state.At = to
+		if slotEnds {
+			m.checkCredit(c)
+		}
+	}
+	if c.state.At.Sub(m.recorded) >= checkpointEvery && len(c.entries) == 0 {
+		c.note(EntryCheckpoint, RecordEntry{})
+	}
+	return c
+}
+
+// commit writes the entries and then makes the state the meter's own. The caller holds the lock.
+func (m *meter) commit(c *change) error {
+	if err := m.record.append(c.entries...); err != nil {
+		return err
+	}
+	if len(c.entries) > 0 {
+		m.recorded = c.entries[len(c.entries)-1].State.At
+	}
+	m.state = c.state
+	return nil
+}
+
+// consume adds the load of a stretch inside one slot. local is the second of the local calendar at which it begins.
+func (m *meter) consume(c *change, local, seconds int64) {
+	if !c.state.RelayOn {
+		return
+	}
+	amount := m.slotAmount(local)
+	from := floorMod(local, secondsPerSlot)
+	// Both ends are measured from the slot's start, so that the parts of a slot add up to the slot however it is cut.
+	c.state.Remainder += amount*(from+seconds)/secondsPerSlot - amount*from/secondsPerSlot
+	unit := int64(mWhPerUnit) * m.spec.Ratio
+	if m.spec.water() {
+		unit = mlPerUnit
+	}
+	steps := c.state.Remainder / unit
+	c.state.Remainder -= steps * unit
+	m.count(&c.state.Registers[0], steps)
+	if m.spec.water() {
+		return
+	}
+	band := m.bandAt(local)
+	m.count(&c.state.Registers[band], steps)
+	if m.spec.CreditMode {
+		// One unit is 0.01 kWh behind the transformers: price×10^-10 yuan = price×10^-8 fen.
+		c.state.MoneyRemainder += steps * m.spec.Ratio * m.spec.PricesE8[band-1]
+		c.state.RemainingFen -= c.state.MoneyRemainder / 1e8
+		c.state.MoneyRemainder %= 1e8
+	}
+}
+
+func (m *meter) count(register *int64, steps int64) {
+	*register = (*register + steps) % m.spec.rollover()
+}
+
+// slotAmount is the load of the slot around a local second, in mWh or ml.
+func (m *meter) slotAmount(local int64) int64 {
+	return m.load.slots[m.seriesSecond(local)/secondsPerSlot] * m.spec.ScalePermille
+}
+
+// seriesSecond maps a local second to a second of the repeating series.
+func (m *meter) seriesSecond(local int64) int64 {
+	length := int64(m.load.days()) * secondsPerDay
+	return floorMod(local+int64(m.spec.OffsetDays)*secondsPerDay, length)
+}
+
+func (m *meter) bandAt(local int64) int {
+	minute := int(floorMod(local, secondsPerDay) / 60)
+	month := int(time.Unix(local, 0).UTC().Month())
+	for _, span := range m.spec.BandTable {
+		if minute >= span.From && minute < span.To && span.inMonth(month) {
+			return span.Band
+		}
+	}
+	return BandFlat
+}
+
+func (s BandSpan) inMonth(month int) bool {
+	for _, m := range s.Months {
+		if m == month {
+			return true
+		}
+	}
+	return len(s.Months) == 0
+}
+
+// checkCredit is the meter's own cut-off, at the end of a half hour.
+func (m *meter) checkCredit(c *change) {
+	s := &c.state
+	if !m.spec.CreditMode || s.RemainingFen > -m.spec.OverdraftFen || s.Forced != forcedNone || !s.RelayOn {
+		return
+	}
+	if _, stuck := m.faults.take(FaultStuckRelay, m.place(), s.At); stuck {
+		return
+	}
+	s.RelayOn, s.SelfTripped = false, true
+	c.note(EntrySelfTrip, RecordEntry{})
+}
+
+// purchase adds credit when the count is the next one. It reports whether it was accepted.
+func (m *meter) purchase(c *change, amountFen, count int64) bool {
+	s := &c.state
+	const most = 1<<31 - 1 // the balance register is signed 32 bit
+	if !m.spec.CreditMode || amountFen <= 0 || count != s.PurchaseCount+1 || s.RemainingFen+amountFen > most {
+		return false
+	}
+	s.PurchaseCount = count
+	s.RemainingFen += amountFen // a signed balance: an overdraft is paid off first
+	c.note(EntryPurchase, RecordEntry{Count: count, AmountFen: amountFen})
+	if s.SelfTripped && s.RemainingFen > 0 && s.Forced != forcedOff {
+		s.SelfTripped = false
+		if !s.RelayOn && m.moveRelay(c, true) {
+			c.note(EntrySelfClose, RecordEntry{})
+		}
+	}
+	return true
+}
+
+// force obeys forced control: on, off, or back to the meter's own control.
+func (m *meter) force(c *change, mode string) {
+	s := &c.state
+	s.Forced = mode
+	switch mode {
+	case forcedOff:
+		m.moveRelay(c, false)
+		c.note(EntryTrip, RecordEntry{})
+	case forcedOn:
+		m.moveRelay(c, true)
+		c.note(EntryClose, RecordEntry{})
+	default:
+		m.release(c)
+	}
+}
+
+// release gives control back to the meter: it closes unless it holds itself open for lack of credit.
+func (m *meter) release(c *change) {
+	s := &c.state
+	inArrears := m.spec.CreditMode && (s.RemainingFen <= -m.spec.OverdraftFen || s.SelfTripped && s.RemainingFen <= 0)
+	s.SelfTripped = inArrears
+	if !inArrears {
+		m.moveRelay(c, true)
+		c.note(EntryRelease, RecordEntry{})
+		return
+	}
+	wasOn := s.RelayOn
+	c.note(EntryRelease, RecordEntry{})
+	if wasOn && m.moveRelay(c, false) {
+		c.note(EntrySelfTrip, RecordEntry{})
+	}
+}
+
+func (m *meter) moveRelay(c *change, on bool) bool {
+	if c.state.RelayOn == on {
+		return true
+	}
+	if _, stuck := m.faults.take(FaultStuckRelay, m.place(), c.state.At); stuck {
+		return false
+	}
+	c.state.RelayOn = on
+	return true
+}
+
+// moveValve sends the valve on its way.
+func (m *meter) moveValve(c *change, open bool) {
+	s := &c.state
+	kind := EntryTrip
+	if open {
+		kind = EntryRelease
+	}
+	if _, stuck := m.faults.take(FaultStuckValve, m.place(), s.At); stuck {
+		s.Abnormal = true
+		c.note(kind, RecordEntry{})
+		return
+	}
+	s.Abnormal = false
+	if s.RelayOn != open {
+		travel := time.Duration(m.spec.ValveMillis) * time.Millisecond
+		if slow, ok := m.faults.take(FaultMovingValve, m.place(), s.At); ok {
+			travel = time.Duration(slow.DelayMillis) * time.Millisecond
+		}
+		s.RelayOn, s.MovesUntil = open, c.real.Add(travel)
+	}
+	c.note(kind, RecordEntry{})
+}
+
+func (m *meter) place() place {
+	return place{gateway: m.state.Gateway, unit: m.spec.Unit, serial: m.spec.Serial}
+}
+
+// loadNow is the present load in W or l/h.
+func (m *meter) loadNow(s *State) int64 {
+	if !s.RelayOn {
+		return 0
+	}
+	return m.slotAmount(localSeconds(s.At, m.location)) * 2 / 1000 / m.spec.Ratio
+}
+
+// tick advances the meter so that its own acts come into the record in time.
+func (m *meter) tick(now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.removed {
+		return nil
+	}
+	return m.commit(m.advance(now))
+}
+
+// localSeconds counts seconds on the local calendar.
+func localSeconds(at time.Time, location *time.Location) int64 {
+	_, offset := at.In(location).Zone()
+	return at.Unix() + int64(offset)
+}
+
+func floorMod(a, b int64) int64 { return (a%b + b) % b }

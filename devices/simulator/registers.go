@@ -1,0 +1,315 @@
+package simulator
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Function and exception codes, from the protocol's document. They are written down here again on purpose: the simulator
+// shares no code with the client.
+const (
+	fnRead    = 0x03
+	fnWrite1  = 0x06
+	fnWriteN  = 0x10
+	fnCommand = 0x20
+
+	exFunction = 0x01
+	exAddress  = 0x02
+	exValue    = 0x03
+	exFailure  = 0x04
+	exNoTarget = 0x0B
+
+	mostReadWords = 125
+)
+
+// serve answers one request, without the unit id, at a business instant.
+func (m *meter) serve(pdu []byte, now time.Time) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	function := pdu[0]
+	c := m.advance(now)
+	reply, exception := m.execute(c, function, pdu[1:])
+	if err := m.commit(c); err != nil {
+		return []byte{function | 0x80, exFailure} // not recorded, so it did not happen
+	}
+	if exception != 0 {
+		return []byte{function | 0x80, exception}
+	}
+	return append([]byte{function}, reply...)
+}
+
+func (m *meter) execute(c *change, function byte, data []byte) (reply []byte, exception byte) {
+	switch {
+	case function == fnRead:
+		return m.read(c, data)
+	case function == fnWrite1 && m.spec.water():
+		return m.writeValve(c, data)
+	case function == fnWriteN && !m.spec.water():
+		return m.writeForced(c, data)
+	case function == fnCommand && !m.spec.water():
+		return m.command(c, data)
+	default:
+		return nil, exFunction
+	}
+}
+
+func (m *meter) read(c *change, data []byte) ([]byte, byte) {
+	if len(data) != 4 {
+		return nil, exValue
+	}
+	address, words := binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:])
+	if words < 1 || words > mostReadWords {
+		return nil, exValue
+	}
+	image := m.image(c)
+	reply := []byte{byte(2 * words)}
+	for i := range int(words) {
+		value, ok := image[int(address)+i]
+		if !ok {
+			return nil, exAddress
+		}
+		reply = binary.BigEndian.AppendUint16(reply, value)
+	}
+	return reply, 0
+}
+
+// writeValve is function 06 at 001C: 1 opens, 2 closes.
+func (m *meter) writeValve(c *change, data []byte) ([]byte, byte) {
+	if len(data) != 4 {
+		return nil, exValue
+	}
+	if binary.BigEndian.Uint16(data) != 0x001C {
+		return nil, exAddress
+	}
+	switch binary.BigEndian.Uint16(data[2:]) {
+	case 1:
+		m.moveValve(c, true)
+	case 2:
+		m.moveValve(c, false)
+	default:
+		return nil, exValue
+	}
+	return data, 0
+}
+
+// payload checks the shape of function 16 and 0x20: address, words, bytes, data.
+func payload(data []byte) (address, words uint16, values []byte, ok bool) {
+	if len(data) < 5 {
+		return 0, 0, nil, false
+	}
+	address, words = binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:])
+	values = data[5:]
+	ok = words >= 1 && words <= 123 && int(data[4]) == 2*int(words) && len(values) == 2*int(words)
+	return address, words, values, ok
+}
+
+// writeForced is function 16 at 0057: forced control on or off, and which way.
+func (m *meter) writeForced(c *change, data []byte) ([]byte, byte) {
+	address, words, values, ok := payload(data)
+	switch {
+	case !ok:
+		return nil, exValue
+	case address != 0x0057 || words != 2:
+		return nil, exAddress
+	}
+	mode, trip := binary.BigEndian.Uint16(values), binary.BigEndian.Uint16(values[2:])
+	switch {
+	case mode == 0:
+		m.force(c, forcedNone)
+	case mode == 1 && trip == 1:
+		m.force(c, forcedOff)
+	case mode == 1 && trip == 0:
+		m.force(c, forcedOn)
+	default:
+		return nil, exValue
+	}
+	return data[:4], 0
+}
+
+// command is the vendor's function 0x20. Its address space is separate from the registers: 0100 is the purchase. What a
+// real meter answers is not published; this one answers address, words, a byte count and its number.
+func (m *meter) command(c *change, data []byte) ([]byte, byte) {
+	address, words, values, ok := payload(data)
+	switch {
+	case !ok:
+		return nil, exValue
+	case address != 0x0100 || words != 4:
+		return nil, exAddress
+	}
+	amount := int64(binary.BigEndian.Uint32(values))
+	count := int64(binary.BigEndian.Uint16(values[4:]))
+	if !m.purchase(c, amount, count) {
+		return nil, exValue
+	}
+	return append(append(append([]byte{}, data[:4]...), 6), packBCD(m.spec.Serial)...), 0
+}
+
+// image is the meter's register space at this instant, as faults let it be seen.
+func (m *meter) image(c *change) map[int]uint16 {
+	shown := m.shownRegisters(c)
+	wall := c.state.At.In(m.location)
+	if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
+		wall = wall.Add(time.Duration(fault.Offset) * time.Second)
+	}
+	image := make(map[int]uint16, 160)
+	if m.spec.water() {
+		m.waterImage(image, c, shown, wall)
+	} else {
+		m.electricityImage(image, c, shown, wall)
+	}
+	return image
+}
+
+// shownRegisters are the registers with jumps and replayed glitches.
+func (m *meter) shownRegisters(c *change) []int64 {
+	shown := append([]int64(nil), c.state.Registers...)
+	var offset int64
+	if fault, ok := m.faults.take(FaultRegisterJump, m.place(), c.state.At); ok {
+		offset += fault.Offset
+	}
+	if m.spec.ReplayGlitches {
+		second := m.seriesSecond(localSeconds(c.state.At, m.location))
+		for _, g := range m.load.glitches {
+			if second >= g.from && second < g.to {
+				offset += g.offset * m.spec.ScalePermille / 1000
+			}
+		}
+	}
+	shown[0] = floorMod(shown[0]+offset, m.spec.rollover())
+	if !m.spec.water() {
+		shown[BandFlat] = floorMod(shown[BandFlat]+offset, m.spec.rollover()) // so that the bands still add up
+	}
+	return shown
+}
+
+func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64, wall time.Time) {
+	s := &c.state
+	watts := min(m.loadNow(s), math.MaxInt16)
+	put32(image, 0x0000, shown[:5])
+	put32(image, 0x0215, shown[:5])
+	put32(image, 0x5030, shown[5:])
+	putBytes(image, 0x0043, packBCD(m.spec.Serial))
+	for address := 0x0200; address <= 0x022F; address++ {
+		if _, set := image[address]; !set {
+			image[address] = 0
+		}
+	}
+	image[0x000A], image[0x0022] = 0, 1<<6
+	model := uint16(7)
+	if m.spec.phases() == 3 {
+		model = 5
+	}
+	image[0x0200] = model
+	amps := uint16(watts * 100 / 220 / int64(m.spec.phases())) // 0.01 A at 220 V
+	for phase := range m.spec.phases() {
+		image[0x0201+phase] = 2200
+		image[0x0204+phase] = amps
+		image[0x0207+phase] = uint16(watts / int64(m.spec.phases()))
+	}
+	image[0x020A], image[0x000D] = uint16(watts), uint16(watts)
+	image[0x000B], image[0x000C] = 2200, amps
+	image[0x0213], image[0x0214] = 1, uint16(m.spec.Ratio)
+	put32(image, 0x021F, []int64{s.RemainingFen})
+	image[0x0221], image[0x0401] = uint16(s.PurchaseCount), uint16(s.PurchaseCount)
+	image[0x0224] = m.statusWord(s)
+	putBytes(image, 0x0228, append(clockBytes(wall), 0))
+	image[0x0400] = 0
+	if m.spec.CreditMode {
+		image[0x0400] = 1
+	}
+	image[0x0057], image[0x0058] = forcedWords(s.Forced)
+}
+
+func forcedWords(forced string) (mode, trip uint16) {
+	switch forced {
+	case forcedOff:
+		return 1, 1
+	case forcedOn:
+		return 1, 0
+	default:
+		return 0, 0
+	}
+}
+
+// statusWord is register 0224: forced state, arrears, alarm and the relay's real position, phase by phase.
+func (m *meter) statusWord(s *State) uint16 {
+	phases := uint16(1)<<m.spec.phases() - 1
+	var word uint16
+	if s.Forced != forcedNone {
+		word |= 1 << 3
+	}
+	if s.Forced == forcedOn {
+		word |= phases
+	}
+	if m.spec.CreditMode && s.RemainingFen <= 0 {
+		word |= 1 << 5
+	}
+	if m.spec.CreditMode && s.RemainingFen <= m.spec.AlarmFen {
+		word |= 1 << 6
+	}
+	if s.RelayOn {
+		word |= phases << 13
+	}
+	return word
+}
+
+func (m *meter) waterImage(image map[int]uint16, c *change, shown []int64, wall time.Time) {
+	for address := 0x0001; address <= 0x001D; address++ {
+		image[address] = 0
+	}
+	putBytes(image, 0x0001, reversedFloat(shown[0]))
+	putBytes(image, 0x0005, reversedFloat(m.loadNow(&c.state)))
+	image[0x0007], image[0x000E] = 0x00AA, uint16(m.spec.Unit)
+	putBytes(image, 0x0012, packBCD("0000"+m.spec.Serial))
+	putBytes(image, 0x0016, append(clockBytes(wall), 0))
+	switch c.state.supplyAt(c.real) {
+	case SupplyOn:
+		image[0x001C] = 1
+	case SupplyOff:
+		image[0x001C] = 2
+	case SupplyFault:
+		image[0x001C] = 4
+	case SupplyMoving: // neither open nor closed
+	}
+}
+
+func put32(image map[int]uint16, address int, values []int64) {
+	for i, value := range values {
+		image[address+2*i] = uint16(uint32(value) >> 16)
+		image[address+2*i+1] = uint16(uint32(value))
+	}
+}
+
+func putBytes(image map[int]uint16, address int, data []byte) {
+	for i := 0; i+1 < len(data); i += 2 {
+		image[address+i/2] = binary.BigEndian.Uint16(data[i:])
+	}
+}
+
+// reversedFloat writes thousandths as the nearest float32, lowest byte first.
+func reversedFloat(thousandths int64) []byte {
+	value, err := strconv.ParseFloat(fmt.Sprintf("%d.%03d", thousandths/1000, thousandths%1000), 32)
+	if err != nil {
+		value = 0 // cannot happen: the text is made of digits and is far from the largest float
+	}
+	return binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(value)))
+}
+
+func packBCD(digits string) []byte {
+	packed := make([]byte, len(digits)/2)
+	for i := range packed {
+		packed[i] = (digits[2*i]-'0')<<4 | (digits[2*i+1] - '0')
+	}
+	return packed
+}
+
+func clockBytes(wall time.Time) []byte {
+	weekday := (int(wall.Weekday())+6)%7 + 1
+	return []byte{
+		byte(wall.Year() % 100), byte(wall.Month()), byte(wall.Day()), byte(weekday),
+		byte(wall.Hour()), byte(wall.Minute()), byte(wall.Second()),
+	}
+}

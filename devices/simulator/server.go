@@ -1,0 +1,175 @@
+package simulator
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// request is one Modbus TCP frame: transaction, unit and PDU.
+type request struct {
+	transaction uint16
+	unit        byte
+	pdu         []byte
+}
+
+const (
+	headerSize = 7
+	mostPDU    = 253
+)
+
+var errNotModbus = errors.New("not a Modbus TCP frame")
+
+// readRequest takes one frame off a stream. Anything that is no Modbus TCP ends the connection: after it the stream can't
+// be trusted to be in step.
+func readRequest(r io.Reader) (request, error) {
+	var header [headerSize]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return request{}, err
+	}
+	length := int(binary.BigEndian.Uint16(header[4:]))
+	if binary.BigEndian.Uint16(header[2:]) != 0 || length < 2 || length > 1+mostPDU {
+		return request{}, errNotModbus
+	}
+	pdu := make([]byte, length-1)
+	if _, err := io.ReadFull(r, pdu); err != nil {
+		return request{}, err
+	}
+	return request{transaction: binary.BigEndian.Uint16(header[:]), unit: header[6], pdu: pdu}, nil
+}
+
+func (q request) reply(unit byte, pdu []byte) []byte {
+	frame := binary.BigEndian.AppendUint16(make([]byte, 0, headerSize+len(pdu)), q.transaction)
+	frame = binary.BigEndian.AppendUint16(frame, 0)
+	frame = binary.BigEndian.AppendUint16(frame, uint16(1+len(pdu)))
+	return append(append(frame, unit), pdu...)
+}
+
+// gateway is one TCP server with one serial line behind it.
+type gateway struct {
+	spec     GatewaySpec
+	location *time.Location
+	listener net.Listener
+	faults   *faults
+	now      func() time.Time
+
+	line sync.Mutex // one exchange at a time on the serial line
+
+	mu     sync.Mutex
+	meters map[byte]*meter
+}
+
+func (g *gateway) meter(unit byte) (*meter, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m, ok := g.meters[unit]
+	return m, ok
+}
+
+// serve accepts connections until the context ends.
+func (g *gateway) serve(ctx context.Context) error {
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = g.listener.Close() })
+	defer stop()
+	for {
+		conn, err := g.listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.spec.ID, err)
+		}
+		connections.Go(func() { g.talk(ctx, conn) })
+	}
+}
+
+// talk serves one connection.
+func (g *gateway) talk(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	for {
+		q, err := readRequest(conn)
+		if err != nil {
+			return
+		}
+		frame, keep := g.answer(ctx, q)
+		if !keep {
+			return
+		}
+		if _, err := conn.Write(frame); err != nil && len(frame) > 0 {
+			return
+		}
+	}
+}
+
+// answer executes one request as the gateway and its line would. An empty frame is silence; keep is false when the
+// gateway drops the link.
+func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep bool) {
+	business := g.now()
+	m, known := g.meter(q.unit)
+	at := place{gateway: g.spec.ID, unit: q.unit}
+	if known {
+		at.serial = m.spec.Serial
+	}
+	if _, hit := g.faults.take(FaultGatewaySilent, at, business); hit {
+		return nil, true
+	}
+	if _, hit := g.faults.take(FaultDropLink, at, business); hit {
+		return nil, false
+	}
+	g.line.Lock()
+	defer g.line.Unlock()
+	pause(ctx, g.spec.LineMillis)
+	if _, hit := g.faults.take(FaultMute, at, business); hit {
+		return nil, true
+	}
+	_, silent := g.faults.take(FaultSilent, at, business)
+	if !known || silent {
+		pause(ctx, g.spec.SilentMillis)
+		return q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}), true
+	}
+	return g.exchange(ctx, q, m, at)
+}
+
+// exchange lets the meter answer and then lets faults have their way with the answer.
+func (g *gateway) exchange(ctx context.Context, q request, m *meter, at place) ([]byte, bool) {
+	write := q.pdu[0] != fnRead
+	business := g.now()
+	pdu := m.serve(q.pdu, business)
+	if write {
+		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {
+			pdu = m.serve(q.pdu, g.now())
+		}
+		if _, hit := g.faults.take(FaultLostReply, at, business); hit {
+			return nil, true
+		}
+	}
+	unit := q.unit
+	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
+		unit++
+	}
+	if fault, hit := g.faults.take(FaultSlow, at, business); hit {
+		pause(ctx, fault.DelayMillis)
+	}
+	return q.reply(unit, pdu), true
+}
+
+// pause waits in real time, as line and meter do.
+func pause(ctx context.Context, millis int) {
+	if millis <= 0 {
+		return
+	}
+	timer := time.NewTimer(time.Duration(millis) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,211 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The bands in register order; register 0 is the total.
+const (
+	BandSharp = 1 + iota
+	BandPeak
+	BandFlat
+	BandValley
+	BandDeepValley
+)
+
+const (
+	electricityRegisters = 6
+	slotsPerDay          = 48
+	slotLength           = 30 * time.Minute
+	// serialDigits is the length of a meter number: six BCD bytes.
+	serialDigits = 12
+)
+
+// FleetSpec describes a whole fleet. It is plain JSON, so that a demo can write it and `simulate` can serve it.
+type FleetSpec struct {
+	Seed     int64         `json:"seed"`
+	Gateways []GatewaySpec `json:"gateways"`
+}
+
+// GatewaySpec is one gateway with one serial line.
+type GatewaySpec struct {
+	ID     string `json:"id"`
+	Listen string `json:"listen"` // host:port; port 0 picks a free one
+	// Zone is the IANA zone of the meters' clocks and bands; empty is Asia/Shanghai.
+	Zone string `json:"zone,omitempty"`
+	// LineMillis is how long one exchange holds the serial line, in real time.
+	LineMillis int `json:"line_millis,omitempty"`
+	// SilentMillis is how long the gateway waits for a silent meter before it answers exception 0x0B, in real time.
+	SilentMillis int         `json:"silent_millis,omitempty"`
+	Meters       []MeterSpec `json:"meters"`
+}
+
+// MeterSpec is one meter behind a gateway.
+type MeterSpec struct {
+	Unit    byte   `json:"unit"`
+	Serial  string `json:"serial"`  // 12 digits
+	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352 or sim-valve-water
+	// LoadProfile is the id of a series; ScalePermille multiplies it (1000 = as measured; 0 is read as 1000);
+	// OffsetDays shifts the day at which it starts.
+	LoadProfile   string `json:"load_profile"`
+	ScalePermille int64  `json:"scale_permille"`
+	OffsetDays    int    `json:"offset_days"`
+	// OpeningRegisters are the registers at the first start, total first: 0.01 kWh (6 values) or litres (1 value).
+	OpeningRegisters []int64 `json:"opening_registers"`
+	// RegisterDigits is the width of the counters in digits of the raw unit: they roll over at 10^RegisterDigits. 0 is 8
+	// (999,999.99 kWh) for electricity and 7 (9,999.999 m³) for water. A rollover is set up by opening just below it.
+	RegisterDigits int `json:"register_digits"`
+	// Ratio is the transformer ratio: the registers count 1/Ratio of the energy. 0 is 1.
+	Ratio int64 `json:"ratio"`
+
+	CreditMode   bool  `json:"credit_mode"`
+	RemainingFen int64 `json:"remaining_fen"`
+	OverdraftFen int64 `json:"overdraft_fen"`
+	// PricesE8 are yuan×10^8 per kWh for sharp, peak, flat, valley, deep valley.
+	PricesE8  [5]int64   `json:"prices_e8"`
+	AlarmFen  int64      `json:"alarm_fen"`
+	BandTable []BandSpan `json:"band_table"`
+
+	// ValveMillis is how long a valve travels, in real milliseconds.
+	ValveMillis int `json:"valve_millis"`
+	// ReplayGlitches shows the wrong readings of the published water series at their places.
+	ReplayGlitches bool `json:"replay_glitches"`
+}
+
+// BandSpan puts the local minutes [From, To) of a day, in the given months (none: all), into a band. Minutes that no span
+// covers are flat. The first span that fits wins.
+type BandSpan struct {
+	From   int   `json:"from"`
+	To     int   `json:"to"`
+	Band   int   `json:"band"`
+	Months []int `json:"months,omitempty"`
+}
+
+func (s MeterSpec) water() bool { return s.Profile == "sim-valve-water" }
+
+func (s MeterSpec) phases() int {
+	if s.Profile == "sim-dtsy1352" {
+		return 3
+	}
+	return 1
+}
+
+// withDefaults fills the zero values that stand for a usual one.
+func (s MeterSpec) withDefaults() MeterSpec {
+	if s.ScalePermille == 0 {
+		s.ScalePermille = 1000
+	}
+	if s.Ratio == 0 {
+		s.Ratio = 1
+	}
+	if s.RegisterDigits == 0 {
+		s.RegisterDigits = 8
+		if s.water() {
+			s.RegisterDigits = 7
+		}
+	}
+	return s
+}
+
+func (s MeterSpec) registers() int {
+	if s.water() {
+		return 1
+	}
+	return electricityRegisters
+}
+
+// rollover is the first value that the counters can't show.
+func (s MeterSpec) rollover() int64 {
+	limit := int64(1)
+	for range s.RegisterDigits {
+		limit *= 10
+	}
+	return limit
+}
+
+func (s MeterSpec) validate() error {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("meter %s (unit %d): %s", s.Serial, s.Unit, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case len(s.Serial) != serialDigits || !allDigits(s.Serial):
+		return fail("the serial must be %d digits", serialDigits)
+	case s.Unit < 1 || s.Unit > 247:
+		return fail("the unit id must be 1 to 247")
+	case s.Profile != "sim-ddsy1352" && s.Profile != "sim-dtsy1352" && !s.water():
+		return fail("profile %q must be sim-ddsy1352, sim-dtsy1352 or sim-valve-water", s.Profile)
+	case s.ScalePermille < 0 || s.ScalePermille > 1_000_000:
+		return fail("scale_permille %d must be 1 to 1000000", s.ScalePermille)
+	case s.Ratio < 1 || s.Ratio > 10_000:
+		return fail("ratio %d must be 1 to 10000", s.Ratio)
+	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || s.water() && s.RegisterDigits > 7:
+		return fail("register_digits %d must be 4 to 9, for water at most 7", s.RegisterDigits)
+	case len(s.OpeningRegisters) != 0 && len(s.OpeningRegisters) != s.registers():
+		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
+	case s.CreditMode && s.water():
+		return fail("a water meter of this kind holds no credit")
+	}
+	for _, opening := range s.OpeningRegisters {
+		if opening < 0 || opening >= s.rollover() {
+			return fail("opening register %d does not fit %d digits", opening, s.RegisterDigits)
+		}
+	}
+	for _, span := range s.BandTable {
+		if span.From%30 != 0 || span.To%30 != 0 || span.From < 0 || span.To > 24*60 || span.From >= span.To {
+			return fail("band span %d to %d must be half hours of one day, from before to", span.From, span.To)
+		}
+		if span.Band < BandSharp || span.Band > BandDeepValley {
+			return fail("band %d must be 1 (sharp) to 5 (deep valley)", span.Band)
+		}
+	}
+	if _, err := findSeries(s.water(), s.LoadProfile); err != nil {
+		return fail("%v", err)
+	}
+	return nil
+}
+
+func (f FleetSpec) validate() error {
+	if len(f.Gateways) == 0 {
+		return errors.New("the fleet has no gateway; describe at least one")
+	}
+	gateways, serials := map[string]bool{}, map[string]bool{}
+	for _, g := range f.Gateways {
+		if g.ID == "" || gateways[g.ID] {
+			return fmt.Errorf("gateway %q needs an id of its own", g.ID)
+		}
+		gateways[g.ID] = true
+		units := map[byte]bool{}
+		for _, m := range g.Meters {
+			if err := m.withDefaults().validate(); err != nil {
+				return fmt.Errorf("gateway %s: %w", g.ID, err)
+			}
+			if units[m.Unit] || serials[m.Serial] {
+				return fmt.Errorf("gateway %s: meter %s: unit %d or serial is taken twice", g.ID, m.Serial, m.Unit)
+			}
+			units[m.Unit], serials[m.Serial] = true, true
+		}
+	}
+	return nil
+}
+
+func (g GatewaySpec) location() (*time.Location, error) {
+	if g.Zone == "" || g.Zone == "Asia/Shanghai" {
+		return time.FixedZone("CST", 8*60*60), nil // no summer time since 1991; needs no zone database
+	}
+	location, err := time.LoadLocation(g.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", g.ID, err)
+	}
+	return location, nil
+}
+
+func allDigits(text string) bool {
+	for _, digit := range text {
+		if digit < '0' || digit > '9' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,139 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/meterflow/meterflow/devices/profile"
+)
+
+// switching is one kind of switching command: how it is named in maps, how urgent it is, and when it stands.
+type switching struct {
+	name    string
+	urgency priority
+	stands  func(Snapshot) bool
+}
+
+var (
+	trip = switching{profile.Trip, priorityCut, func(s Snapshot) bool { return s.Supply == SupplyOff && !s.ForcedOn }}
+	// forcedTrip also wants the forced control to hold the relay open: a meter that tripped by itself would close again.
+	forcedTrip = switching{profile.Trip, priorityCut, func(s Snapshot) bool { return s.Supply == SupplyOff && s.ForcedOff }}
+	closing    = switching{profile.Close, priorityRestore, func(s Snapshot) bool { return s.Supply == SupplyOn && !s.ForcedOff }}
+	keepClosed = switching{profile.KeepClosed, priorityRestore, func(s Snapshot) bool { return s.Supply == SupplyOn && s.ForcedOn }}
+	release    = switching{profile.Release, priorityRestore, func(s Snapshot) bool { return !s.ForcedOn && !s.ForcedOff }}
+)
+
+// Trip cuts the supply: relay forced open, or valve closed. It stays so until Close, KeepClosed or Release.
+// For all four commands: an error means that nothing was sent; after sending, the result's Outcome speaks. A switch that
+// already stands as commanded is not sent and comes back verified with Sent false.
+func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
+	prof, err := profile.Get(m.Profile)
+	if err == nil && prof.Supply.ForcedMode != 0 {
+		return p.change(ctx, m, forcedTrip)
+	}
+	return p.change(ctx, m, trip)
+}
+
+// Close gives supply back: it ends a forced trip, or opens the valve. A meter that holds itself open for lack of its own
+// credit stays open, which comes back as refused. A forced close (keep-power) is left as it is.
+func (p *Pool) Close(ctx context.Context, m Meter) (SwitchResult, error) {
+	return p.change(ctx, m, closing)
+}
+
+// KeepClosed forces the relay closed whatever the balance (保电).
+func (p *Pool) KeepClosed(ctx context.Context, m Meter) (SwitchResult, error) {
+	return p.change(ctx, m, keepClosed)
+}
+
+// Release ends forced control; the meter's own control decides from then on. It may trip at once when its credit is used up.
+func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
+	return p.change(ctx, m, release)
+}
+
+func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
+	c, err := mayCommand(m, w.name)
+	if err != nil {
+		return SwitchResult{}, err
+	}
+	var result SwitchResult
+	err = p.onMeter(ctx, m, w.urgency, func(s *session, prof *profile.Profile) error {
+		defer func() { result.Frames = s.frames }()
+		var err error
+		if result.Before, err = s.snapshot(m, prof); err != nil {
+			return err
+		}
+		if w.stands(result.Before) {
+			result.After, result.Outcome = result.Before, OutcomeVerified
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ErrExpired, context.Cause(ctx))
+		}
+		result.Sent = true
+		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: c.Values})
+		p.point(PointSwitchSent)
+		if sent == nil {
+			p.point(PointSwitchAcked)
+		}
+		result.look(s, m, prof, w, sent)
+		return nil
+	})
+	if err == nil && result.Sent && result.Outcome != OutcomeVerified {
+		p.wait(ctx, m, w, &result)
+	}
+	return result, err
+}
+
+// look reads the state once after sending.
+func (r *SwitchResult) look(s *session, m Meter, prof *profile.Profile, w switching, sent error) {
+	r.Outcome, r.Note = OutcomeUnknown, answerText(sent)
+	after, err := s.snapshot(m, prof)
+	if err != nil {
+		r.Note += fmt.Sprintf("; the state could not be read back: %v", err)
+		return
+	}
+	r.After = after
+	switch {
+	case w.stands(after):
+		r.Outcome, r.Note = OutcomeVerified, ""
+	case errors.Is(sent, ErrRefused) && after.StatusWord == r.Before.StatusWord:
+		r.Outcome = OutcomeRefused
+	case w.name == profile.Close && after.InArrears && after.Supply == SupplyOff && !after.ForcedOff:
+		r.Outcome, r.Note = OutcomeRefused, "the meter holds itself open: its own credit is used up"
+	}
+}
+
+// wait asks again until the switch stands, the limit passes or the caller gives up. Each look is a job of its own, so that
+// a slow valve does not hold the line.
+func (p *Pool) wait(ctx context.Context, m Meter, w switching, result *SwitchResult) {
+	limit := time.Now().Add(p.config.SwitchLimit)
+	for result.Outcome == OutcomeUnknown && time.Now().Before(limit) {
+		timer := time.NewTimer(p.config.SwitchPoll)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		err := p.onMeter(ctx, m, w.urgency, func(s *session, prof *profile.Profile) error {
+			after, err := s.snapshot(m, prof)
+			result.Frames = append(result.Frames, s.frames...)
+			if err != nil {
+				return err
+			}
+			result.After = after
+			if w.stands(after) {
+				result.Outcome, result.Note = OutcomeVerified, ""
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, ErrExpired) {
+			result.Note = fmt.Sprintf("the state could not be read back: %v", err)
+		}
+	}
+	if result.Outcome == OutcomeUnknown {
+		result.Note = fmt.Sprintf("supply is still %s; %s", result.After.Supply, result.Note)
+	}
+}
