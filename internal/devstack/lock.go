@@ -27,7 +27,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("the data folder %s is in use by process %s: stop that one or choose another folder",
 			dir, strings.TrimSpace(string(holder)))
 	}
-	if err := file.Truncate(0); err == nil {
+	if err = file.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
 	if err != nil {

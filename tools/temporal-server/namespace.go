@@ -64,12 +64,11 @@ func registerNamespace(ctx context.Context, client workflowservice.WorkflowServi
 }
 
 func addSearchAttributes(ctx context.Context, client operatorservice.OperatorServiceClient, opts options) error {
-	wanted, err := parseSearchAttributes(opts.searchAttributes)
-	if err != nil || len(wanted) == 0 {
-		return err
+	if len(opts.wanted) == 0 {
+		return nil
 	}
-	_, err = client.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
-		Namespace: opts.namespace, SearchAttributes: wanted,
+	_, err := client.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace: opts.namespace, SearchAttributes: opts.wanted,
 	})
 	return err // a search attribute that exists with the same type is no error
 }

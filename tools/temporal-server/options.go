@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
 )
 
 // maxPort is the highest usable port: the server's membership table stores ports as smallint.
@@ -34,7 +36,8 @@ type options struct {
 	logFile            string
 	exitWithParent     bool
 
-	postgres *url.URL // postgresURL, parsed
+	postgres *url.URL                            // postgresURL, parsed
+	wanted   map[string]enumspb.IndexedValueType // searchAttributes, parsed
 }
 
 // parseOptions reads the flags; a flag that is not given falls back to its environment variable, TEMPORAL_SERVER_ and the
@@ -78,7 +81,7 @@ func defineFlags() (*options, *flag.FlagSet) {
 	text(&opts.searchAttributes, "search-attributes", "", "custom search attributes to register, `NAME=TYPE,…`, e.g. SiteID=Keyword")
 	text(&opts.logLevel, "log-level", "warn", "debug, info, warn or error")
 	text(&opts.logFile, "log-file", "", "log `file`; standard error when empty")
-	set.IntVar(&opts.maxConnections, "max-connections", 20, withEnv("max-connections", "most PostgreSQL connections per service and database"))
+	set.IntVar(&opts.maxConnections, "max-connections", 15, withEnv("max-connections", "most PostgreSQL connections per service and database"))
 	set.DurationVar(&opts.retention, "retention", 72*time.Hour, withEnv("retention", "how long closed workflows of a newly registered namespace are kept"))
 	set.BoolVar(&opts.exitWithParent, "exit-with-parent", false, withEnv("exit-with-parent", "end when standard input closes"))
 	for i, service := range []string{"frontend", "history", "matching", "worker"} {
@@ -126,7 +129,8 @@ func (o *options) validate() error {
 	if o.retention < time.Hour {
 		return fmt.Errorf("--retention %s: Temporal keeps closed workflows for at least an hour", o.retention)
 	}
-	return nil
+	o.wanted, err = parseSearchAttributes(o.searchAttributes)
+	return err
 }
 
 // frontendAddress is where clients on this machine reach the frontend.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,7 +26,28 @@ func prepareDatabases(ctx context.Context, opts options) error {
 			return fmt.Errorf("database %q: %w", d.name, err)
 		}
 	}
+	if err := forgetMembers(ctx, opts); err != nil {
+		return fmt.Errorf("database %q: %w", opts.database, err)
+	}
 	return nil
+}
+
+// forgetMembers drops what an earlier process of ours wrote about itself into the membership table. This program is the whole
+// cluster, so every row there is dead; left in place after a crash or a change of ports, they cost the next start 20 to 100
+// seconds of waiting for hosts that never answer.
+func forgetMembers(ctx context.Context, opts options) error {
+	config, err := pgx.ParseConfig(opts.postgresURL)
+	if err != nil {
+		return errors.New("--postgres-url can't be read as a PostgreSQL URL")
+	}
+	config.Database = opts.database
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.Exec(ctx, "DELETE FROM cluster_membership")
+	return err
 }
 
 func prepareDatabase(ctx context.Context, opts options, name, schemaName string) error {
