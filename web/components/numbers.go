@@ -37,7 +37,9 @@ func cellWord(ctx context.Context, state string) string {
 	return locale.State(ctx, locale.Quality, state)
 }
 
-func stripTitle(ctx context.Context, c StripCell) string { return c.Label + " · " + cellWord(ctx, c.State) }
+func stripTitle(ctx context.Context, c StripCell) string {
+	return c.Label + " · " + cellWord(ctx, c.State)
+}
 
 // stripSummary counts the results in the order of the vocabulary: "26 actual · 1 missing".
 func stripSummary(ctx context.Context, cells []StripCell) string {

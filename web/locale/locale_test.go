@@ -99,9 +99,9 @@ func TestCatalogue_matchesSources(t *testing.T) {
 
 func TestCatalogue_faultsAreFound(t *testing.T) {
 	used := usedKeys(t, fstest.MapFS{
-		"page.templ":   {Data: []byte(`<p>{ locale.T(ctx, "a.ok") } { locale.T(r.Context(), "a.gone", 3) }</p>`)},
-		"nav.go":       {Data: []byte(`var x = locale.Key("a.verbs")`)},
-		"nav_test.go":  {Data: []byte(`locale.Key("not.counted")`)},
+		"page.templ":    {Data: []byte(`<p>{ locale.T(ctx, "a.ok") } { locale.T(r.Context(), "a.gone", 3) }</p>`)},
+		"nav.go":        {Data: []byte(`var x = locale.Key("a.verbs")`)},
+		"nav_test.go":   {Data: []byte(`locale.Key("not.counted")`)},
 		"page_templ.go": {Data: []byte(`locale.T(ctx, "generated.not.counted")`)},
 	})
 	require.Equal(t, []string{
