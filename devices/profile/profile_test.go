@@ -1,0 +1,128 @@
+package profile
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestEmbeddedMaps(t *testing.T) {
+	t.Parallel()
+	names, err := Names()
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"acrel-ddsy1352", "acrel-dtsy1352", "sim-ddsy1352", "sim-dtsy1352", "sim-valve-water", "xintai-valve-water",
+	}, names)
+	for _, name := range names {
+		p, err := Get(name)
+		require.NoError(t, err)
+		require.False(t, p.VerifiedOnDevice, "nothing was tried on a real meter yet")
+		require.Equal(t, strings.HasPrefix(name, "sim-"), p.MayCommand(), name)
+	}
+	_, err = Get("sim-nothing")
+	require.ErrorContains(t, err, "choose one of: acrel-ddsy1352")
+}
+
+func TestWrongMapsAreRefusedWithAReason(t *testing.T) {
+	t.Parallel()
+	good, err := os.ReadFile("maps/sim-ddsy1352.json")
+	require.NoError(t, err)
+	field := func(m map[string]any, name string) map[string]any {
+		for _, f := range m["fields"].([]any) {
+			if f.(map[string]any)["name"] == name {
+				return f.(map[string]any)
+			}
+		}
+		t.Fatalf("no field %s", name)
+		return nil
+	}
+	for want, spoil := range map[string]func(map[string]any){
+		"state the source":               func(m map[string]any) { m["source"] = "" },
+		"give it a version":              func(m map[string]any) { m["version"] = 0 },
+		"give it a name":                 func(m map[string]any) { m["name"] = "" },
+		"service \"gas\"":                func(m map[string]any) { m["service"] = "gas" },
+		"word_order":                     func(m map[string]any) { m["word_order"] = "BADC" },
+		"fields total and sharp overlap": func(m map[string]any) { field(m, "sharp")["address"] = "0x0216" },
+		"scale \"0.1\"":                  func(m map[string]any) { field(m, "total")["scale"] = "0.1" },
+		"unit \"MWh\"":                   func(m map[string]any) { field(m, "total")["unit"] = "MWh" },
+		"unknown type \"u24\"":           func(m map[string]any) { field(m, "total")["type"] = "u24" },
+		"takes 2 words, not 1":           func(m map[string]any) { field(m, "total")["words"] = 1 },
+		"lies in no block":               func(m map[string]any) { field(m, "total")["address"] = "0x0700" },
+		"must be hex":                    func(m map[string]any) { field(m, "total")["address"] = "0533" },
+		"not one that a snapshot knows":  func(m map[string]any) { field(m, "total")["name"] = "sum" },
+		"field total exists twice":       func(m map[string]any) { field(m, "sharp")["name"] = "total" },
+		"only known in the order DCBA":   func(m map[string]any) { field(m, "total")["type"] = "float32" },
+		"list 6, total first":            func(m map[string]any) { m["registers"] = []string{"total"} },
+		"unknown field \"colour\"":       func(m map[string]any) { m["colour"] = "red" },
+		"supply.on must name":            func(m map[string]any) { m["supply"].(map[string]any)["on"] = 0 },
+		"state max_price_fen":            func(m map[string]any) { m["max_price_fen"] = 0 },
+		"command \"explode\" is unknown": func(m map[string]any) {
+			m["commands"].(map[string]any)["explode"] = map[string]any{"function": 6, "address": "0x0001"}
+		},
+		"command trip needs function 6 with":   func(m map[string]any) { m["commands"].(map[string]any)["trip"].(map[string]any)["function"] = 5 },
+		"one read takes 1 to 125":              func(m map[string]any) { m["blocks"].([]any)[0].(map[string]any)["words"] = 126 },
+		"needs a name of its own":              func(m map[string]any) { m["blocks"].([]any)[0].(map[string]any)["name"] = "live" },
+		"purchase must be function 32 without": func(m map[string]any) { m["commands"].(map[string]any)["purchase"].(map[string]any)["function"] = 16 },
+	} {
+		var m map[string]any
+		require.NoError(t, json.Unmarshal(good, &m))
+		spoil(m)
+		data, err := json.Marshal(m)
+		require.NoError(t, err)
+		_, err = Parse(data)
+		require.ErrorContains(t, err, want)
+	}
+	_, err = Parse([]byte("{"))
+	require.ErrorContains(t, err, "not a register map")
+}
+
+func TestStatusWord(t *testing.T) {
+	t.Parallel()
+	three := SupplyBits{On: 0xE000, Fault: 0x0100, ForcedMode: 8, ForcedClosed: 7, Arrears: 0x20}
+	valve := SupplyBits{On: 1, Off: 2, Fault: 4}
+	for _, test := range []struct {
+		bits                SupplyBits
+		word                uint16
+		want                Supply
+		forcedOn, forcedOff bool
+	}{
+		{bits: three, word: 0xE000, want: SupplyOn},
+		{bits: three, word: 0x0000, want: SupplyOff},
+		{bits: three, word: 0x6000, want: SupplyFault}, // one phase is open
+		{bits: three, word: 0xE100, want: SupplyFault},
+		{bits: three, word: 0x0008, want: SupplyOff, forcedOff: true},
+		{bits: three, word: 0xE00F, want: SupplyOn, forcedOn: true},
+		{bits: three, word: 0xE007, want: SupplyOn}, // the state bits mean nothing without the mode
+		{bits: valve, word: 1, want: SupplyOn},
+		{bits: valve, word: 2, want: SupplyOff},
+		{bits: valve, word: 0, want: SupplyMoving},
+		{bits: valve, word: 8, want: SupplyMoving},
+		{bits: valve, word: 6, want: SupplyFault},
+		{bits: valve, word: 3, want: SupplyFault},
+	} {
+		var v Values
+		v.setStatus(test.word, test.bits)
+		require.Equal(t, test.want, v.Supply, "0x%04X", test.word)
+		require.Equal(t, test.forcedOn, v.ForcedOn, "0x%04X", test.word)
+		require.Equal(t, test.forcedOff, v.ForcedOff, "0x%04X", test.word)
+	}
+}
+
+// Whatever a meter answers, decoding it returns values or an error.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0}, []byte{1, 2, 3, 4, 5, 6}, make([]byte, 96))
+	f.Add([]byte{}, []byte{0xFF}, make([]byte, 58))
+	f.Fuzz(func(t *testing.T, deep, serial, live []byte) {
+		for _, name := range []string{"sim-ddsy1352", "sim-valve-water"} {
+			p, err := Get(name)
+			require.NoError(t, err)
+			v, err := p.Decode(Raw{"deep": deep, "serial": serial, "live": live, "all": live})
+			if err == nil && (len(v.Registers) != len(p.Registers) || len(v.Serial) != 12) {
+				t.Fatalf("decoded %+v", v)
+			}
+		}
+	})
+}
