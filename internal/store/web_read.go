@@ -1,0 +1,45 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// Waiting counts what waits for a decision at some sites, as one person sees it.
+type Waiting struct {
+	Cases        int // open exception cases
+	OverdueCases int
+	OldestCase   *time.Time // when the oldest open case was opened; nil without one
+	RunsToVerify int
+	RunsToIssue  int // verified by somebody else than this person
+	OldestRun    *time.Time
+	Recharges    int // that this person neither entered nor approved
+	OldestMoney  *time.Time
+	Cuts         int // of large customers, waiting for a manager
+	OldestCut    *time.Time
+}
+
+// Waiting reads the counts for a person in one query: every page shows them.
+func (s *Store) Waiting(ctx context.Context, sites []billing.SiteID, user billing.UserID) (Waiting, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT * FROM
+		(SELECT count(*), count(*) FILTER (WHERE due_at <= business_now()), min(opened_at) FROM cases WHERE site_id = ANY($1) AND state = 'open') c,
+		(SELECT count(*) FILTER (WHERE state = 'awaiting_verification'), count(*) FILTER (WHERE state = 'verified' AND verified_by <> $2), min(opened_at)
+			FROM billing_runs WHERE site_id = ANY($1) AND (state = 'awaiting_verification' OR (state = 'verified' AND verified_by <> $2))) r,
+		(SELECT count(*), min(entered_at) FROM recharges
+			WHERE site_id = ANY($1) AND state NOT IN ('credited', 'rejected', 'expired') AND state IN ('entered', 'approved_once')
+				AND entered_by <> $2 AND approved1_by IS DISTINCT FROM $2) m,
+		(SELECT count(*), min(opened_at) FROM cutoffs WHERE site_id = ANY($1) AND state = 'awaiting_manager') k`, sites, user)
+	w, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Waiting])
+	return w, translate(err)
+}
+
+// LastChange is the id of the newest journal row: it grows with every change of state, so live pages ask for it.
+func (s *Store) LastChange(ctx context.Context) (int64, error) {
+	var id int64
+	err := s.Pool.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM journal`).Scan(&id)
+	return id, translate(err)
+}

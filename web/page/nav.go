@@ -1,0 +1,79 @@
+package page
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/web/components"
+	"github.com/meterflow/meterflow/web/layout"
+	"github.com/meterflow/meterflow/web/locale"
+)
+
+// place is one item of the navigation.
+type place struct{ key, href, icon string }
+
+var (
+	placeToday     = place{locale.Key("nav.today"), "/", "today"}
+	placeCycles    = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
+	placeCases     = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
+	placeRuns      = place{locale.Key("nav.runs"), "/runs", "runs"}
+	placeRecharges = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
+	placeAccounts  = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
+	placeMeters    = place{locale.Key("nav.meters"), "/meters", "meters"}
+	placeCutoffs   = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
+	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
+	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
+	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
+	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
+)
+
+// places is each role's own order: what it comes for first.
+var places = map[billing.Role][]place{
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
+	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+		placeCutoffs, placeMessages, placeTrace},
+}
+
+func navigation(ctx context.Context, role billing.Role, w store.Waiting, active string) []layout.NavItem {
+	items := make([]layout.NavItem, 0, len(places[role]))
+	for _, p := range places[role] {
+		item := layout.NavItem{Label: locale.T(ctx, p.key), Href: p.href, Icon: p.icon, Active: p.href == active, Tone: components.Watch}
+		switch p {
+		case placeCases:
+			item.Count = w.Cases
+			if w.OverdueCases > 0 {
+				item.Tone = components.Danger
+			}
+		case placeRuns:
+			item.Count = w.RunsToVerify + w.RunsToIssue
+		case placeRecharges:
+			item.Count = w.Recharges
+		case placeCutoffs:
+			item.Count = w.Cuts
+		}
+		items = append(items, item)
+	}
+	return items
+}
+
+// SitePath switches the site to look at: GET ?to=&back=.
+const SitePath = "/site"
+
+// siteMenu offers each site and, with several, all of them together.
+func siteMenu(ctx context.Context, f frame) []layout.Site {
+	href := func(id billing.SiteID) string {
+		return SitePath + "?" + url.Values{"to": {string(id)}, "back": {f.path}}.Encode()
+	}
+	var menu []layout.Site
+	if len(f.sites) > 1 {
+		menu = append(menu, layout.Site{Name: locale.T(ctx, "nav.all_sites"), Href: href(""), Current: f.chosen == ""})
+	}
+	for _, s := range f.sites {
+		menu = append(menu, layout.Site{Name: nameOf(ctx, s), Href: href(s.ID), Current: f.chosen == s.ID || len(f.sites) == 1})
+	}
+	return menu
+}
