@@ -1,0 +1,184 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/devices/simulator"
+)
+
+// ledgerBalances: every transaction balances; every balance equals the sum of its postings.
+func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM ledger_entries) + (SELECT count(*) FROM balances)`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('entry %s sums to %s fen over %s postings', e.id, coalesce(sum(p.amount_fen), 0), count(p.entry_id))
+		FROM ledger_entries e LEFT JOIN ledger_postings p ON p.entry_id = e.id
+		GROUP BY e.id HAVING coalesce(sum(p.amount_fen), 0) <> 0 OR count(p.entry_id) < 2`); err != nil {
+		return err
+	}
+	return c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
+		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
+		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`)
+}
+
+// creditedOnce: each recharge is credited exactly once, and per meter the simulator's accepted purchases equal the delivered
+// recharges in count and amount; one in doubt has an open exception.
+func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges`); err != nil {
+		return err
+	}
+	// The customer's account moved by the amount exactly once for a credited recharge, and not at all for any other.
+	if err := c.none(ctx, inv, `SELECT format('recharge %s (%s, %s fen) moved the customer''s credit by %s fen in %s entries', r.id, r.state, r.amount_fen, coalesce(-sum(p.amount_fen), 0), count(p.entry_id))
+		FROM recharges r
+		LEFT JOIN ledger_entries e ON e.subject = r.id
+		LEFT JOIN ledger_accounts a ON a.account_id = r.account_id
+		LEFT JOIN ledger_postings p ON p.entry_id = e.id AND p.code = a.code
+		GROUP BY r.id HAVING
+			(r.state = 'credited' AND (count(p.entry_id) <> 1 OR -sum(p.amount_fen) <> r.amount_fen))
+			OR (r.state <> 'credited' AND count(p.entry_id) <> 0)`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('recharge %s is in doubt without an open exception', r.id) FROM recharges r
+		WHERE r.state = 'in_doubt' AND NOT EXISTS (SELECT 1 FROM cases x WHERE x.recharge_id = r.id AND x.state = 'open')`); err != nil {
+		return err
+	}
+	return c.purchasesMatch(ctx, inv)
+}
+
+type delivery struct {
+	Command string
+	Serial  string
+	State   string
+	Count   int64
+	Amount  int64
+}
+
+// purchasesMatch holds the meters' own memory against ours, both ways.
+func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
+	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, r.state, coalesce(c.count_intended, 0), c.amount_fen
+		FROM commands c JOIN meters m ON m.id = c.meter_id
+		JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
+		WHERE c.kind = 'credit' AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
+	ours, err := pgx.CollectRows(rows, pgx.RowToStructByPos[delivery])
+	if err != nil {
+		return err
+	}
+	type key struct {
+		serial string
+		count  int64
+	}
+	sent := map[key]delivery{}
+	for _, d := range ours {
+		k := key{d.Serial, d.Count}
+		if other, twice := sent[k]; twice {
+			inv.violate("commands %s and %s both claim purchase %d of meter %s", other.Command, d.Command, d.Count, d.Serial)
+		}
+		sent[k] = d
+	}
+	for serial, entries := range c.record {
+		for _, e := range entries {
+			if e.Kind != simulator.EntryPurchase {
+				continue
+			}
+			inv.check(1)
+			d, known := sent[key{serial, e.Count}]
+			switch {
+			case !known:
+				inv.violate("meter %s accepted purchase %d of %d fen that no recharge explains", serial, e.Count, e.AmountFen)
+			case d.Amount != e.AmountFen:
+				inv.violate("meter %s accepted %d fen as purchase %d; command %s was for %d fen", serial, e.AmountFen, e.Count, d.Command, d.Amount)
+			case d.State != "credited" && d.State != "in_doubt" && d.State != "delivering":
+				inv.violate("meter %s accepted purchase %d, but its recharge is %s", serial, e.Count, d.State)
+			}
+			delete(sent, key{serial, e.Count})
+		}
+	}
+	for _, d := range sent {
+		if d.State == "credited" {
+			inv.violate("command %s says that meter %s took purchase %d; the meter knows nothing of it", d.Command, d.Serial, d.Count)
+		}
+	}
+	return nil
+}
+
+// billedEqualsRead: for every issued account and period, billed quantity = closing − opening reading through rollover and exchange;
+// a bill's lines add up to it; no gap, no overlap.
+func (c *checker) billedEqualsRead(ctx context.Context, inv *Invariant) error {
+	if err := c.none(ctx, inv, `SELECT format('bill %s says %s fen, its lines %s', b.id, b.total_fen, coalesce(sum(l.amount_fen), 0))
+		FROM bills b LEFT JOIN bill_lines l ON l.bill_id = b.id WHERE b.state = 'issued' GROUP BY b.id HAVING b.total_fen <> coalesce(sum(l.amount_fen), 0)`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('account %s: issued bills leave a gap or overlap at %s', account_id, period_from) FROM (
+			SELECT account_id, period_from, lag(period_to) OVER (PARTITION BY account_id ORDER BY period_from) AS before
+			FROM bills WHERE state = 'issued') b WHERE before IS NOT NULL AND before <> period_from`); err != nil {
+		return err
+	}
+	return c.quantitiesMatch(ctx, inv)
+}
+
+type stretch struct {
+	Bill     string
+	Quantity int64
+	Meter    string
+	Ratio    int64
+	Digits   int
+	Opening  *int64
+	Closing  *int64
+}
+
+// quantitiesMatch recomputes each bill's use from the fittings and from the readings that stood when the run was issued.
+func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
+	rows, _ := c.tx.Query(ctx, `
+		WITH b AS (
+			SELECT b.id, b.quantity, a.service_point_id, r.issued_at,
+				b.period_from::timestamp AT TIME ZONE s.time_zone AS from_at, b.period_to::timestamp AT TIME ZONE s.time_zone AS to_at
+			FROM bills b JOIN accounts a ON a.id = b.account_id JOIN sites s ON s.id = b.site_id JOIN billing_runs r ON r.id = b.run_id
+			WHERE b.state = 'issued')
+		SELECT b.id, b.quantity, f.meter_id, f.ratio, m.digits,
+			CASE WHEN f.from_at >= b.from_at THEN f.opening[1] ELSE
+				(SELECT registers[1] FROM readings r WHERE r.meter_id = f.meter_id AND r.freeze_at = b.from_at AND r.taken_at <= b.issued_at ORDER BY version DESC LIMIT 1) END,
+			CASE WHEN f.to_at <= b.to_at THEN f.closing[1] ELSE
+				(SELECT registers[1] FROM readings r WHERE r.meter_id = f.meter_id AND r.freeze_at = b.to_at AND r.taken_at <= b.issued_at ORDER BY version DESC LIMIT 1) END
+		FROM b JOIN fittings f ON f.service_point_id = b.service_point_id AND f.from_at < b.to_at AND (f.to_at IS NULL OR f.to_at > b.from_at)
+		JOIN meters m ON m.id = f.meter_id ORDER BY b.id, f.from_at`)
+	stretches, err := pgx.CollectRows(rows, pgx.RowToStructByPos[stretch])
+	if err != nil {
+		return err
+	}
+	used := map[string]int64{}
+	billed := map[string]int64{}
+	broken := map[string]string{}
+	for _, s := range stretches {
+		billed[s.Bill] = s.Quantity
+		if s.Opening == nil || s.Closing == nil {
+			broken[s.Bill] = fmt.Sprintf("meter %s has no reading at an edge of the period", s.Meter)
+			continue
+		}
+		wrap := int64(1)
+		for range s.Digits {
+			wrap *= 10
+		}
+		used[s.Bill] += ((*s.Closing - *s.Opening + wrap) % wrap) * s.Ratio
+	}
+	inv.check(int64(len(billed)))
+	for bill, quantity := range billed {
+		if why, bad := broken[bill]; bad {
+			inv.violate("bill %s: %s", bill, why)
+		} else if used[bill] != quantity {
+			inv.violate("bill %s is for %d raw units, the readings give %d", bill, quantity, used[bill])
+		}
+	}
+	return nil
+}
+
+// threePersons: each credited recharge has a maker and two approvers, three different persons.
+func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges WHERE state = 'credited'`); err != nil {
+		return err
+	}
+	return c.none(ctx, inv, `SELECT format('recharge %s: entered by %s, approved by %s and %s', id, entered_by, coalesce(approved1_by, 'nobody'), coalesce(approved2_by, 'nobody'))
+		FROM recharges WHERE state = 'credited' AND NOT (coalesce(entered_by <> approved1_by AND entered_by <> approved2_by AND approved1_by <> approved2_by, false))`)
+}

@@ -1,0 +1,227 @@
+// Package store is PostgreSQL: the truth about the business. One file per noun; SQL stands in the Go file of its noun.
+//
+// Exported methods own their transaction; lower-case helpers take one. Every state change writes its journal row in the same
+// transaction through Tx.Journal. It knows nothing of Temporal, HTTP or devices.
+package store
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Store is a pool of connections to the one database.
+type Store struct {
+	Pool *pgxpool.Pool
+}
+
+// Open connects and checks that the server answers. The caller closes it.
+func Open(ctx context.Context, url string) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, billing.Errorf(billing.CodeInvalidInput, "the database address can't be read: give it as postgres://user:password@host:port/name")
+	}
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.ConnConfig.RuntimeParams["application_name"] = "meterflow"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, billing.Errorf(billing.CodeUnavailable, "the database at %s:%d doesn't answer: start it or correct --database-url (%v)",
+			cfg.ConnConfig.Host, cfg.ConnConfig.Port, rootCause(err))
+	}
+	return &Store{Pool: pool}, nil
+}
+
+// Close releases all connections.
+func (s *Store) Close() { s.Pool.Close() }
+
+// Migrate applies the migrations that the database doesn't have yet, each in a transaction of its own, one process at a time.
+// It returns the names of those it applied.
+func (s *Store) Migrate(ctx context.Context) ([]string, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(names)
+	conn, err := s.Pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(7230001)`); err != nil {
+		return nil, err
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(7230001)`) //nolint:errcheck // the lock goes with the session anyway
+	if _, err := conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`); err != nil {
+		return nil, err
+	}
+	var applied []string
+	for _, path := range names {
+		name := strings.TrimPrefix(path, "migrations/")
+		done, err := applyMigration(ctx, conn.Conn(), path, name)
+		if err != nil {
+			return applied, fmt.Errorf("migration %s: %w", name, err)
+		}
+		if done {
+			applied = append(applied, name)
+		}
+	}
+	return applied, nil
+}
+
+func applyMigration(ctx context.Context, conn *pgx.Conn, path, name string) (bool, error) {
+	sql, err := migrations.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	applied := false
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var there bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM migrations WHERE name = $1)`, name).Scan(&there); err != nil || there {
+			return err
+		}
+		if _, err := tx.Exec(ctx, string(sql)); err != nil {
+			return err
+		}
+		applied = true
+		_, err := tx.Exec(ctx, `INSERT INTO migrations (name) VALUES ($1)`, name)
+		return err
+	})
+	return applied, err
+}
+
+// By says who does a change and why, for the journal.
+type By struct {
+	Actor      string // user id, or "workflow"
+	Reason     string
+	WorkflowID string
+	RunID      string
+}
+
+// Tx is one transaction of a change: pgx's transaction, the business instant that it happens at, and who does it.
+type Tx struct {
+	pgx.Tx
+	By
+	// Now is the business instant of the transaction.
+	Now time.Time
+}
+
+// Change runs f in one transaction at one business instant; constraint violations come back as billing errors that people can read.
+func (s *Store) Change(ctx context.Context, by By, f func(tx *Tx) error) error {
+	err := pgx.BeginFunc(ctx, s.Pool, func(ptx pgx.Tx) error {
+		tx := &Tx{Tx: ptx, By: by}
+		if err := ptx.QueryRow(ctx, `SELECT business_now()`).Scan(&tx.Now); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	return translate(err)
+}
+
+// Entry is one state change to be journaled.
+type Entry struct {
+	Site     billing.SiteID
+	Kind     string // the entity's kind: recharge, case, cycle, run, bill, reminder, command, supply, message, account, meter …
+	ID       string
+	Event    string // lower_snake: entered, approved, delivered …
+	From, To string // states; equal or empty for an event that changes none
+	Actor    string // overrides By.Actor when set
+	Reason   string // overrides By.Reason when set
+	Refs     []string
+	Data     any // facts for the timeline, marshalled to JSON; no personal data
+}
+
+// Journal appends e to the chain of its entity, in this transaction.
+func (tx *Tx) Journal(ctx context.Context, e Entry) error {
+	data := []byte("{}")
+	if e.Data != nil {
+		var err error
+		if data, err = json.Marshal(e.Data); err != nil {
+			return err
+		}
+	}
+	actor, reason := tx.Actor, tx.Reason
+	if e.Actor != "" {
+		actor = e.Actor
+	}
+	if e.Reason != "" {
+		reason = e.Reason
+	}
+	refs := append([]string{tx.WorkflowID}, e.Refs...)
+	_, err := tx.Exec(ctx, `SELECT journal_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		e.Site, e.Kind, e.ID, e.Event, e.From, e.To, actor, reason, tx.WorkflowID, tx.RunID, refs, string(data))
+	return err
+}
+
+// constraintSentences says what a person should do when a constraint refuses. The database decides in the end, whatever the code above it forgot.
+var constraintSentences = map[string]struct {
+	code     billing.Code
+	sentence string
+}{
+	"maker_is_not_first_approver":        {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"maker_is_not_second_approver":       {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"approvers_differ":                   {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
+	"verifier_is_not_issuer":             {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
+	"recharges_amount_fen_check":         {billing.CodeInvalidInput, "the amount must be more than zero"},
+	"recharges_evidence_once":            {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
+	"commands_one_open_credit":           {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},
+	"commands_one_open_switch":           {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
+	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
+	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
+	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
+	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
+}
+
+// translate turns what PostgreSQL refuses into a billing error; anything else passes through.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return billing.Errorf(billing.CodeNotFound, "there is no such record")
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	if s, ok := constraintSentences[pg.ConstraintName]; ok {
+		return billing.Errorf(s.code, "%s", s.sentence)
+	}
+	switch pg.Code {
+	case "23505":
+		return billing.Errorf(billing.CodeConflict, "this exists already (%s)", pg.ConstraintName)
+	case "23503":
+		return billing.Errorf(billing.CodeNotFound, "a record that this refers to doesn't exist (%s)", pg.ConstraintName)
+	case "23514":
+		return billing.Errorf(billing.CodeInvalidInput, "the database refuses this value (%s)", pg.ConstraintName)
+	}
+	return err
+}
+
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
