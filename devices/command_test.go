@@ -229,6 +229,9 @@ func TestMeterAtZero(t *testing.T) {
 	low := b.read(single)
 	require.Equal(t, devices.SupplyOn, low.Supply)
 	require.Less(t, *low.RemainingFen, int64(0), "an overdraft reads negative")
+	_, err = b.pool.Trip(t.Context(), b.meter(single))
+	require.ErrorIs(t, err, devices.ErrKeptClosed)
+	require.True(t, b.truth(single).RelayOn)
 
 	released, err := b.pool.Release(t.Context(), b.meter(single))
 	require.NoError(t, err)

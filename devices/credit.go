@@ -156,7 +156,7 @@ func (r *CreditResult) judge(prof *profile.Profile, o CreditOrder) {
 }
 
 // mostUsed bounds the credit, in fen, that the customer can have used up between the two snapshots: what the total moved,
-// at the highest price that the meter can be set to. With an unmoved register it is zero and the amount must fit exactly.
+// at the highest price that the meter can be set to, behind its transformers. With an unmoved register it is zero and the amount must fit exactly.
 func (r *CreditResult) mostUsed(prof *profile.Profile) int64 {
 	if len(r.Before.Registers) == 0 || len(r.After.Registers) == 0 {
 		return 0
@@ -165,5 +165,5 @@ func (r *CreditResult) mostUsed(prof *profile.Profile) int64 {
 	if units < 0 {
 		return math.MaxInt32 // rolled over in between: the balance can't be bounded by it
 	}
-	return (units*prof.MaxPriceFen + 99) / 100
+	return (units*max(r.After.Ratio, 1)*prof.MaxPriceFen + 99) / 100
 }

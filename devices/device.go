@@ -59,6 +59,7 @@ type Snapshot struct {
 	InArrears     bool // the meter says that its own credit is used up
 	StatusWord    uint16
 	PowerW        int64   // load in W; for water the flow in l/h
+	Ratio         int64   // transformer ratio that the meter is set to; 0 when it shows none
 	Frames        []Frame // with WithFrames, and always for commands
 }
 

@@ -26,6 +26,8 @@ var (
 	ErrUnverifiedProfile = errors.New("the register map is not verified")
 	// ErrUnsupported: this kind of meter can't do it.
 	ErrUnsupported = errors.New("this meter can't do that")
+	// ErrKeptClosed: the meter is forced closed (keep-power). It is not tripped before somebody releases it.
+	ErrKeptClosed = errors.New("the meter is kept closed; release it first")
 	// ErrSetAside: the meter or its line was silent several times and is skipped by sweeps for a while.
 	ErrSetAside = errors.New("set aside after several tries without an answer")
 	// ErrCountMismatch: the meter's purchase count is not the one before the order's; nothing was sent.

@@ -204,8 +204,9 @@ func about(m Meter, err error) error {
 func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 	first := len(s.frames)
 	values, err := s.values(m, prof)
-	if err == nil && !addsUp(values.Registers) {
-		// The bands come from two requests: a unit that was counted between them makes a vector that never was.
+	// The bands come from two requests: a unit that was counted between them makes a vector that never was. What still
+	// does not add up after that is what the meter shows, and is for others to judge.
+	for again := 0; err == nil && again < 2 && !addsUp(values.Registers); again++ {
 		values, err = s.values(m, prof)
 	}
 	if err != nil {
@@ -219,7 +220,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
-		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power,
+		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}, nil
 }
 

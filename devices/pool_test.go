@@ -356,8 +356,39 @@ func TestSpikeAndWrongClock(t *testing.T) {
 	b.inject(simulator.Fault{Kind: simulator.FaultWrongClock, Serial: three, Offset: -3600})
 	require.Equal(t, "2026-03-01 07:00:00", b.read(three).MeterClock.Format(time.DateTime))
 
+	b.inject(simulator.Fault{Kind: simulator.FaultRegisterJump, Serial: three, Offset: 5000, Times: 1})
+	jumped := b.read(three).Registers
+	require.Equal(t, []int64{5000, 0, 0, 5000, 0, 0}, jumped, "once, and the bands still add up")
+	require.Equal(t, make([]int64, 6), b.read(three).Registers)
+
 	b.inject(simulator.Fault{Kind: simulator.FaultRegisterJump, Serial: water, Offset: 70_000, Until: b.clock.now().Add(time.Hour)})
 	require.Equal(t, int64(1109253+70_000), b.read(water).Registers[0])
 	b.clock.advance(time.Hour)
 	require.Equal(t, b.truth(water).Registers, b.read(water).Registers, "the spike ends at its business time")
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	power, err := simulator.SeriesIDs(false)
+	require.NoError(b, err)
+	spec := simulator.FleetSpec{Gateways: []simulator.GatewaySpec{{ID: "g1", Meters: []simulator.MeterSpec{
+		{Unit: 1, Serial: single, Profile: "sim-ddsy1352", LoadProfile: power[0]},
+	}}}}
+	c := &clock{at: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	fleet, err := simulator.NewFleet(spec, b.TempDir(), c.now)
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- fleet.Serve(ctx) }()
+	pool := devices.NewPool(devices.Config{})
+	m := devices.Meter{
+		Address: devices.Address{Gateway: "g1", HostPort: fleet.Addr("g1"), Unit: 1}, Serial: single, Profile: "sim-ddsy1352",
+	}
+	for b.Loop() {
+		if _, err := pool.Snapshot(context.Background(), m); err != nil {
+			b.Fatal(err)
+		}
+	}
+	pool.Shutdown()
+	cancel()
+	require.NoError(b, <-served)
 }

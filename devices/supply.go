@@ -25,7 +25,8 @@ var (
 	release    = switching{profile.Release, priorityRestore, func(s Snapshot) bool { return !s.ForcedOn && !s.ForcedOff }}
 )
 
-// Trip cuts the supply: relay forced open, or valve closed. It stays so until Close, KeepClosed or Release.
+// Trip cuts the supply: relay forced open, or valve closed. It stays so until Close, KeepClosed or Release. A meter that is
+// kept closed is not tripped (ErrKeptClosed).
 // For all four commands: an error means that nothing was sent; after sending, the result's Outcome speaks. A switch that
 // already stands as commanded is not sent and comes back verified with Sent false.
 func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
@@ -67,6 +68,9 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if w.stands(result.Before) {
 			result.After, result.Outcome = result.Before, OutcomeVerified
 			return nil
+		}
+		if w.name == profile.Trip && result.Before.ForcedOn {
+			return ErrKeptClosed // a protection that is written to the meter is ended, never overridden
 		}
 		if ctx.Err() != nil {
 			return errors.Join(ErrExpired, context.Cause(ctx))

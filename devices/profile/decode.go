@@ -29,6 +29,7 @@ type Values struct {
 	Remaining     *int64 // fen
 	PurchaseCount *int64
 	Power         int64 // W or l/h
+	Ratio         int64 // current transformer ratio; 0 when the map has none
 	Status        uint16
 	Supply        Supply
 	ForcedOff     bool
@@ -76,12 +77,11 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 	if v.PurchaseCount, err = p.optional("purchase_count", raw); err != nil {
 		return Values{}, err
 	}
-	power, err := p.optional("power", raw)
-	if err != nil {
+	if v.Power, err = p.orZero("power", raw); err != nil {
 		return Values{}, err
 	}
-	if power != nil {
-		v.Power = *power
+	if v.Ratio, err = p.orZero("ratio", raw); err != nil {
+		return Values{}, err
 	}
 	status, err := p.number("status", raw)
 	if err != nil {
@@ -141,6 +141,13 @@ func (p *Profile) optional(name string, raw Raw) (*int64, error) {
 		return nil, err
 	}
 	return &value, nil
+}
+
+func (p *Profile) orZero(name string, raw Raw) (int64, error) {
+	if _, ok := p.field(name); !ok {
+		return 0, nil
+	}
+	return p.number(name, raw)
 }
 
 func (p *Profile) number(name string, raw Raw) (int64, error) {

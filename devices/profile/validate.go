@@ -25,6 +25,7 @@ var canonical = map[string]map[Service][2]string{
 	"purchase_count": {Electricity: {"", "1"}},
 	"status":         {Electricity: {"", "1"}, Water: {"", "1"}},
 	"power":          {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
+	"ratio":          {Electricity: {"", "1"}},
 	"serial":         {Electricity: {"", "1"}, Water: {"", "1"}},
 	"clock":          {Electricity: {"", "1"}, Water: {"", "1"}},
 }

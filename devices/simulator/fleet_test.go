@@ -287,7 +287,7 @@ func TestGlitchesAreReplayedOnRequest(t *testing.T) {
 	wait := first.from - m.seriesSecond(localSeconds(epoch, m.location))
 	c.at = epoch.Add(time.Duration(floorMod(wait, int64(m.load.days())*secondsPerDay)) * time.Second)
 	truth := state(t, f, "000000000001").Registers[0]
-	shown := m.shownRegisters(&change{state: m.state.clone()})
+	shown := m.shownRegisters(&change{state: m.state.clone()}, true)
 	require.Equal(t, first.offset, shown[0]-truth)
 }
 

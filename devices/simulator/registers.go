@@ -64,7 +64,7 @@ func (m *meter) read(c *change, data []byte) ([]byte, byte) {
 	if words < 1 || words > mostReadWords {
 		return nil, exValue
 	}
-	image := m.image(c)
+	image := m.image(c, span{from: int(address), words: int(words)})
 	reply := []byte{byte(2 * words)}
 	for i := range int(words) {
 		value, ok := image[int(address)+i]
@@ -147,12 +147,24 @@ func (m *meter) command(c *change, data []byte) ([]byte, byte) {
 	return append(append(append([]byte{}, data[:4]...), 6), packBCD(m.spec.Serial)...), 0
 }
 
-// image is the meter's register space at this instant, as faults let it be seen.
-func (m *meter) image(c *change) map[int]uint16 {
-	shown := m.shownRegisters(c)
+// span is the stretch of registers that a request asks for.
+type span struct{ from, words int }
+
+func (s span) holds(address int) bool { return address >= s.from && address < s.from+s.words }
+
+// image is the meter's register space at this instant, as faults let it be seen. A fault that strikes a number of times
+// counts only the requests that see what it changes.
+func (m *meter) image(c *change, asked span) map[int]uint16 {
+	total, clock := 0x0215, 0x0228
+	if m.spec.water() {
+		total, clock = 0x0001, 0x0016
+	}
+	shown := m.shownRegisters(c, asked.holds(total))
 	wall := c.state.At.In(m.location)
-	if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
-		wall = wall.Add(time.Duration(fault.Offset) * time.Second)
+	if asked.holds(clock) {
+		if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
+			wall = wall.Add(time.Duration(fault.Offset) * time.Second)
+		}
 	}
 	image := make(map[int]uint16, 160)
 	if m.spec.water() {
@@ -163,12 +175,14 @@ func (m *meter) image(c *change) map[int]uint16 {
 	return image
 }
 
-// shownRegisters are the registers with jumps and replayed glitches.
-func (m *meter) shownRegisters(c *change) []int64 {
+// shownRegisters are the registers with jumps, when the request sees them, and replayed glitches.
+func (m *meter) shownRegisters(c *change, seen bool) []int64 {
 	shown := append([]int64(nil), c.state.Registers...)
 	var offset int64
-	if fault, ok := m.faults.take(FaultRegisterJump, m.place(), c.state.At); ok {
-		offset += fault.Offset
+	if seen {
+		if fault, ok := m.faults.take(FaultRegisterJump, m.place(), c.state.At); ok {
+			offset += fault.Offset
+		}
 	}
 	if m.spec.ReplayGlitches {
 		second := m.seriesSecond(localSeconds(c.state.At, m.location))
