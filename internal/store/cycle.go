@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// Cycle is one sweep of one site with one freeze instant.
+type Cycle struct {
+	ID        billing.CycleID
+	Site      billing.SiteID `db:"site_id"`
+	Day       billing.Date
+	FreezeAt  time.Time
+	WindowEnd time.Time // no pass starts after it
+	State     billing.CycleState
+	Passes    int
+	Planned   int
+	Read      int
+	Estimated int
+	Manual    int
+	Missing   int
+	OpenedAt  time.Time
+	ClosedAt  *time.Time
+}
+
+const cycleColumns = `c.id, c.site_id, c.day, c.freeze_at, c.window_end, c.state, c.passes, c.planned, c.read, c.estimated, c.manual, c.missing, c.opened_at, c.closed_at`
+
+// Cycle reads one cycle.
+func (s *Store) Cycle(ctx context.Context, id billing.CycleID) (Cycle, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+cycleColumns+` FROM cycles c WHERE c.id = $1`, id)
+	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Cycle])
+	return c, translate(err)
+}
+
+// lockCycle reads a cycle and keeps it from changing until the transaction ends.
+func lockCycle(ctx context.Context, tx *Tx, id billing.CycleID) (Cycle, error) {
+	rows, _ := tx.Query(ctx, `SELECT `+cycleColumns+` FROM cycles c WHERE c.id = $1 FOR UPDATE`, id)
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Cycle])
+}
+
+// NewCycle is what a cycle is planned from. Without meters all fitted meters of the site are read.
+type NewCycle struct {
+	ID        billing.CycleID
+	Site      billing.SiteID
+	Day       billing.Date
+	FreezeAt  time.Time
+	WindowEnd time.Time
+	Meters    []billing.MeterID
+}
+
+// PlanCycle creates a cycle and its list of meters: those fitted at the freeze instant. Planning it again changes nothing.
+func (s *Store) PlanCycle(ctx context.Context, by By, n NewCycle) (Cycle, error) {
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		tag, err := tx.Exec(ctx, `INSERT INTO cycles (id, site_id, day, freeze_at, window_end, state, opened_at) VALUES ($1, $2, $3, $4, $5, 'planned', $6)
+			ON CONFLICT (id) DO NOTHING`, n.ID, n.Site, n.Day, n.FreezeAt, n.WindowEnd, tx.Now)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		return planMeters(ctx, tx, n)
+	})
+	if err != nil {
+		return Cycle{}, err
+	}
+	return s.Cycle(ctx, n.ID)
+}
+
+func planMeters(ctx context.Context, tx *Tx, n NewCycle) error {
+	if _, err := tx.Exec(ctx, `SELECT ensure_reading_partition($1)`, n.FreezeAt); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, `INSERT INTO cycle_meters (cycle_id, meter_id, gateway_id)
+		SELECT $1, m.id, m.gateway_id FROM meters m JOIN fittings f ON f.meter_id = m.id
+		WHERE m.site_id = $2 AND m.state = 'fitted' AND f.to_at IS NULL AND f.from_at <= $3 AND ($4::text[] IS NULL OR m.id = ANY($4))`,
+		n.ID, n.Site, n.FreezeAt, n.Meters)
+	if err != nil {
+		return err
+	}
+	planned := tag.RowsAffected()
+	if planned == 0 && n.Meters != nil {
+		return billing.Errorf(billing.CodeNotFound, "none of these meters is fitted at site %s: check the meter numbers", n.Site)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE cycles SET planned = $2 WHERE id = $1`, n.ID, planned); err != nil {
+		return err
+	}
+	refs := make([]string, len(n.Meters))
+	for i, m := range n.Meters {
+		refs[i] = string(m)
+	}
+	return tx.Journal(ctx, Entry{Site: n.Site, Kind: "cycle", ID: string(n.ID), Event: "planned", To: string(billing.CyclePlanned), Refs: refs,
+		Data: map[string]any{"meters": planned, "freeze_at": n.FreezeAt, "window_end": n.WindowEnd}})
+}
+
+// PlanOnDemand plans a cycle that a person asked for, of the whole site or of single meters, with the present instant as its freeze
+// instant. Asked again by the same workflow it gives the same cycle.
+func (s *Store) PlanOnDemand(ctx context.Context, by By, site Site, meters []billing.MeterID, window time.Duration) (Cycle, error) {
+	var id billing.CycleID
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		// One at a time per site, so that the number is the next.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('on demand ' || $1))`, site.ID); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, `SELECT entity FROM journal WHERE refs @> ARRAY[$1] AND kind = 'cycle' LIMIT 1`, by.WorkflowID).Scan(&id)
+		if err != pgx.ErrNoRows {
+			return err
+		}
+		day := billing.DateOf(tx.Now, site.Zone)
+		n := NewCycle{Site: site.ID, Day: day, FreezeAt: tx.Now.Truncate(time.Second), WindowEnd: tx.Now.Add(window), Meters: meters}
+		var count int
+		var last *time.Time
+		err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE day = $2::date AND id <> $1 || '/' || $2), max(freeze_at) FROM cycles WHERE site_id = $1`,
+			site.ID, day.String()).Scan(&count, &last)
+		if err != nil {
+			return err
+		}
+		if last != nil && !n.FreezeAt.After(*last) {
+			// Two readings of one instant can't be told apart; a demo's clock may stand still between two clicks.
+			n.FreezeAt = last.Add(time.Second)
+		}
+		id = billing.CycleID(fmt.Sprintf("%s/%s/%d", site.ID, day, count+1))
+		n.ID = id
+		_, err = tx.Exec(ctx, `INSERT INTO cycles (id, site_id, day, freeze_at, window_end, state, opened_at) VALUES ($1, $2, $3, $4, $5, 'planned', $6)`,
+			n.ID, n.Site, n.Day, n.FreezeAt, n.WindowEnd, tx.Now)
+		if err != nil {
+			return err
+		}
+		return planMeters(ctx, tx, n)
+	})
+	if err != nil {
+		return Cycle{}, err
+	}
+	return s.Cycle(ctx, id)
+}
+
+// cycleOrder is the one way that a cycle goes.
+var cycleOrder = map[billing.CycleState]int{billing.CyclePlanned: 0, billing.CycleSweeping: 1, billing.CycleValidating: 2, billing.CycleClosed: 3}
+
+// AdvanceCycle moves a cycle on to a state; one that is there or beyond stays as it is. Closing counts its outcomes.
+func (s *Store) AdvanceCycle(ctx context.Context, by By, id billing.CycleID, to billing.CycleState) (Cycle, error) {
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		c, err := lockCycle(ctx, tx, id)
+		if err != nil || cycleOrder[c.State] >= cycleOrder[to] {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE cycles SET state = $2, closed_at = CASE WHEN $2 = 'closed' THEN $3::timestamptz END,
+			closed_real = CASE WHEN $2 = 'closed' THEN clock_timestamp() END WHERE id = $1`, id, to, tx.Now)
+		if err != nil {
+			return err
+		}
+		counts, err := recount(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: string(to), From: string(c.State), To: string(to), Data: counts})
+	})
+	if err != nil {
+		return Cycle{}, err
+	}
+	return s.Cycle(ctx, id)
+}
+
+// recount brings a cycle's counts in line with its meters' outcomes.
+func recount(ctx context.Context, tx *Tx, id billing.CycleID) (map[string]int, error) {
+	var read, estimated, manual, missing int
+	err := tx.QueryRow(ctx, `UPDATE cycles SET (read, estimated, manual, missing) = (
+			SELECT count(*) FILTER (WHERE outcome = 'read'), count(*) FILTER (WHERE outcome = 'estimated'), count(*) FILTER (WHERE outcome = 'manual'),
+				count(*) FILTER (WHERE outcome NOT IN ('read', 'estimated', 'manual')) FROM cycle_meters WHERE cycle_id = $1)
+		WHERE id = $1 RETURNING read, estimated, manual, missing`, id).Scan(&read, &estimated, &manual, &missing)
+	return map[string]int{"read": read, "estimated": estimated, "manual": manual, "missing": missing}, err
+}
+
+// StartPass counts a pass over the meters that are still silent.
+func (s *Store) StartPass(ctx context.Context, by By, id billing.CycleID, pass int) error {
+	return s.Change(ctx, by, func(tx *Tx) error {
+		c, err := lockCycle(ctx, tx, id)
+		if err != nil || c.Passes >= pass {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE cycles SET passes = $2 WHERE id = $1`, id, pass); err != nil {
+			return err
+		}
+		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "pass_started", From: string(c.State), To: string(c.State), Data: map[string]int{"pass": pass}})
+	})
+}
+
+// GatewayLeft is a gateway of a cycle with the number of its meters that were not read yet.
+type GatewayLeft struct {
+	Gateway billing.GatewayID `db:"gateway_id"`
+	Left    int
+	Planned int
+}
+
+// CycleGateways lists the gateways of a cycle, by id.
+func (s *Store) CycleGateways(ctx context.Context, id billing.CycleID) ([]GatewayLeft, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT gateway_id, count(*) FILTER (WHERE outcome IN ('planned', 'silent', 'refused', 'wrong')) AS left, count(*) AS planned
+		FROM cycle_meters WHERE cycle_id = $1 GROUP BY gateway_id ORDER BY gateway_id`, id)
+	gs, err := pgx.CollectRows(rows, pgx.RowToStructByName[GatewayLeft])
+	return gs, translate(err)
+}
+
+// PlannedMeter is a meter of a cycle with what became of it so far.
+type PlannedMeter struct {
+	Meter
+	Outcome string // planned, read, silent, refused, wrong, estimated, manual
+	Tries   int
+	Error   string
+}
+
+// CycleMeters reads a page of a gateway's meters in a cycle, by id, after the given one. With a pass, only those that were not read
+// and not tried in this pass yet; with pass 0, all.
+func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, pass, limit int) ([]PlannedMeter, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
+		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 AND ($4 = 0 OR (cm.tries < $4 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')))
+		ORDER BY cm.meter_id LIMIT $5`, id, gateway, after, pass, limit)
+	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
+	return ms, translate(err)
+}
+
+// Swept is what one try at a meter brought: a reading, or the reason why there is none.
+type Swept struct {
+	Meter   billing.MeterID
+	Outcome string // read, silent, refused, wrong
+	Error   string
+	Reading *Reading
+}
+
+// SaveSweep stores what a pass over (a page of) a gateway's meters brought. Saving it again changes nothing.
+func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gateway billing.GatewayID, pass int, swept []Swept) error {
+	return s.Change(ctx, by, func(tx *Tx) error {
+		var readings []Reading
+		var members, meters, outcomes, errs []string
+		for _, w := range swept {
+			meters, outcomes, errs = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error)
+			if w.Reading != nil {
+				readings = append(readings, *w.Reading)
+				members = append(members, w.Reading.member())
+			}
+		}
+		if _, err := copyReadings(ctx, tx, readings); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE cycle_meters cm SET outcome = w.outcome, error = w.error, tries = $5
+			FROM unnest($2::text[], $3::text[], $4::text[]) w (meter_id, outcome, error)
+			WHERE cm.cycle_id = $1 AND cm.meter_id = w.meter_id AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
+		if err != nil {
+			return err
+		}
+		c, err := lockCycle(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "gateway_swept", From: string(c.State), To: string(c.State), Refs: []string{string(gateway)},
+			Data: map[string]any{"gateway": gateway, "pass": pass, "count": len(readings), "failed": len(swept) - len(readings), "digest": digest(members)}})
+	})
+}

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// Reading is one version of the atomic vector of a meter's registers at one freeze instant. Registers are raw units before the
+// ratio: 0.01 kWh or litres.
+type Reading struct {
+	Meter         billing.MeterID `db:"meter_id"`
+	FreezeAt      time.Time
+	Version       int
+	TakenAt       time.Time // business instant
+	TakenReal     time.Time
+	Quality       billing.Quality
+	Registers     billing.Registers
+	RemainingFen  *billing.Money
+	PurchaseCount *int64
+	Supply        string // as read: on, off, moving, fault, unknown
+	Forced        string
+	StatusWord    int
+	PowerW        int64
+	ClockSkewS    *int
+	Interpolated  bool
+	Doubtful      bool
+	Cycle         *billing.CycleID `db:"cycle_id"`
+	RecordedBy    string
+	Reason        string
+}
+
+const readingColumns = `r.meter_id, r.freeze_at, r.version, r.taken_at, r.taken_real, r.quality, r.registers, r.remaining_fen, r.purchase_count,
+	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason`
+
+var readingNames = strings.Split(strings.NewReplacer("r.", "", "\n", "", "\t", "", " ", "").Replace(readingColumns), ",")
+
+func (r Reading) values() []any {
+	return []any{r.Meter, r.FreezeAt, r.Version, r.TakenAt, r.TakenReal, r.Quality, []int64(r.Registers), (*int64)(r.RemainingFen), r.PurchaseCount,
+		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason}
+}
+
+// member is the canonical text of a reading in the digest of a batch.
+func (r Reading) member() string {
+	var b strings.Builder
+	b.WriteString(string(r.Meter) + " " + r.FreezeAt.UTC().Format(time.RFC3339) + " " + string(r.Quality))
+	for _, v := range r.Registers {
+		b.WriteString(" " + itoa(v))
+	}
+	return b.String()
+}
+
+// copyReadings stages readings with COPY and inserts those that aren't there: a repeat stores nothing twice. It gives how many were new.
+func copyReadings(ctx context.Context, tx *Tx, readings []Reading) (int64, error) {
+	if len(readings) == 0 {
+		return 0, nil
+	}
+	if _, err := tx.Exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS reading_stage (LIKE readings) ON COMMIT DROP`); err != nil {
+		return 0, err
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"reading_stage"}, readingNames,
+		pgx.CopyFromSlice(len(readings), func(i int) ([]any, error) { return readings[i].values(), nil }))
+	if err != nil {
+		return 0, err
+	}
+	tag, err := tx.Exec(ctx, `INSERT INTO readings SELECT * FROM reading_stage ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `TRUNCATE reading_stage`)
+	return tag.RowsAffected(), err
+}
+
+// addVersion stores r as the newest version of its meter and freeze instant, and gives the version's number.
+func addVersion(ctx context.Context, tx *Tx, r Reading) (int, error) {
+	err := tx.QueryRow(ctx, `SELECT coalesce(max(version), 0) + 1 FROM readings WHERE meter_id = $1 AND freeze_at = $2`, r.Meter, r.FreezeAt).Scan(&r.Version)
+	if err != nil {
+		return 0, err
+	}
+	if r.TakenReal.IsZero() { // a person's value was taken by nobody's clock
+		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&r.TakenReal); err != nil {
+			return 0, err
+		}
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, r.values()...)
+	return r.Version, err
+}
+
+// MeterAt names a reading: a meter and a freeze instant.
+type MeterAt struct {
+	Meter billing.MeterID
+	At    time.Time
+}
+
+func key(r Reading) MeterAt { return MeterAt{r.Meter, r.FreezeAt.UTC()} }
+
+// ReadingsAt reads the current versions, doubtful ones included, of the given meters at one freeze instant.
+func (s *Store) ReadingsAt(ctx context.Context, meters []billing.MeterID, at time.Time) (map[billing.MeterID]Reading, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM current_readings r WHERE r.meter_id = ANY($1) AND r.freeze_at = $2`, meters, at)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+	by := map[billing.MeterID]Reading{}
+	for _, r := range all {
+		by[r.Meter] = r
+	}
+	return by, translate(err)
+}
+
+// GoodReadings reads, for each wanted meter and instant, the reading that bills may rest on; those that don't exist or are in doubt
+// are missing from the answer.
+func (s *Store) GoodReadings(ctx context.Context, wanted []MeterAt) (map[MeterAt]Reading, error) {
+	meters, ats := make([]billing.MeterID, len(wanted)), make([]time.Time, len(wanted))
+	for i, w := range wanted {
+		meters[i], ats[i] = w.Meter, w.At
+	}
+	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::timestamptz[]) w (meter_id, at)) w
+		JOIN good_readings r ON r.meter_id = w.meter_id AND r.freeze_at = w.at`, meters, ats)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+	by := map[MeterAt]Reading{}
+	for _, r := range all {
+		by[key(r)] = r
+	}
+	return by, translate(err)
+}
+
+// LatestGood reads each meter's newest reading that a charge may rest on, at or before upTo. Meters without one are missing.
+func (s *Store) LatestGood(ctx context.Context, meters []billing.MeterID, upTo time.Time) (map[billing.MeterID]Reading, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
+			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at <= $2 ORDER BY g.freeze_at DESC LIMIT 1) r`, meters, upTo)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+	by := map[billing.MeterID]Reading{}
+	for _, r := range all {
+		by[r.Meter] = r
+	}
+	return by, translate(err)
+}
+
+// Point is a register vector that is known to hold at an instant: a good reading, or the opening of a fitting.
+type Point struct {
+	Meter     billing.MeterID `db:"meter_id"`
+	At        time.Time
+	Registers billing.Registers
+	Quality   billing.Quality
+	Supply    string // as read then; unknown for an opening
+}
+
+// LastPoints reads each fitted meter's last known point before an instant; a meter that was fitted later has none.
+func (s *Store) LastPoints(ctx context.Context, meters []billing.MeterID, before time.Time) (map[billing.MeterID]Point, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, coalesce(r.freeze_at, f.from_at) AS at, coalesce(r.registers, f.opening) AS registers, coalesce(r.quality, 'actual') AS quality,
+			coalesce(r.supply, 'unknown') AS supply
+		FROM fittings f LEFT JOIN LATERAL (
+			SELECT g.freeze_at, g.registers, g.quality, g.supply FROM good_readings g
+			WHERE g.meter_id = f.meter_id AND g.freeze_at < $2 AND g.freeze_at >= f.from_at ORDER BY g.freeze_at DESC LIMIT 1) r ON true
+		WHERE f.meter_id = ANY($1) AND f.from_at < $2 AND (f.to_at IS NULL OR f.to_at >= $2)`, meters, before)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
+	by := map[billing.MeterID]Point{}
+	for _, p := range all {
+		by[p.Meter] = p
+	}
+	return by, translate(err)
+}
+
+// GoodPoints reads the good readings of meters in [from, to), oldest first, with the opening of a fitting that began in that time.
+// It is what the history of daily use is computed from.
+func (s *Store) GoodPoints(ctx context.Context, meters []billing.MeterID, from, to time.Time) (map[billing.MeterID][]Point, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT meter_id, at, registers, quality, supply FROM (
+			SELECT r.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply FROM good_readings r
+			WHERE r.meter_id = ANY($1) AND r.freeze_at >= $2 AND r.freeze_at < $3
+			UNION ALL
+			SELECT f.meter_id, f.from_at, f.opening, 'actual', 'unknown' FROM fittings f
+			WHERE f.meter_id = ANY($1) AND f.from_at >= $2 AND f.from_at < $3
+				AND NOT EXISTS (SELECT 1 FROM good_readings g WHERE g.meter_id = f.meter_id AND g.freeze_at = f.from_at)
+		) p ORDER BY meter_id, at`, meters, from, to)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
+	by := map[billing.MeterID][]Point{}
+	for _, p := range all {
+		by[p.Meter] = append(by[p.Meter], p)
+	}
+	return by, translate(err)
+}
+
+// NextPoints reads each meter's first good reading after an instant; meters without one are missing.
+func (s *Store) NextPoints(ctx context.Context, meters []billing.MeterID, after time.Time) (map[billing.MeterID]Point, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT w.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
+			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at > $2 ORDER BY g.freeze_at LIMIT 1) r`, meters, after)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
+	by := map[billing.MeterID]Point{}
+	for _, p := range all {
+		by[p.Meter] = p
+	}
+	return by, translate(err)
+}
+
+// digest is the hash of a batch's canonical member list, for the one journal row that stands for the batch.
+func digest(members []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(members, "\n")))
+	return hex.EncodeToString(sum[:])
+}
