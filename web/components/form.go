@@ -6,7 +6,22 @@ import (
 	"github.com/a-h/templ"
 )
 
-func fieldID(f Field) string { return "f-" + f.Name }
+func fieldID(f Field) string {
+	if f.scope == "" {
+		return "f-" + f.Name
+	}
+	return f.scope + "-" + f.Name
+}
+
+// scoped gives the fields of one form ids of their own; their names, which are posted, stay.
+func scoped(fields []Field, form string) []Field {
+	out := make([]Field, len(fields))
+	for i, f := range fields {
+		f.scope = form
+		out[i] = f
+	}
+	return out
+}
 
 // inputAttrs are the attributes that all boxes share. The errors and hints are tied to the box for screen readers.
 func inputAttrs(f Field) templ.Attributes {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/a-h/templ"
 
-	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/components"
 	"github.com/meterflow/meterflow/web/layout"
 	"github.com/meterflow/meterflow/web/locale"
@@ -51,8 +50,17 @@ func frame(ctx context.Context, name string) layout.Page {
 	return layout.Page{
 		Title: "Storybook", Path: "/storybook?page=" + name,
 		User: &layout.User{Name: say(ctx, "周敏", "Zhou Min"), Role: locale.State(ctx, locale.Role, "supervisor")},
-		Nav: layout.Nav(ctx, billing.RoleSupervisor,
-			map[string]int{"exceptions": 7, "runs": 1, "cutoffs": 12}, "/exceptions"),
+		Nav: []layout.NavItem{
+			{Label: say(ctx, "今日", "Today"), Href: "/", Icon: "today"},
+			{Label: say(ctx, "异常工单", "Exceptions"), Href: "#", Icon: "exceptions", Count: 7, Tone: components.Watch, Active: true},
+			{Label: say(ctx, "核算发行", "Billing runs"), Href: "#", Icon: "runs", Count: 1, Tone: components.Watch},
+			{Label: say(ctx, "抄表例日", "Reading cycles"), Href: "#", Icon: "cycles"},
+			{Label: say(ctx, "表计", "Meters"), Href: "#", Icon: "meters"},
+			{Label: say(ctx, "户号", "Accounts"), Href: "#", Icon: "accounts"},
+			{Label: say(ctx, "充值", "Recharges"), Href: "#", Icon: "recharges"},
+			{Label: say(ctx, "停复电", "Cut-offs"), Href: "#", Icon: "cutoffs", Count: 1200, Tone: components.Danger},
+			{Label: say(ctx, "消息", "Messages"), Href: "#", Icon: "messages"},
+		},
 		Sites: []layout.Site{
 			{Name: say(ctx, "滨江花园", "Riverside Gardens"), Href: "/storybook", Current: true},
 			{Name: say(ctx, "中央广场", "Central Plaza"), Href: "/storybook"},
