@@ -90,7 +90,9 @@ func TestNumbers_refuse(t *testing.T) {
 		require.Error(t, err, text)
 		require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err), text)
 	}
-	_, err := billing.ParseQuantity("0.1234567")
+	_, err := billing.ParsePrice("12345678901.123456789012")
+	require.ErrorContains(t, err, "more than 19 digits", "the rest would be rounded away silently")
+	_, err = billing.ParseQuantity("0.1234567")
 	require.ErrorContains(t, err, "more than 6 decimals")
 	var q billing.Quantity
 	require.Error(t, json.Unmarshal([]byte("1.5"), &q), "a JSON number is a float; only strings are taken")

@@ -114,6 +114,9 @@ func (p *pricer) line(c billing.Component, s Segment, reg billing.Register, tier
 	if raw == 0 {
 		return nil
 	}
+	if price == nil {
+		return billing.Errorf(billing.CodeTariffMissing, "The tariff's component %s has no price for the %s register.", c.Key, reg)
+	}
 	l := Line{
 		Component: c.Key, Name: c.Name, Register: reg, Tier: tier,
 		Quantity: p.service.Quantity(raw), Price: *price, Factor: c.Factor,

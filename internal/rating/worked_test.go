@@ -205,6 +205,9 @@ func TestRate_refuses(t *testing.T) {
 			in.Tariff = plan(t, billing.Power, bands("energy", "1", "1", "1", "1", "1"))
 		}, billing.CodeInvalidReading, "only the total register"},
 		"negative count": {func(in *rating.Input) { in.UsedInYear = billing.MustQuantity("-1") }, billing.CodeInvalidInput, "negative"},
+		"price left out": {func(in *rating.Input) {
+			in.Tariff.Versions = []billing.TariffVersion{{Components: []billing.Component{{Key: "x", Kind: billing.KindFlat}}}}
+		}, billing.CodeTariffMissing, "component x has no price"},
 		"unknown kind": {func(in *rating.Input) {
 			in.Tariff.Versions = []billing.TariffVersion{{Components: []billing.Component{{Key: "x", Kind: "y"}}}}
 		}, billing.CodeInvalidInput, `unknown kind "y"`},

@@ -1,6 +1,7 @@
 package tariffdata_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,4 +28,26 @@ func TestParse_refuses(t *testing.T) {
 	require.ErrorContains(t, err, "pirce")
 	_, err = tariffdata.Parse([]byte(`{"id": "x"}`))
 	require.ErrorContains(t, err, "Tariff x")
+}
+
+// Whatever a file holds, it is refused or understood; it never stops the program.
+func FuzzParse(f *testing.F) {
+	tariffs, err := tariffdata.LoadDemoTariffs()
+	require.NoError(f, err)
+	for _, tariff := range tariffs {
+		data, err := json.Marshal(tariff)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tariff, err := tariffdata.Parse(data)
+		if err != nil {
+			return
+		}
+		written, err := json.Marshal(tariff)
+		require.NoError(t, err)
+		again, err := tariffdata.Parse(written)
+		require.NoError(t, err)
+		require.Equal(t, tariff, again)
+	})
 }
