@@ -1,6 +1,7 @@
 package devices_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -58,6 +59,13 @@ func TestDeliverCreditIsOnceWhateverHappensToTheAnswer(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, devices.OutcomeVerified, got.Outcome, got.Note)
 			require.Equal(t, 1, b.fleet.Faults().Hit[kind])
+			purchases := 0
+			for _, frame := range got.Frames {
+				if frame.Request[14:16] == "20" {
+					purchases++
+				}
+			}
+			require.Equal(t, 1, purchases, "it went out once")
 			require.Len(t, b.purchases(single), 1)
 			require.Equal(t, int64(6234), b.truth(single).RemainingFen)
 		})
@@ -155,6 +163,27 @@ func TestDeliverCreditSendsNothingOnADoubtBefore(t *testing.T) {
 	got, err := b.pool.DeliverCredit(t.Context(), b.meter(three), good, nil)
 	require.NoError(t, err)
 	require.Equal(t, devices.OutcomeRefused, got.Outcome)
+}
+
+// A deadline that passes between the read and the command stops the command.
+func TestDeadlineIsCheckedRightBeforeSending(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	b.inject(simulator.Fault{Kind: simulator.FaultSlow, Unit: 1, Times: 1, DelayMillis: 100})
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+	defer cancel()
+	got, err := b.pool.DeliverCredit(ctx, b.meter(single), devices.CreditOrder{AmountFen: 100, Count: 1}, nil)
+	require.ErrorIs(t, err, devices.ErrExpired)
+	require.False(t, got.Sent)
+	require.Empty(t, b.purchases(single))
+
+	b.inject(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, Times: 1, DelayMillis: 100})
+	ctx, cancel = context.WithTimeout(t.Context(), 60*time.Millisecond)
+	defer cancel()
+	cut, err := b.pool.Trip(ctx, b.meter(three))
+	require.ErrorIs(t, err, devices.ErrExpired)
+	require.False(t, cut.Sent)
+	require.True(t, b.truth(three).RelayOn)
 }
 
 func TestTripAndClose(t *testing.T) {

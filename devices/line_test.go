@@ -1,0 +1,76 @@
+package devices
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// How long, and how often, a test waits for something that another goroutine is about to do.
+const (
+	waitLong  = 5 * time.Second
+	waitShort = time.Millisecond
+)
+
+// waiting tells how many jobs are queued.
+func (l *line) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
+// While the line is busy, what waits is sorted by urgency, and within it by arrival.
+func TestUrgentJobsGoFirst(t *testing.T) {
+	t.Parallel()
+	pool := NewPool(Config{})
+	defer pool.Shutdown()
+	l, err := pool.line(Address{Gateway: "g", HostPort: "127.0.0.1:1"})
+	require.NoError(t, err)
+
+	busy, free := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 16)
+	submit := func(p priority, run func(*session)) {
+		before := l.waiting()
+		go func() { results <- l.do(context.Background(), p, run) }()
+		require.Eventually(t, func() bool { return l.waiting() > before }, waitLong, waitShort)
+	}
+	go func() { results <- l.do(context.Background(), prioritySweep, func(*session) { close(busy); <-free }) }()
+	<-busy
+	var order []string
+	note := func(name string) func(*session) { return func(*session) { order = append(order, name) } }
+	submit(prioritySweep, note("sweep 1"))
+	submit(priorityRead, note("read"))
+	submit(prioritySweep, note("sweep 2"))
+	submit(priorityCut, note("cut"))
+	submit(priorityCredit, note("credit"))
+	submit(priorityRestore, note("restore 1"))
+	submit(priorityRestore, note("restore 2"))
+	close(free)
+	for range 8 {
+		require.NoError(t, <-results)
+	}
+	require.Equal(t, []string{"restore 1", "restore 2", "credit", "cut", "read", "sweep 1", "sweep 2"}, order)
+}
+
+// A job that waits when the line is closed is turned away, and its caller is told.
+func TestWaitingJobsAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	pool := NewPool(Config{})
+	l, err := pool.line(Address{Gateway: "g", HostPort: "127.0.0.1:1"})
+	require.NoError(t, err)
+	busy, free := make(chan struct{}), make(chan struct{})
+	running, waiting := make(chan error, 1), make(chan error, 1)
+	go func() { running <- l.do(context.Background(), priorityCut, func(*session) { close(busy); <-free }) }()
+	<-busy
+	go func() { waiting <- l.do(context.Background(), priorityCut, func(*session) { t.Error("it ran") }) }()
+	require.Eventually(t, func() bool { return l.waiting() == 1 }, waitLong, waitShort)
+	down := make(chan struct{})
+	go func() { pool.Shutdown(); close(down) }()
+	require.Eventually(t, l.isClosed, waitLong, waitShort)
+	close(free)
+	<-down
+	require.NoError(t, <-running, "what had started ran to its end")
+	require.ErrorIs(t, <-waiting, ErrClosed)
+}
