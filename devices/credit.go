@@ -156,7 +156,8 @@ func (r *CreditResult) judge(prof *profile.Profile, o CreditOrder) {
 }
 
 // mostUsed bounds the credit, in fen, that the customer can have used up between the two snapshots: what the total moved,
-// at the highest price that the meter can be set to, behind its transformers. With an unmoved register it is zero and the amount must fit exactly.
+// at the highest price that the meter can be set to, behind its transformers. With an unmoved register it is zero and the
+// amount must fit exactly.
 func (r *CreditResult) mostUsed(prof *profile.Profile) int64 {
 	if len(r.Before.Registers) == 0 || len(r.After.Registers) == 0 {
 		return 0
