@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// Command is one order to one meter, with the proof of what became of it.
+type Command struct {
+	ID              billing.CommandID
+	Site            billing.SiteID    `db:"site_id"`
+	Account         billing.AccountID `db:"account_id"`
+	Meter           billing.MeterID   `db:"meter_id"`
+	Kind            billing.CommandKind
+	State           billing.CommandState
+	Cause           string // workflow id of what ordered it, + "/<n>" for a repeated attempt
+	RequestedBy     string
+	Decision        json.RawMessage // the printed decision that allowed it
+	Deadline        time.Time       // business instant after which it must not be sent
+	Amount          *billing.Money  `db:"amount_fen"`
+	CountBefore     *int64
+	CountIntended   *int64
+	CountAfter      *int64
+	RemainingBefore *int64 `db:"remaining_before_fen"` // fen
+	RemainingAfter  *int64 `db:"remaining_after_fen"`  // fen
+	RegistersBefore []int64
+	Readback        string
+	ReadbackReal    *time.Time
+	ReadbackPowerW  *int64
+	Attempts        int
+	Error           string
+	Frames          json.RawMessage // evidence
+	RequestedAt     time.Time
+	SentAt          *time.Time
+	SettledAt       *time.Time
+}
+
+const selectCommand = `SELECT id, site_id, account_id, meter_id, kind, state, cause, requested_by, decision, deadline, amount_fen, count_before, count_intended,
+	count_after, remaining_before_fen, remaining_after_fen, registers_before, coalesce(readback, '') AS readback, readback_real, readback_power_w, attempts,
+	error, frames, requested_at, sent_at, settled_at FROM commands`
+
+// Command reads one command.
+func (s *Store) Command(ctx context.Context, id billing.CommandID) (Command, error) {
+	rows, _ := s.Pool.Query(ctx, selectCommand+` WHERE id = $1`, id)
+	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Command])
+	return c, translate(err)
+}
+
+func lockCommand(ctx context.Context, tx *Tx, id billing.CommandID) (Command, error) {
+	rows, _ := tx.Query(ctx, selectCommand+` WHERE id = $1 FOR UPDATE`, id)
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Command])
+}
+
+// newestCommand is the newest attempt that was made for a cause; nil when there was none.
+func newestCommand(ctx context.Context, tx *Tx, cause string) (*Command, error) {
+	rows, _ := tx.Query(ctx, selectCommand+` WHERE cause = $1 OR cause LIKE $2 ORDER BY length(cause) DESC, cause DESC LIMIT 1 FOR UPDATE`,
+		cause, cause+"/%")
+	return optional[Command](rows)
+}
+
+// Open says that the command may still have an effect that nobody has proved.
+func (c Command) Open() bool {
+	switch c.State {
+	case billing.CommandRequested, billing.CommandSending, billing.CommandAcknowledged, billing.CommandUnknown:
+		return true
+	}
+	return false
+}
+
+// Owner is the number of the recharge, cutoff, restore or reminder that ordered the command.
+func (c Command) Owner() (kind, id string) {
+	parts := strings.SplitN(c.Cause, "/", 3)
+	if len(parts) < 2 {
+		return "", ""
+	}
+	return parts[0], parts[1]
+}
+
+func (c Command) refs() []string {
+	_, owner := c.Owner()
+	return []string{string(c.Account), string(c.Meter), owner}
+}
+
+// insertCommand stores a new command with its journal row; ID and RequestedAt are given here.
+func insertCommand(ctx context.Context, tx *Tx, c Command, event string) (Command, error) {
+	if c.Decision == nil {
+		c.Decision = json.RawMessage(`{}`)
+	}
+	c.RequestedBy, c.RequestedAt, c.Frames = tx.Actor, tx.Now, json.RawMessage(`[]`)
+	if c.State == billing.CommandSending {
+		c.SentAt, c.Attempts = &tx.Now, 1
+	}
+	err := tx.QueryRow(ctx, `INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, decision, deadline, amount_fen, requested_at, sent_at,
+			sent_real, attempts)
+		VALUES ('D' || nextval('command_no'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $12::timestamptz IS NULL THEN NULL ELSE clock_timestamp() END, $13)
+		RETURNING id`,
+		c.Site, c.Account, c.Meter, c.Kind, c.State, c.Cause, c.RequestedBy, string(c.Decision), c.Deadline, c.Amount, c.RequestedAt, c.SentAt, c.Attempts).Scan(&c.ID)
+	if err != nil {
+		return c, err
+	}
+	return c, tx.Journal(ctx, Entry{Site: c.Site, Kind: "command", ID: string(c.ID), Event: event, To: string(c.State), Refs: c.refs(),
+		Data: map[string]any{"kind": c.Kind, "deadline": c.Deadline, "decision": c.Decision}})
+}
+
+// saveCommand writes a command back with its journal row. was is the state as locked.
+func saveCommand(ctx context.Context, tx *Tx, was billing.CommandState, c Command, event string) error {
+	settled := c.State == billing.CommandVerified || c.State == billing.CommandRefused || c.State == billing.CommandCancelled
+	if settled && c.SettledAt == nil {
+		c.SettledAt = &tx.Now
+	}
+	_, err := tx.Exec(ctx, `UPDATE commands SET state = $2, count_before = $3, count_intended = $4, count_after = $5, remaining_before_fen = $6,
+			remaining_after_fen = $7, registers_before = $8, readback = nullif($9, ''), readback_real = $10, readback_power_w = $11, attempts = $12, error = $13, frames = $14,
+			sent_at = $15, settled_at = $16, decision = $17,
+			sent_real = CASE WHEN $15::timestamptz IS NOT NULL AND sent_real IS NULL THEN clock_timestamp() ELSE sent_real END,
+			settled_real = CASE WHEN $16::timestamptz IS NOT NULL AND settled_real IS NULL THEN clock_timestamp() ELSE settled_real END
+		WHERE id = $1`,
+		c.ID, c.State, c.CountBefore, c.CountIntended, c.CountAfter, c.RemainingBefore, c.RemainingAfter, c.RegistersBefore, c.Readback, c.ReadbackReal,
+		c.ReadbackPowerW, c.Attempts, c.Error, string(c.Frames), c.SentAt, c.SettledAt, string(c.Decision))
+	if err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: c.Site, Kind: "command", ID: string(c.ID), Event: event, From: string(was), To: string(c.State), Refs: c.refs(), Data: c.journalData()})
+}
+
+// journalData is what the timeline shows of a command: the numbers of the proof, not the frames.
+func (c Command) journalData() map[string]any {
+	data := map[string]any{"kind": c.Kind, "attempts": c.Attempts}
+	for name, v := range map[string]*int64{
+		"count_before": c.CountBefore, "count_intended": c.CountIntended, "count_after": c.CountAfter,
+		"remaining_before_fen": c.RemainingBefore, "remaining_after_fen": c.RemainingAfter, "readback_power_w": c.ReadbackPowerW,
+	} {
+		if v != nil {
+			data[name] = *v
+		}
+	}
+	if c.Readback != "" {
+		data["readback"], data["readback_real"] = c.Readback, c.ReadbackReal
+	}
+	if c.Error != "" {
+		data["error"] = c.Error
+	}
+	return data
+}
+
+// addFrames joins evidence to what is stored already.
+func (c *Command) addFrames(frames json.RawMessage) error {
+	if len(frames) == 0 || string(frames) == "null" {
+		return nil
+	}
+	var have, more []json.RawMessage
+	if err := json.Unmarshal(c.Frames, &have); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(frames, &more); err != nil {
+		return err
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	all := append(have, more...)
+	if len(all) > maxFrames { // the first exchanges are the command itself; of repeated looks the newest say enough
+		all = append(all[:maxFrames/2:maxFrames/2], all[len(all)-maxFrames/2:]...)
+	}
+	var err error
+	c.Frames, err = json.Marshal(all)
+	return err
+}
+
+// maxFrames bounds the evidence of one command.
+const maxFrames = 60
+
+// settleCase ends the open case of a cause that proof has settled without a person; fresh is false when there is none.
+func settleCase(ctx context.Context, tx *Tx, cause, decision, reason string) (billing.CaseID, error) {
+	var id billing.CaseID
+	var site billing.SiteID
+	var account *billing.AccountID
+	err := tx.QueryRow(ctx, `UPDATE cases SET state = 'resolved', decision = $2, reason = $3, resolved_at = $4, resolved_real = clock_timestamp()
+		WHERE cause = $1 AND state = 'open' RETURNING id, site_id, account_id`, cause, decision, reason, tx.Now).Scan(&id, &site, &account)
+	if err == pgx.ErrNoRows {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	refs := []string{cause}
+	if account != nil {
+		refs = append(refs, string(*account))
+	}
+	return id, tx.Journal(ctx, Entry{Site: site, Kind: "case", ID: string(id), Event: "resolved", From: string(billing.CaseOpen), To: string(billing.CaseResolved),
+		Reason: reason, Refs: refs, Data: map[string]any{"decision": decision}})
+}

@@ -1,0 +1,239 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// CreditTask is one delivery of credit to a meter: the command, and what the meter should show before it.
+type CreditTask struct {
+	Recharge Recharge
+	Command  Command
+	// LastCount is the purchase count after our last proved delivery to this meter; nil before the first.
+	LastCount *int64
+}
+
+// deliveryDeadline bounds a delivery order in business time. The money is received, so it is long: only a person ends it.
+const deliveryDeadline = 7 * 24 * time.Hour
+
+// maxDeliveries is how often a delivery is repeated by itself after the meter showed that nothing was credited.
+const maxDeliveries = 3
+
+// BeginCredit gives the open delivery of a recharge, and makes the first or next attempt when there is none. A recharge that isn't
+// being delivered gives its newest command as it is.
+func (s *Store) BeginCredit(ctx context.Context, by By, id billing.RechargeID) (CreditTask, error) {
+	var t CreditTask
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		sup, r, err := lockPayment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		t.Recharge = r
+		cause := "recharge/" + string(id)
+		last, err := newestCommand(ctx, tx, cause)
+		if err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `SELECT (SELECT count_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' ORDER BY settled_at DESC LIMIT 1)`,
+			r.Meter).Scan(&t.LastCount); err != nil {
+			return err
+		}
+		if last != nil && (last.Open() || r.State != billing.RechargeDelivering) {
+			t.Command = *last
+			return nil
+		}
+		if r.State != billing.RechargeDelivering {
+			return billing.Errorf(billing.CodeClosed, "Recharge %s is %s: there is nothing to deliver.", id, r.State)
+		}
+		if last != nil {
+			var n int
+			if err := tx.QueryRow(ctx, `SELECT count(*) + 1 FROM commands WHERE cause = $1 OR cause LIKE $2`, cause, cause+"/%").Scan(&n); err != nil {
+				return err
+			}
+			cause = fmt.Sprintf("%s/%d", cause, n)
+		}
+		t.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: sup.Account, Meter: r.Meter, Kind: billing.CommandCredit,
+			State: billing.CommandRequested, Cause: cause, Deadline: tx.Now.Add(deliveryDeadline), Amount: &r.Amount}, "requested")
+		return err
+	})
+	return t, err
+}
+
+// CreditBefore is what the meter showed before the purchase was sent.
+type CreditBefore struct {
+	Count     int64
+	Remaining int64 // fen
+	Registers []int64
+}
+
+// MarkCreditSending stores count and balance before anything is sent: from here on only reading tells what happened.
+// A command that is past it comes back as it is, with fresh false: it must not be sent.
+func (s *Store) MarkCreditSending(ctx context.Context, by By, id billing.CommandID, b CreditBefore) (c Command, fresh bool, err error) {
+	err = s.Change(ctx, by, func(tx *Tx) error {
+		if c, err = lockCommand(ctx, tx, id); err != nil {
+			return err
+		}
+		if c.State != billing.CommandRequested {
+			return nil
+		}
+		fresh = true
+		intended := b.Count + 1
+		c.CountBefore, c.RemainingBefore, c.RegistersBefore, c.CountIntended = &b.Count, &b.Remaining, b.Registers, &intended
+		c.State, c.SentAt, c.Attempts = billing.CommandSending, &tx.Now, c.Attempts+1
+		return saveCommand(ctx, tx, billing.CommandRequested, c, "sending")
+	})
+	return c, fresh, err
+}
+
+// CreditOutcome is what the meter showed after a delivery.
+type CreditOutcome struct {
+	State     billing.CommandState // verified, refused (nothing was credited) or unknown
+	Count     *int64
+	Remaining *int64 // fen
+	ReadReal  *time.Time
+	Note      string
+	Frames    json.RawMessage
+	// Stop keeps a refused delivery from being repeated by itself: the meter's count is not ours.
+	Stop bool
+}
+
+// SettleCredit records the outcome of a delivery, and in the same transaction what follows for the recharge: credited, once and for
+// all; delivered again; or in doubt with a case. A delivery that is settled stays settled.
+func (s *Store) SettleCredit(ctx context.Context, by By, id billing.CommandID, o CreditOutcome, terms Terms) (Settlement, error) {
+	var out Settlement
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		var recharge billing.RechargeID
+		if err := tx.QueryRow(ctx, `SELECT split_part(cause, '/', 2) FROM commands WHERE id = $1 AND kind = 'credit'`, id).Scan(&recharge); err != nil {
+			return err
+		}
+		sup, r, err := lockPayment(ctx, tx, recharge)
+		if err != nil {
+			return err
+		}
+		c, err := lockCommand(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		out.Recharge, out.Command = r, c
+		if !c.Open() {
+			return settledBefore(ctx, tx, r, &out)
+		}
+		if out.Command, err = recordCredit(ctx, tx, c, o); err != nil {
+			return err
+		}
+		return followCredit(ctx, tx, sup, r, o, terms, &out)
+	})
+	return out, err
+}
+
+func recordCredit(ctx context.Context, tx *Tx, c Command, o CreditOutcome) (Command, error) {
+	was := c.State
+	c.State, c.Error = o.State, o.Note
+	if o.Count != nil {
+		c.CountAfter, c.RemainingAfter, c.ReadbackReal = o.Count, o.Remaining, o.ReadReal
+	}
+	if err := c.addFrames(o.Frames); err != nil {
+		return c, err
+	}
+	event := string(c.State)
+	if was == c.State {
+		event = "read_back"
+	}
+	return c, saveCommand(ctx, tx, was, c, event)
+}
+
+func followCredit(ctx context.Context, tx *Tx, sup Supply, r Recharge, o CreditOutcome, terms Terms, out *Settlement) error {
+	c := out.Command
+	var err error
+	switch {
+	case o.State == billing.CommandVerified:
+		if out.Case, err = settleCase(ctx, tx, "recharge/"+string(r.ID), "settle_credited", "the meter's read-back proves it"); err != nil {
+			return err
+		}
+		return settleRecharge(ctx, tx, sup, r, terms, out)
+	case o.State == billing.CommandRefused && !o.Stop && c.deliveries() < maxDeliveries:
+		if out.Case, err = settleCase(ctx, tx, "recharge/"+string(r.ID), "settle_not_credited", "the meter's read-back proves that nothing was credited"); err != nil {
+			return err
+		}
+		err = moveRecharge(ctx, tx, &r, billing.RechargeDelivering, "delivery_refused", []string{string(c.ID)}, map[string]any{"note": o.Note})
+		out.Recharge = r
+		return err
+	}
+	if r.State != billing.RechargeInDoubt {
+		if err := moveRecharge(ctx, tx, &r, billing.RechargeInDoubt, "in_doubt", []string{string(c.ID)}, map[string]any{"note": o.Note}); err != nil {
+			return err
+		}
+	}
+	out.Recharge = r
+	out.Case, _, err = OpenCase(ctx, tx, NewCase{Site: r.Site, Kind: KindCreditInDoubt, Cause: "recharge/" + string(r.ID), Meter: &r.Meter, Account: &r.Account,
+		Recharge: &r.ID, Command: &c.ID, DueAfter: terms.CaseDue})
+	return err
+}
+
+// deliveries is the number of this attempt, from its cause "recharge/<no>/<n>".
+func (c Command) deliveries() int {
+	n := 1
+	_, _ = fmt.Sscanf(c.Cause, "recharge/"+rechargeOf(c)+"/%d", &n)
+	return n
+}
+
+func rechargeOf(c Command) string {
+	_, id := c.Owner()
+	return id
+}
+
+// SettleDoubt ends a doubt by a person's decision, when the meter's own showing doesn't contradict it (the activity asks the meter
+// first). credited moves the money to the customer; otherwise it is delivered anew under a fresh count.
+// The case itself is closed by whoever brings the decision.
+func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, credited bool, terms Terms) (Settlement, error) {
+	var out Settlement
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		sup, r, err := lockPayment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if r.State == billing.RechargeCredited && credited {
+			return settledBefore(ctx, tx, r, &out)
+		}
+		if r.State != billing.RechargeInDoubt {
+			return billing.Errorf(billing.CodeClosed, "Recharge %s is not in doubt any more: it is %s.", id, r.State)
+		}
+		c, err := newestCommand(ctx, tx, "recharge/"+string(id))
+		if err != nil {
+			return err
+		}
+		if c != nil && c.Open() {
+			was := c.State
+			c.State = billing.CommandRefused
+			if credited {
+				c.State = billing.CommandVerified
+			}
+			if err := saveCommand(ctx, tx, was, *c, "settled_by_person"); err != nil {
+				return err
+			}
+		}
+		if credited {
+			return settleRecharge(ctx, tx, sup, r, terms, &out)
+		}
+		if r.Meter, err = fittedMeter(ctx, tx, r.Account); err != nil {
+			return err
+		}
+		err = moveRecharge(ctx, tx, &r, billing.RechargeDelivering, "settled_not_credited", nil, nil)
+		out.Recharge = r
+		return err
+	})
+	return out, err
+}
+
+// OpenDeliveries lists the recharges of a site that are on their way or in doubt, oldest first.
+func (s *Store) OpenDeliveries(ctx context.Context, site billing.SiteID) ([]billing.RechargeID, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM recharges WHERE site_id = $1 AND state IN ('approved', 'delivering', 'in_doubt') ORDER BY entered_at`, site)
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.RechargeID])
+	return ids, translate(err)
+}

@@ -1,0 +1,394 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// SwitchOutcome is what the meter showed after a switching command, or at a later look.
+type SwitchOutcome struct {
+	State    billing.CommandState // verified, refused or unknown
+	Readback string               // supply as read back: on, off, moving, fault; empty when nothing answered
+	ReadReal *time.Time           // real instant of the read-back's answer
+	PowerW   int64
+	Note     string
+	Frames   json.RawMessage
+}
+
+// SwitchSettled is what an outcome led to, and what must be told or started because of it.
+type SwitchSettled struct {
+	Command Command
+	State   string            // of the cutoff or restore; empty for a guard
+	Message billing.MessageID // to be sent
+	Case    billing.CaseID    // the doubt that was opened or settled
+}
+
+// SettleSwitch records what became of a switching command and, in the same transaction, what follows for supply, cut and restore.
+// Only a read-back that shows the commanded state verifies; anything else is unknown, with a case. A settled command stays settled.
+func (s *Store) SettleSwitch(ctx context.Context, by By, id billing.CommandID, o SwitchOutcome, terms Terms) (SwitchSettled, error) {
+	var out SwitchSettled
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		var account billing.AccountID
+		if err := tx.QueryRow(ctx, `SELECT account_id FROM commands WHERE id = $1`, id).Scan(&account); err != nil {
+			return err
+		}
+		sup, err := lockSupply(ctx, tx, account)
+		if err != nil {
+			return err
+		}
+		c, err := lockCommand(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if out.Command = c; !c.Open() {
+			return ownerState(ctx, tx, c, &out)
+		}
+		if out.Command, err = recordSwitch(ctx, tx, c, o); err != nil {
+			return err
+		}
+		if err := recordSupply(ctx, tx, sup, out.Command, o); err != nil {
+			return err
+		}
+		if err := doubtSwitch(ctx, tx, out.Command, terms, &out); err != nil {
+			return err
+		}
+		return followSwitch(ctx, tx, out.Command, &out)
+	})
+	return out, err
+}
+
+func recordSwitch(ctx context.Context, tx *Tx, c Command, o SwitchOutcome) (Command, error) {
+	was := c.State
+	c.State, c.Error = o.State, o.Note
+	if c.State == billing.CommandRefused && c.switchesSupply() {
+		c.State = billing.CommandUnknown // a person looks at a relay that refuses
+	}
+	if o.Readback != "" {
+		c.Readback, c.ReadbackReal, c.ReadbackPowerW = o.Readback, o.ReadReal, &o.PowerW
+	}
+	if err := c.addFrames(o.Frames); err != nil {
+		return c, err
+	}
+	event := string(c.State)
+	if was == c.State {
+		event = "read_back"
+	}
+	return c, saveCommand(ctx, tx, was, c, event)
+}
+
+// restores says that the command is to give supply back: close, or, where the meter's own credit is used up, keep_on.
+func (c Command) restores() bool {
+	owner, _ := c.Owner()
+	return c.Kind == billing.CommandClose || c.Kind == billing.CommandKeepOn && owner == "restore"
+}
+
+// switchesSupply says that the command changes whether supply reaches the customer, so that a doubt about it needs a person.
+func (c Command) switchesSupply() bool { return c.Kind == billing.CommandTrip || c.restores() }
+
+// recordSupply writes what is proved of supply now.
+func recordSupply(ctx context.Context, tx *Tx, sup Supply, c Command, o SwitchOutcome) error {
+	was := sup
+	switch o.Readback {
+	case string(billing.SupplyOn), string(billing.SupplyOff):
+		sup.State = billing.SupplyState(o.Readback)
+	default:
+		if c.switchesSupply() {
+			sup.State = billing.SupplyUnknown
+		}
+	}
+	if c.State == billing.CommandVerified {
+		if sup.CommandID == string(c.ID) {
+			sup.CommandID = ""
+		}
+		switch c.Kind {
+		case billing.CommandTrip, billing.CommandRelease:
+			sup.Guarded = false
+		case billing.CommandKeepOn:
+			sup.Guarded = true
+		}
+		if c.restores() {
+			sup.CutCause = ""
+		}
+	}
+	if sup == was && c.State != billing.CommandVerified {
+		return nil
+	}
+	return saveSupply(ctx, tx, was, sup, string(c.Kind)+"_"+string(c.State), append(c.refs(), string(c.ID)), map[string]any{"readback": o.Readback, "readback_real": o.ReadReal})
+}
+
+// doubtSwitch opens the case of a trip or close that isn't proved, and settles it when proof has come.
+func doubtSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *SwitchSettled) error {
+	if !c.switchesSupply() {
+		return nil
+	}
+	cause := "command/" + string(c.ID)
+	var err error
+	switch c.State {
+	case billing.CommandVerified:
+		decision := "confirm_on"
+		if c.Kind == billing.CommandTrip {
+			decision = "confirm_off"
+		}
+		out.Case, err = settleCase(ctx, tx, cause, decision, "the read-back proves it")
+	case billing.CommandUnknown:
+		out.Case, _, err = OpenCase(ctx, tx, NewCase{Site: c.Site, Kind: KindSupplyUnknown, Cause: cause, Meter: &c.Meter, Account: &c.Account, Command: &c.ID, DueAfter: terms.CaseDue})
+	}
+	return err
+}
+
+// followSwitch moves the cut or restore that ordered the command.
+func followSwitch(ctx context.Context, tx *Tx, c Command, out *SwitchSettled) error {
+	kind, id := c.Owner()
+	switch {
+	case kind == "cutoff":
+		return followCut(ctx, tx, id, c, out)
+	case kind == "restore" && c.restores():
+		return followClose(ctx, tx, id, c, out)
+	}
+	return ownerState(ctx, tx, c, out)
+}
+
+func followCut(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSettled) error {
+	_, cut, err := lockCut(ctx, tx, id)
+	if err != nil || cut.Ended() {
+		out.State = cut.State
+		return err
+	}
+	was := cut.State
+	cut.State = CutUnknown
+	if c.State == billing.CommandVerified {
+		cut.State = CutVerified
+		balance, err := balanceOf(ctx, tx, cut.Account)
+		if err != nil {
+			return err
+		}
+		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: cut.Account, Kind: "cut", Cause: "cutoff/" + id + "/cut", Balance: balance}); err != nil {
+			return err
+		}
+	}
+	out.State = cut.State
+	if was == cut.State {
+		return nil
+	}
+	return saveCut(ctx, tx, was, cut, cut.State, "")
+}
+
+func followClose(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSettled) error {
+	sup, r, err := lockRestore(ctx, tx, id)
+	if err != nil || r.Ended() {
+		out.State = r.State
+		return err
+	}
+	to := RestoreUnknown
+	if c.State == billing.CommandVerified {
+		balance, err := balanceOf(ctx, tx, r.Account)
+		if err != nil {
+			return err
+		}
+		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: "restored", Cause: "restore/" + id + "/restored", Balance: balance}); err != nil {
+			return err
+		}
+		if to = RestoreVerified; sup.Guarded && c.Kind == billing.CommandClose {
+			to = RestoreSending // supply is proved; the guard is still to be released
+		}
+	}
+	out.State = to
+	if r.State == to {
+		return nil
+	}
+	return saveRestore(ctx, tx, &r, to, to)
+}
+
+// ownerState reads the state of what ordered the command.
+func ownerState(ctx context.Context, tx *Tx, c Command, out *SwitchSettled) error {
+	kind, id := c.Owner()
+	query := map[string]string{
+		"cutoff":  `SELECT c.state, coalesce((SELECT id FROM messages WHERE cause = 'cutoff/' || c.id || '/cut'), '') FROM cutoffs c WHERE c.id = $1`,
+		"restore": `SELECT r.state, coalesce((SELECT id FROM messages WHERE cause = 'restore/' || r.id || '/restored'), '') FROM restores r WHERE r.id = $1`,
+	}[kind]
+	if query == "" {
+		return nil
+	}
+	return tx.QueryRow(ctx, query, id).Scan(&out.State, &out.Message)
+}
+
+// WithdrawCut ends a cut in doubt when supply is proved on, by a restore that took over or by a person who looked: the relay didn't do
+// as it was told. by.Actor decided it; the arrears case ends with it.
+func (s *Store) WithdrawCut(ctx context.Context, by By, id, reason string) (Cutoff, error) {
+	var c Cutoff
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		sup, cut, err := lockCut(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if c = cut; cut.Ended() {
+			return nil
+		}
+		cmd, err := lockCommand(ctx, tx, cut.CommandID)
+		if err != nil {
+			return err
+		}
+		if cmd.Open() {
+			was := cmd.State
+			cmd.State, cmd.Error = billing.CommandRefused, reason
+			if err := saveCommand(ctx, tx, was, cmd, "refused"); err != nil {
+				return err
+			}
+		}
+		if sup.CommandID == string(cmd.ID) {
+			was := sup
+			sup.Wanted, sup.CutCause, sup.CommandID = billing.SupplyOn, "", ""
+			if err := saveSupply(ctx, tx, was, sup, "cut_withdrawn", cut.refs(), nil); err != nil {
+				return err
+			}
+		}
+		if _, err := settleCase(ctx, tx, "command/"+string(cmd.ID), "confirm_on", reason); err != nil {
+			return err
+		}
+		was := cut.State
+		cut.State = CutCancelled
+		if err := saveCut(ctx, tx, was, cut, "withdrawn", reason); err != nil {
+			return err
+		}
+		c = cut
+		_, err = endReminder(ctx, tx, cut.Account, billing.ReminderClosed, "the cut failed: "+reason, id)
+		return err
+	})
+	return c, err
+}
+
+// GuardStep says what to do about the guard of a meter that can trip by itself.
+type GuardStep struct {
+	Command Command
+	Send    bool
+	Done    bool // guarded already, or there is nothing to guard
+	Busy    bool
+}
+
+// guardDeadline bounds the order that holds a meter on, in business time.
+const guardDeadline = 24 * time.Hour
+
+// BeginGuard marks the order that holds a meter-credit account's supply on while its arrears case is open. Sending it twice is harmless.
+func (s *Store) BeginGuard(ctx context.Context, by By, id billing.ReminderID) (GuardStep, error) {
+	var out GuardStep
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		r, _, a, err := lockArrears(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		sup, err := lockSupply(ctx, tx, r.Account)
+		if err != nil {
+			return err
+		}
+		if !r.Open() || a.CreditMode != billing.CreditMeter || sup.Guarded || sup.State == billing.SupplyOff || sup.Wanted == billing.SupplyOff {
+			out.Done = true
+			return nil
+		}
+		cause := fmt.Sprintf("reminder/%s/guard", id)
+		last, err := newestCommandOf(ctx, tx, cause)
+		if err != nil {
+			return err
+		}
+		if last != nil && last.Open() {
+			was := last.State
+			last.State, last.Attempts = billing.CommandSending, last.Attempts+1
+			out.Command, out.Send = *last, true
+			return saveCommand(ctx, tx, was, *last, "sending_again")
+		}
+		if busy, err := switchBusy(ctx, tx, r.Account); err != nil || busy {
+			out.Busy = busy
+			return err
+		}
+		meter, err := fittedMeter(ctx, tx, r.Account)
+		if err != nil {
+			return err
+		}
+		if cause, err = nextCause(ctx, tx, cause); err != nil {
+			return err
+		}
+		out.Send = true
+		out.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: r.Account, Meter: meter, Kind: billing.CommandKeepOn, State: billing.CommandSending,
+			Cause: cause, Deadline: tx.Now.Add(guardDeadline)}, "sending")
+		return err
+	})
+	return out, err
+}
+
+// nextCause gives a cause that no command has: itself, or with the number of the attempt.
+func nextCause(ctx context.Context, tx *Tx, cause string) (string, error) {
+	var n int
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM commands WHERE cause = $1 OR cause ~ ('^' || $1 || '/[0-9]+$')`, cause).Scan(&n)
+	if n == 0 || err != nil {
+		return cause, err
+	}
+	return fmt.Sprintf("%s/%d", cause, n+1), nil
+}
+
+// OwnTrip is a meter that was found off though it should be on: it tripped by itself.
+type OwnTrip struct {
+	Account  billing.AccountID
+	Meter    billing.MeterID
+	SeenReal time.Time // real instant of the reading that shows it
+	PowerW   int64
+	CaseDue  time.Duration
+	Refs     []string // the cycle, for instance
+}
+
+// OwnTripNoted says what came of it.
+type OwnTripNoted struct {
+	Cutoff  string
+	Restore string         // opened when policy would not have allowed a cut; somebody must start its workflow
+	Case    billing.CaseID // blocking, in the same event
+}
+
+// NoteOwnTrip records that a meter has tripped by itself, in the caller's transaction. It is judged as if we had cut: allowed, it
+// counts as a cut done; not allowed, a blocking case is opened and supply is given back. A trip that is noted already changes nothing.
+func NoteOwnTrip(ctx context.Context, tx *Tx, t OwnTrip, judge Judge) (OwnTripNoted, error) {
+	var out OwnTripNoted
+	sup, err := lockSupply(ctx, tx, t.Account)
+	if err != nil {
+		return out, err
+	}
+	if sup.State == billing.SupplyOff || sup.Wanted == billing.SupplyOff {
+		return out, nil
+	}
+	facts, err := supplyFacts(ctx, tx, sup)
+	if err != nil {
+		return out, err
+	}
+	j, err := judge(facts)
+	if err != nil {
+		return out, err
+	}
+	c := Cutoff{Site: sup.Site, Account: t.Account, State: CutVerified, PlannedAt: tx.Now, Decision: j.Print, OwnTrip: true}
+	err = tx.QueryRow(ctx, `INSERT INTO cutoffs (id, site_id, account_id, state, planned_at, decision, own_trip, opened_at, settled_at)
+		VALUES ('C' || nextval('cutoff_no'), $1, $2, $3, $4, $5, true, $4, $4) RETURNING id`, c.Site, c.Account, c.State, tx.Now, string(c.Decision)).Scan(&c.ID)
+	if err != nil {
+		return out, err
+	}
+	out.Cutoff = c.ID
+	refs := append([]string{string(t.Account), string(t.Meter)}, t.Refs...)
+	err = tx.Journal(ctx, Entry{Site: c.Site, Kind: "cutoff", ID: c.ID, Event: "own_trip", To: c.State, Refs: refs,
+		Data: map[string]any{"allowed": j.Allowed, "decision": j.Print, "seen_real": t.SeenReal, "power_w": t.PowerW}})
+	if err != nil {
+		return out, err
+	}
+	was := sup
+	sup.State, sup.CutCause, sup.Guarded = billing.SupplyOff, CutByMeter, false
+	if err := saveSupply(ctx, tx, was, sup, "own_trip", append(refs, c.ID), map[string]any{"seen_real": t.SeenReal}); err != nil || j.Allowed {
+		return out, err
+	}
+	if out.Case, _, err = OpenCase(ctx, tx, NewCase{Site: sup.Site, Kind: KindOwnTrip, Cause: "own_trip/" + c.ID, Blocking: true, Meter: &t.Meter, Account: &t.Account,
+		DueAfter: t.CaseDue, Refs: append(refs, c.ID)}); err != nil {
+		return out, err
+	}
+	out.Restore, err = openRestore(ctx, tx, sup, "own_trip/"+c.ID, "the meter tripped by itself where no cut was allowed")
+	return out, err
+}
+
+// KindOwnTrip is the kind of the case of a meter that tripped by itself where no cut was allowed.
+const KindOwnTrip = "own_trip"
