@@ -129,6 +129,12 @@ func (f Form) Error() string {
 	return Sentence(f.ctx, f.err)
 }
 
+// Refused is why a form of this request was refused; nil when none was.
+func Refused(ctx context.Context) error {
+	last, _ := ctx.Value(refusedKey{}).(refused)
+	return last.err
+}
+
 // status is that of the page: 200 unless a form of it was refused.
 func status(ctx context.Context) int {
 	if last, ok := ctx.Value(refusedKey{}).(refused); ok {

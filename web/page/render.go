@@ -29,16 +29,22 @@ func (d Deps) Render(w http.ResponseWriter, r *http.Request, v View) error {
 	return d.render(w, r, status(r.Context()), v)
 }
 
+// RenderPlain draws the view for people who aren't signed in: no navigation, and nothing is read for the frame.
+func (d Deps) RenderPlain(w http.ResponseWriter, r *http.Request, v View) error {
+	p := layout.Page{Title: v.Title, Path: r.URL.RequestURI(), Narrow: v.Narrow}
+	return write(r.Context(), w, status(r.Context()), p, v.Body)
+}
+
 func (d Deps) render(w http.ResponseWriter, r *http.Request, status int, v View) error {
 	p, err := d.page(r.Context(), v)
 	if err != nil {
 		return err
 	}
-	return Write(r.Context(), w, status, p, v.Body)
+	return write(r.Context(), w, status, p, v.Body)
 }
 
-// Write draws body inside the frame p. It is drawn whole before the first byte is sent, so that a failure has its own page.
-func Write(ctx context.Context, w http.ResponseWriter, status int, p layout.Page, body templ.Component) error {
+// write draws body inside the frame p. It is drawn whole before the first byte is sent, so that a failure has its own page.
+func write(ctx context.Context, w http.ResponseWriter, status int, p layout.Page, body templ.Component) error {
 	var html bytes.Buffer
 	if err := layout.Layout(p).Render(templ.WithChildren(ctx, body), &html); err != nil {
 		return err
@@ -89,7 +95,7 @@ func (d Deps) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	// Nobody is signed in, or the database that the frame needs doesn't answer: the plain frame needs nothing.
-	if err := Write(ctx, w, Status(err), layout.Page{Title: v.Title, Path: "/", Narrow: true}, v.Body); err != nil {
+	if err := write(ctx, w, Status(err), layout.Page{Title: v.Title, Path: "/", Narrow: true}, v.Body); err != nil {
 		d.Log.ErrorContext(ctx, "page of an error", "error", err)
 		http.Error(w, Title(ctx, err), Status(err))
 	}

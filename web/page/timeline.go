@@ -1,0 +1,144 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/a-h/templ"
+
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/web/components"
+	"github.com/meterflow/meterflow/web/locale"
+)
+
+// homes are the pages of things, by their kind in the journal; a kind without one is read in its timeline.
+var homes = map[string]string{
+	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
+	"case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/",
+}
+
+// Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
+func Home(kind, id string) string {
+	if base, ok := homes[kind]; ok {
+		return base + id
+	}
+	return TraceHref(id)
+}
+
+// HasHome says whether things of a kind have a page of their own.
+func HasHome(kind string) bool { return homes[kind] != "" }
+
+// TracePath is the page that leads from any number to its story.
+const TracePath = "/trace"
+
+// TraceHref is the address of the timeline of any number.
+func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": {number}}.Encode() }
+
+// vocabularies are the words for the states of the journal's kinds.
+var vocabularies = map[string]locale.Kind{
+	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill,
+	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
+	"cutoff": "cutoff", "restore": "restore",
+}
+
+// Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
+func Vocabulary(kind string) (words locale.Kind, ok bool) {
+	words, ok = vocabularies[kind]
+	return words, ok
+}
+
+// kinds are the words for the things of the journal.
+var kinds = map[string]string{
+	"recharge": locale.Key("kind.recharge"), "case": locale.Key("kind.case"), "cycle": locale.Key("kind.cycle"),
+	"charge_run": locale.Key("kind.charge_run"), "run": locale.Key("kind.run"), "bill": locale.Key("kind.bill"),
+	"reminder": locale.Key("kind.reminder"), "cutoff": locale.Key("kind.cutoff"), "restore": locale.Key("kind.restore"),
+	"command": locale.Key("kind.command"), "supply": locale.Key("kind.supply"), "message": locale.Key("kind.message"),
+	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
+	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
+	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
+	"calendar": locale.Key("kind.calendar"), "site": locale.Key("kind.site"),
+}
+
+// KindWord is the word for a kind of the journal, as stored when it has none.
+func KindWord(ctx context.Context, kind string) string {
+	if key, ok := kinds[kind]; ok {
+		return locale.T(ctx, key)
+	}
+	return kind
+}
+
+// eventWord is the word for an event. The journal is written by many hands: one that has no word yet is shown as it is stored.
+func eventWord(ctx context.Context, event string) string {
+	if key, ok := events[event]; ok {
+		return locale.T(ctx, key)
+	}
+	return strings.ReplaceAll(event, "_", " ")
+}
+
+// Timeline makes the timeline of a thing from its journal rows. The thing itself isn't named in each row, others are.
+func Timeline(ctx context.Context, kind, entity string, rows []store.Event) components.TimelineView {
+	v := components.TimelineView{
+		Title: locale.T(ctx, "timeline.title"),
+		Empty: components.EmptyView{Title: locale.T(ctx, "timeline.none"), Body: locale.T(ctx, "timeline.none_body")},
+	}
+	for _, e := range rows {
+		v.Events = append(v.Events, timelineEvent(ctx, kind, entity, e))
+	}
+	return v
+}
+
+func timelineEvent(ctx context.Context, kind, entity string, e store.Event) components.Event {
+	v := components.Event{
+		Business: e.BusinessAt, Real: e.RealAt, By: e.ActorName, Workflow: e.WorkflowID, What: eventWord(ctx, e.Event),
+		Kind: vocabularies[e.Kind], From: e.From, To: e.To, Why: e.Reason, Detail: detail(e.Data),
+	}
+	if e.From == e.To {
+		v.From = ""
+	}
+	if v.By == "" && e.Actor != "workflow" {
+		v.By = e.Actor
+	}
+	if e.WorkflowID != "" {
+		v.WorkflowHref = TraceHref(e.WorkflowID)
+	}
+	if e.Kind != kind || e.Entity != entity {
+		v.What = KindWord(ctx, e.Kind) + " " + e.Entity + " · " + v.What
+		v.EvidenceHref, v.EvidenceLabel = Home(e.Kind, e.Entity), e.Entity
+	}
+	return v
+}
+
+// datum is one fact of a journal row, as stored.
+type datum struct{ name, text string }
+
+// detail shows what a journal row holds beside its states; nil when that is nothing.
+func detail(raw json.RawMessage) templ.Component {
+	var data map[string]json.RawMessage
+	if json.Unmarshal(raw, &data) != nil || len(data) == 0 {
+		return nil
+	}
+	facts := make([]datum, 0, len(data))
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		facts = append(facts, datum{name, datumText(name, data[name])})
+	}
+	return details(facts)
+}
+
+// datumText writes amounts as money and everything else as it is stored.
+func datumText(name string, raw json.RawMessage) string {
+	if strings.HasSuffix(name, "fen") {
+		if fen, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+			return locale.Money(fen)
+		}
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
+}

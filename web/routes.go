@@ -1,0 +1,44 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/web/signin"
+	"github.com/meterflow/meterflow/web/today"
+	"github.com/meterflow/meterflow/web/trace"
+)
+
+// open is what people see who haven't signed in.
+func open(r chi.Router, d page.Deps) {
+	signin.Routes(r, d)
+}
+
+// signedIn are the pages of staff, one line per folder.
+func signedIn(r chi.Router, d page.Deps) {
+	r.Get(page.SitePath, d.Handle(func(w http.ResponseWriter, r *http.Request) error { return switchSite(w, r, d) }))
+	r.Post(page.ClockPath, d.Act("clock", d.SteerClock, lastRefusal))
+	r.Post(page.ColleaguesPath, d.Act("colleagues", d.SwitchColleagues, lastRefusal))
+	r.Group(func(r chi.Router) {
+		r.Use(require(d, auth.View))
+		r.Get(page.EventsPath, newEvents(d.Store, d.Log).ServeHTTP)
+		today.Routes(r, d)
+		trace.Routes(r, d)
+	})
+}
+
+// switchSite keeps the site to look at and goes back.
+func switchSite(w http.ResponseWriter, r *http.Request, d page.Deps) error {
+	if err := d.Sessions.ChooseSite(r.Context(), billing.SiteID(r.FormValue("to"))); err != nil {
+		return err
+	}
+	http.Redirect(w, r, page.Local(r.FormValue("back")), http.StatusSeeOther)
+	return nil
+}
+
+// lastRefusal shows the refusal of a form that stands in the frame, which has no page of its own to show it on.
+func lastRefusal(_ http.ResponseWriter, r *http.Request) error { return page.Refused(r.Context()) }
