@@ -13,8 +13,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -42,6 +44,9 @@ func run(opts options) error {
 	if opts.exitWithParent {
 		go exitAtEndOf(os.Stdin)
 	}
+	if err := probePorts(opts); err != nil {
+		return err
+	}
 	if err := prepareDatabases(ctx, opts); err != nil {
 		return err
 	}
@@ -59,6 +64,22 @@ func run(opts options) error {
 	<-ctx.Done()
 	stop() // a second signal ends the process at once
 	return stopServer(server.Stop)
+}
+
+// probePorts finds a port that is taken before the services do: they answer it with a stack trace.
+func probePorts(opts options) error {
+	for service, ports := range opts.ports {
+		for flagName, port := range map[string]int{service + "-port": ports.grpc, service + "-membership-port": ports.membership} {
+			listener, err := net.Listen("tcp", net.JoinHostPort(opts.bind, strconv.Itoa(port)))
+			if err != nil {
+				return fmt.Errorf("can't listen on --%s %d, end the program that has it or choose another port: %w", flagName, port, err)
+			}
+			if err := listener.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // exitAtEndOf ends the process when the parent's end of the pipe closes. There is nothing to wait for: the parent has

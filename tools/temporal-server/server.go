@@ -30,6 +30,8 @@ var tuning = dynamicconfig.StaticClient{
 	dynamicconfig.RingpopApproximateMaxPropagationTime.Key(): 50 * time.Millisecond,
 	// The default of 10 lists a second is soon used up by the daily checks of a catching-up demo.
 	dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 200,
+	// Nexus needs an HTTP port, which we don't open.
+	dynamicconfig.EnableNexus.Key(): false,
 }
 
 func newServer(opts options) (temporal.Server, error) {
