@@ -50,7 +50,7 @@ var words = map[Kind][]string{
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
 	Service:    {"power", "water"},
 	CreditMode: {"platform", "meter"},
-	Register:   {"total", "sharp", "peak", "flat", "valley", "deep"},
+	Register:   {"total", "sharp", "peak", "flat", "valley", "deep_valley"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.
