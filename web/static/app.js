@@ -93,6 +93,15 @@
     count(form);
   });
 
+  // A table wider than the page scrolls by itself; its head can't stick then.
+  const fit = () => $$('.table-wrap').forEach((wrap) => {
+    wrap.classList.remove('scrolls');
+    wrap.classList.toggle('scrolls', wrap.scrollWidth > wrap.clientWidth + 1);
+  });
+  window.addEventListener('resize', fit);
+  document.addEventListener('htmx:afterSettle', fit);
+  fit();
+
   // Choosing in a filter applies it.
   $$('form.filter select').forEach((s) => s.addEventListener('change', () => s.form.requestSubmit()));
 

@@ -35,7 +35,7 @@ func tokens(css string) map[string]string {
 
 func TestStylesheet_contrast(t *testing.T) {
 	head, _, _ := strings.Cut(string(assets()["app.css"].content), "/* rules */")
-	light, dark, found := strings.Cut(head, "@media (prefers-color-scheme: dark)")
+	light, dark, found := strings.Cut(head, "@media screen and (prefers-color-scheme: dark)")
 	require.True(t, found)
 	for theme, css := range map[string]string{"light": light, "dark": dark} {
 		colours := tokens(css)
