@@ -26,7 +26,7 @@
 //	numbers   Stats([]Stat) Progress(ProgressView) Strip(StripView)
 //	lists     FilterBar(Filter) DataTable(Table) Pager(PagerView) Bulk(BulkView){table}
 //	story     Facts([]Fact) Timeline(TimelineView)
-//	acting    ActionPanel(Action) Input(Field) ReasonField(value, err)
+//	acting    ActionPanel(Action) Input(Field) ReasonField(label, value, problem) Required PrintLink ButtonLink
 //	charts    UsageChart(Usage) BalanceChart(Balance), each with its table twin
 //
 // # Conventions
@@ -40,6 +40,10 @@
 // empty, pager, filter, fact-<ID>, timeline, event, action-<ID>, action-error, field-<Name>, error-<Name>, bulk, strip,
 // progress, usage-chart, balance-chart, notice; badges carry data-kind and data-state, money data-fen, so that a test
 // never has to read formatted text.
+//
+// Texts come from package locale: T for the product's own words, State for the word of a state, Sentence for a refusal
+// that was made by a layer without a language. Dates are in the zone of the context (locale.WithZone). Addresses of the
+// stylesheet and scripts come from package static, so that a change is seen at once.
 //
 // Styles and scripts inside the page are refused by the content security policy: no style attributes, no on… handlers.
 // Everything reads and decides without JavaScript; app.js adds keys (j, k, enter, x, /), row clicks, confirmations and the
