@@ -129,7 +129,7 @@ func (u *Utility) assign(c part) error {
 	for _, lasts := range c.lasts {
 		var free []*Premise
 		for i := range u.Premises {
-			if p := &u.Premises[i]; c.group.has(p) && p.Habit == "" && (c.habit == HabitTopUp || p.steady(lasts+2)) {
+			if p := &u.Premises[i]; c.group.has(p) && p.Habit == "" && (c.habit == HabitTopUp || p.steady(lasts+2)) && (c.habit != HabitJustAfter || p.Gateway != silentGateway) {
 				free = append(free, p)
 			}
 		}
