@@ -52,6 +52,7 @@ var importRules = []importRule{
 	{"internal/auth", nouns, []string{temporal}, "an adapter at the edge"},
 	{"internal/notify", nouns, []string{temporal}, "an adapter at the edge"},
 	{"internal/payments", nouns, []string{temporal}, "an adapter at the edge"},
+	{"internal/session", []string{"internal/billing", "internal/store", "internal/auth"}, []string{temporal}, "who is signed in is PostgreSQL's to know"},
 	{"devices/...", []string{"internal/billing", "devices/..."}, []string{pgx, temporal, chi, templ}, "drivers are reusable and are tested on the simulator alone"},
 	{"activities", []string{
 		"internal/billing", "internal/rating", "internal/ledger", "internal/metering", "internal/supply", "internal/journal", "internal/store",
@@ -60,8 +61,8 @@ var importRules = []importRule{
 	{"workflows", []string{"activities", "internal/billing"}, []string{pgx, "net/http", "os", "math/rand", "log/slog", chi, templ}, "workflow code is replayed: what it calls must give the same answer every time"},
 	{"web/layout", []string{"internal/billing", "web/..."}, []string{pgx, temporal, chi}, "a frame around pages is a function of its view model"},
 	{"web/components", []string{"internal/billing", "web/locale", "web/static"}, []string{pgx, temporal, chi}, "a component is a function of its view model"},
-	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
-	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
+	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
+	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
 	{"internal/app/...", nil, []string{module + "/cmd"}, "the one place that knows all, and the programs know it"},
 }
 
