@@ -364,3 +364,10 @@ func numeric(s string) pgtype.Numeric {
 	_ = n.Scan(s) // the text of a billing number always scans
 	return n
 }
+
+// Bill reads one bill.
+func (s *Store) Bill(ctx context.Context, id billing.BillID) (Bill, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+billColumns+` FROM bills b JOIN accounts a ON a.id = b.account_id WHERE b.id = $1`, id)
+	b, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Bill])
+	return b, translate(err)
+}

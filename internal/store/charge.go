@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,7 +51,7 @@ type MeteredAccount struct {
 	LastUpto     *time.Time   // the charge's reading
 	BilledTo     billing.Date // first day after the last issued bill; zero when none was issued
 	BalanceFen   billing.Money
-	RecentFen    billing.Money // charged over the last RecentDays days, for the average
+	RecentFen    billing.Money // charged with the last charges, seven at most, for the average of a day
 	RecentDays   int
 }
 
@@ -60,8 +61,8 @@ const selectMetered = `SELECT a.id, a.site_id, a.service_point_id, a.service, a.
 		(SELECT max(period_to) FROM bills b WHERE b.account_id = a.id AND b.state = 'issued') AS billed_to,
 		coalesce(b.balance_fen, 0) AS balance_fen, coalesce(r.fen, 0)::bigint AS recent_fen, coalesce(r.days, 0)::int AS recent_days
 	FROM accounts a LEFT JOIN balances b ON b.account_id = a.id
-	LEFT JOIN LATERAL (SELECT sum(amount_fen) AS fen, count(DISTINCT upto) AS days FROM charges c
-		WHERE c.account_id = a.id AND c.upto > business_now() - interval '30 days') r ON true`
+	LEFT JOIN LATERAL (SELECT sum(day_fen) AS fen, count(*) AS days FROM (
+		SELECT sum(amount_fen) AS day_fen FROM charges c WHERE c.account_id = a.id GROUP BY cycle_id ORDER BY max(upto) DESC LIMIT 7) d) r ON true`
 
 // MeteredAccounts reads a page of a site's accounts, by id, after the given one.
 func (s *Store) MeteredAccounts(ctx context.Context, site billing.SiteID, after billing.AccountID, limit int) ([]MeteredAccount, error) {
@@ -98,22 +99,20 @@ type Charge struct {
 	RatedFen   billing.Money // rated(period to date)
 }
 
-// LowLevels are the balances at or below which an account is on the low list.
-type LowLevels struct {
-	Account                   billing.AccountID
-	Level1Fen, Level2Fen, Cut billing.Money
-}
+// LowLevel says how short of credit an account with this balance is; empty for not at all. Package activities gives it.
+type LowLevel func(account billing.AccountID, balance billing.Money) billing.ReminderState
 
 // SaveCharges charges a page of accounts: rated(period to date) − charged so far, posted from the customer's credit to what is not
 // billed yet, with the low list, in one transaction. Saving it again changes nothing; a charge that a later reading or an issued
 // bill has overtaken is left out.
-func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, levels []LowLevels) error {
+func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, level LowLevel) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		var site billing.SiteID
 		if err := tx.QueryRow(ctx, `SELECT site_id FROM charge_runs WHERE cycle_id = $1`, cycle).Scan(&site); err != nil {
 			return err
 		}
 		var texts []string
+		var accounts []billing.AccountID
 		var sum billing.Money
 		for _, c := range charges { // in the order of account ids, as everything that locks several balances
 			amount, done, err := saveCharge(ctx, tx, site, cycle, c)
@@ -122,17 +121,18 @@ func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, c
 			}
 			if done {
 				sum += amount
+				accounts = append(accounts, c.Account)
 				texts = append(texts, fmt.Sprintf("%s %s %s %d %d", c.Account, c.PeriodFrom, c.Upto.UTC().Format(time.RFC3339), c.RatedFen, amount))
 			}
 		}
 		if len(texts) == 0 {
 			return nil
 		}
-		low, err := listLow(ctx, tx, cycle, levels)
+		low, err := listLow(ctx, tx, cycle, accounts, level)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE charge_runs SET accounts = accounts + $2, total_fen = total_fen + $3, low = low + $4 WHERE cycle_id = $1`, cycle, len(texts), sum, low)
+		_, err = tx.Exec(ctx, `UPDATE charge_runs SET accounts = accounts + $2, total_fen = total_fen + $3, low = low + $4 WHERE cycle_id = $1`, cycle, len(slices.Compact(accounts)), sum, low)
 		if err != nil {
 			return err
 		}
@@ -171,18 +171,28 @@ func saveCharge(ctx context.Context, tx *Tx, site billing.SiteID, cycle billing.
 	return amount, err == nil, err
 }
 
-// listLow puts accounts on the low list whose balance stands at or below one of their levels.
-func listLow(ctx context.Context, tx *Tx, cycle billing.CycleID, levels []LowLevels) (int64, error) {
-	accounts := make([]string, len(levels))
-	l1, l2, cut := make([]int64, len(levels)), make([]int64, len(levels)), make([]int64, len(levels))
-	for i, l := range levels {
-		accounts[i], l1[i], l2[i], cut[i] = string(l.Account), int64(l.Level1Fen), int64(l.Level2Fen), int64(l.Cut)
+// listLow puts accounts on the low list whose balance is low now, after the charge.
+func listLow(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts []billing.AccountID, level LowLevel) (int, error) {
+	rows, err := tx.Query(ctx, `SELECT account_id, balance_fen FROM balances WHERE account_id = ANY($1) ORDER BY account_id`, accounts)
+	if err != nil {
+		return 0, err
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO low_list (account_id, cycle_id, balance_fen, level)
-		SELECT b.account_id, $1, b.balance_fen, CASE WHEN b.balance_fen <= l.cut THEN 'final' WHEN b.balance_fen <= l.l2 THEN 'level2' ELSE 'level1' END
-		FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) l (account_id, l1, l2, cut) JOIN balances b USING (account_id)
-		WHERE b.balance_fen <= greatest(l.l1, l.cut) ON CONFLICT DO NOTHING`, cycle, accounts, l1, l2, cut)
-	return tag.RowsAffected(), err
+	var ids, levels []string
+	var id billing.AccountID
+	var balance billing.Money
+	_, err = pgx.ForEachRow(rows, []any{&id, &balance}, func() error {
+		if l := level(id, balance); l != "" {
+			ids, levels = append(ids, string(id)), append(levels, string(l))
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO low_list (account_id, cycle_id, balance_fen, level)
+		SELECT b.account_id, $1, b.balance_fen, l.level FROM unnest($2::text[], $3::text[]) l (account_id, level) JOIN balances b USING (account_id)
+		ON CONFLICT DO NOTHING`, cycle, ids, levels)
+	return len(ids), err
 }
 
 // Low is an account on the low list that nobody has taken yet.
@@ -234,4 +244,3 @@ func (s *Store) ChargeRunOf(ctx context.Context, cycle billing.CycleID) (ChargeR
 	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[ChargeRun])
 	return r, translate(err)
 }
-

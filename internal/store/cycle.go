@@ -205,6 +205,13 @@ func (s *Store) CycleGateways(ctx context.Context, id billing.CycleID) ([]Gatewa
 	return gs, translate(err)
 }
 
+// MetersLeft counts a gateway's meters in a cycle that were not read.
+func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateway billing.GatewayID) (int, error) {
+	var left int
+	err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM cycle_meters WHERE cycle_id = $1 AND gateway_id = $2 AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, gateway).Scan(&left)
+	return left, translate(err)
+}
+
 // PlannedMeter is a meter of a cycle with what became of it so far.
 type PlannedMeter struct {
 	Meter

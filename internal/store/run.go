@@ -278,3 +278,10 @@ func (s *Store) FinishIssue(ctx context.Context, by By, id billing.RunID) error 
 		return moveRun(ctx, tx, r, "issued", billing.RunIssued, map[string]any{"bills": totals.Bills, "held": totals.Held, "total_fen": totals.TotalFen}, "")
 	})
 }
+
+// BlockedRuns lists the runs of a site that wait for cases.
+func (s *Store) BlockedRuns(ctx context.Context, site billing.SiteID) ([]billing.RunID, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM billing_runs WHERE site_id = $1 AND state = 'blocked' ORDER BY id`, site)
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.RunID])
+	return ids, translate(err)
+}

@@ -1,0 +1,385 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/rating"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Billing makes, verifies and issues the bills of a site and period.
+type Billing struct {
+	Store *store.Store
+}
+
+// billPage is how many bills are rated or issued in one transaction.
+const billPage = 100
+
+// RunStart names a billing run to be made.
+type RunStart = store.RunDue
+
+// RunRef names a billing run.
+type RunRef struct {
+	RunID billing.RunID
+}
+
+// RunOpened says where a run stands and how long it may wait for doubts.
+type RunOpened struct {
+	State     billing.RunState
+	HoldAfter time.Duration
+	OpenedAt  time.Time
+	Verifier  billing.UserID
+}
+
+// OpenRun creates the run.
+func (a *Billing) OpenRun(ctx context.Context, in RunStart) (RunOpened, error) {
+	_, policy, err := sitePolicy(ctx, a.Store, in.Site)
+	if err != nil {
+		return RunOpened{}, err
+	}
+	r, err := a.Store.OpenRun(ctx, byWorkflow(ctx), store.NewRun{ID: in.RunID, Site: in.Site, Period: in.Period, Version: in.Version})
+	if err != nil {
+		return RunOpened{}, err
+	}
+	opened := RunOpened{State: r.State, HoldAfter: hours(policy.Billing.HoldAfterHours), OpenedAt: r.OpenedAt}
+	if r.VerifiedBy != nil {
+		opened.Verifier = *r.VerifiedBy
+	}
+	return opened, nil
+}
+
+// CheckBlocking asks whether open cases doubt readings of a run's period. GiveUp lets the run go on without the accounts in doubt.
+type CheckBlocking struct {
+	RunID  billing.RunID
+	GiveUp bool
+}
+
+// Blocked counts the cases that block.
+type Blocked struct {
+	Cases int
+}
+
+// CheckBlocking blocks the run while cases doubt its readings, and lets it go on when they are decided or not waited for any more.
+func (a *Billing) CheckBlocking(ctx context.Context, in CheckBlocking) (Blocked, error) {
+	r, site, err := a.runAndSite(ctx, in.RunID)
+	if err != nil {
+		return Blocked{}, err
+	}
+	from, to := r.Period().Instants(site.Zone)
+	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
+	if err != nil {
+		return Blocked{}, err
+	}
+	by := byWorkflow(ctx)
+	if len(cases) > 0 && !in.GiveUp {
+		return Blocked{Cases: len(cases)}, a.Store.BlockRun(ctx, by, r.ID, len(cases))
+	}
+	return Blocked{}, a.Store.UnblockRun(ctx, by, r.ID, len(cases))
+}
+
+func (a *Billing) runAndSite(ctx context.Context, id billing.RunID) (store.Run, store.Site, error) {
+	r, err := a.Store.Run(ctx, id)
+	if err != nil {
+		return r, store.Site{}, err
+	}
+	site, err := a.Store.Site(ctx, r.Site)
+	return r, site, err
+}
+
+// RateBills rates all accounts of the run's site in pages; accounts in doubt get a held bill. Interrupted, it goes on after the last
+// page that was committed.
+func (a *Billing) RateBills(ctx context.Context, in RunRef) error {
+	r, site, err := a.runAndSite(ctx, in.RunID)
+	if err != nil || r.State != billing.RunRating {
+		return err
+	}
+	from, to := r.Period().Instants(site.Zone)
+	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
+	if err != nil {
+		return err
+	}
+	doubts := map[billing.AccountID]billing.CaseID{}
+	for _, c := range cases {
+		for _, account := range c.Accounts {
+			doubts[account] = c.ID
+		}
+	}
+	var after billing.AccountID
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &after); err != nil {
+			return err
+		}
+	}
+	for {
+		accounts, err := a.Store.MeteredAccounts(ctx, r.Site, after, billPage)
+		if err != nil || len(accounts) == 0 {
+			return err
+		}
+		if err := a.ratePage(ctx, r, site, accounts, doubts); err != nil {
+			return err
+		}
+		failpoint.Hit("bills-page-committed")
+		after = accounts[len(accounts)-1].ID
+		activity.RecordHeartbeat(ctx, after)
+	}
+}
+
+func (a *Billing) ratePage(ctx context.Context, r store.Run, site store.Site, accounts []store.MeteredAccount, doubts map[billing.AccountID]billing.CaseID) error {
+	m, spans, err := a.loadBills(ctx, r, site, accounts)
+	if err != nil {
+		return err
+	}
+	var drafts []store.Draft
+	for _, account := range accounts {
+		sp, ok := spans[account.ID]
+		if !ok {
+			continue // opened after the period, or billed for it already
+		}
+		d, err := m.draft(r, sp, doubts[account.ID])
+		if err != nil {
+			return err
+		}
+		drafts = append(drafts, d)
+	}
+	return a.Store.SaveDrafts(ctx, byWorkflow(ctx), r.ID, drafts)
+}
+
+// loadBills loads what rating the page's accounts over the run's period takes.
+func (a *Billing) loadBills(ctx context.Context, r store.Run, site store.Site, accounts []store.MeteredAccount) (*metered, map[billing.AccountID]span, error) {
+	m, err := loadMetered(ctx, a.Store, site, accounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, to := r.Period().Instants(site.Zone)
+	spans := map[billing.AccountID]span{}
+	var all []span
+	for _, account := range accounts {
+		if !account.OpenedOn.Before(r.PeriodTo) || r.PeriodFrom.Before(account.BilledTo) {
+			continue
+		}
+		if sp, ok := m.open(account, r.Period(), to); ok {
+			spans[account.ID] = sp
+			all = append(all, sp)
+		}
+	}
+	return m, spans, m.want(ctx, a.Store, all)
+}
+
+// billID is the number of an account's bill in a run.
+func billID(r store.Run, account billing.AccountID) billing.BillID {
+	return billing.BillID(fmt.Sprintf("B%s-%s-%d", account, strings.ReplaceAll(r.PeriodFrom.String()[:7], "-", ""), r.Version))
+}
+
+// draft rates one bill. A doubt, or readings that don't carry the period, make it a held one; only what no reading can mend is an error.
+func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft, error) {
+	d := store.Draft{ID: billID(r, sp.account.ID), Account: sp.account.ID, Tariff: sp.account.Tariff, Engine: ratingEngine, Input: struct{}{}}
+	if doubt != "" {
+		d.Hold = "case " + string(doubt) + " is not decided"
+		return d, nil
+	}
+	result, in, err := m.rate(sp)
+	switch billing.CodeOf(err) {
+	case "":
+	case billing.CodeInvalidReading, billing.CodeTariffMissing, billing.CodeInvalidInput:
+		d.Hold = billing.MessageOf(err)
+		return d, nil
+	default:
+		return d, err
+	}
+	d.Quantity, d.TotalFen, d.Input = result.Use.Total(), result.Total, ratedInput(in)
+	d.Readings = billReadings(result, in)
+	d.Lines = billLines(result)
+	return d, nil
+}
+
+// rated is rating's input as a bill keeps it: with it and the engine of that version each line can be derived again.
+type rated struct {
+	Tariff      billing.Tariff   `json:"tariff"`
+	Zone        string           `json:"zone"`
+	From        time.Time        `json:"from"`
+	To          time.Time        `json:"to"`
+	Fittings    []rating.Fitting `json:"fittings"`
+	Points      []rating.Point   `json:"points"`
+	UsedInYear  billing.Quantity `json:"used_in_year"`
+	UsedInMonth billing.Quantity `json:"used_in_month"`
+}
+
+func ratedInput(in rating.Input) rated {
+	return rated{
+		Tariff: in.Tariff, Zone: in.Location.String(), From: in.From, To: in.To, Fittings: in.Fittings, Points: in.Points,
+		UsedInYear: in.UsedInYear, UsedInMonth: in.UsedInMonth,
+	}
+}
+
+// billReadings joins the segments of each fitting: what its registers showed when the period, or the fitting, began and ended.
+func billReadings(r rating.Result, in rating.Input) []store.BillReading {
+	var list []store.BillReading
+	last := 0
+	for _, s := range r.Segments {
+		estimated := s.Closing.Interpolated || s.Closing.Quality == billing.QualityEstimated
+		if s.Fitting == last {
+			b := &list[len(list)-1]
+			b.To, b.Closing, b.Estimated = s.Closing.At, s.Closing.Registers, b.Estimated || estimated
+			continue
+		}
+		last = s.Fitting
+		estimated = estimated || s.Opening.Interpolated || s.Opening.Quality == billing.QualityEstimated
+		list = append(list, store.BillReading{
+			Meter: s.Meter, Ratio: s.Ratio, Digits: in.Fittings[s.Fitting-1].Digits, From: s.Opening.At, To: s.Closing.At,
+			Opening: s.Opening.Registers, Closing: s.Closing.Registers, Estimated: estimated,
+		})
+	}
+	return list
+}
+
+func billLines(r rating.Result) []store.BillLine {
+	lines := make([]store.BillLine, len(r.Lines))
+	for i, l := range r.Lines {
+		lines[i] = store.BillLine{
+			Seq: i + 1, Component: l.Component, NameZH: l.Name.ZH, NameEN: l.Name.EN, Register: l.Register, Tier: l.Tier,
+			FromAt: l.From, ToAt: l.To, Opening: &l.Opening, Closing: &l.Closing, Quantity: l.Quantity, Price: l.Price, Factor: l.Factor, AmountFen: l.Amount,
+		}
+	}
+	return lines
+}
+
+// SumRun computes the control totals and hands the run to the supervisors.
+func (a *Billing) SumRun(ctx context.Context, in RunRef) error {
+	_, err := a.Store.SumRun(ctx, byWorkflow(ctx), in.RunID)
+	return err
+}
+
+// RunDecision is a supervisor's signature under a run.
+type RunDecision struct {
+	RunID billing.RunID
+	By    billing.UserID
+}
+
+// VerifyRun records the first signature.
+func (a *Billing) VerifyRun(ctx context.Context, in RunDecision) error {
+	r, err := a.Store.Run(ctx, in.RunID)
+	if err != nil {
+		return err
+	}
+	if err := authorize(ctx, a.Store, in.By, auth.VerifyRun, r.Site); err != nil {
+		return err
+	}
+	return a.Store.VerifyRun(ctx, byPerson(ctx, in.By, ""), in.RunID, in.By)
+}
+
+// ApproveIssue records the second signature, by another supervisor.
+func (a *Billing) ApproveIssue(ctx context.Context, in RunDecision) error {
+	r, err := a.Store.Run(ctx, in.RunID)
+	if err != nil {
+		return err
+	}
+	if err := authorize(ctx, a.Store, in.By, auth.IssueRun, r.Site); err != nil {
+		return err
+	}
+	return a.Store.ApproveIssue(ctx, byPerson(ctx, in.By, ""), in.RunID, in.By)
+}
+
+// IssueBills posts all drafts of an approved run, page by page, and closes the run.
+func (a *Billing) IssueBills(ctx context.Context, in RunRef) error {
+	by := byWorkflow(ctx)
+	var after billing.BillID
+	for {
+		last, err := a.Store.IssueBills(ctx, by, in.RunID, after, billPage)
+		if err != nil {
+			return err
+		}
+		if last == "" {
+			return a.Store.FinishIssue(ctx, by, in.RunID)
+		}
+		failpoint.Hit("bills-page-committed")
+		after = last
+		activity.RecordHeartbeat(ctx, after)
+	}
+}
+
+// BillDecision holds or releases one bill of a run.
+type BillDecision struct {
+	RunID  billing.RunID
+	BillID billing.BillID
+	By     billing.UserID
+	Reason string
+}
+
+// HoldBill keeps a bill out of its run.
+func (a *Billing) HoldBill(ctx context.Context, in BillDecision) error {
+	if err := a.mayChangeBill(ctx, in); err != nil {
+		return err
+	}
+	return a.Store.HoldBill(ctx, byPerson(ctx, in.By, in.Reason), in.RunID, in.BillID, in.Reason)
+}
+
+func (a *Billing) mayChangeBill(ctx context.Context, in BillDecision) error {
+	if strings.TrimSpace(in.Reason) == "" {
+		return billing.Errorf(billing.CodeInvalidInput, "a reason is needed: say why the bill is held or released")
+	}
+	r, err := a.Store.Run(ctx, in.RunID)
+	if err != nil {
+		return err
+	}
+	return authorize(ctx, a.Store, in.By, auth.VerifyRun, r.Site)
+}
+
+// ReleaseBill rates a held bill again and puts it back into its run. While its readings are in doubt it stays held.
+func (a *Billing) ReleaseBill(ctx context.Context, in BillDecision) error {
+	if err := a.mayChangeBill(ctx, in); err != nil {
+		return err
+	}
+	r, site, err := a.runAndSite(ctx, in.RunID)
+	if err != nil {
+		return err
+	}
+	b, err := a.Store.Bill(ctx, in.BillID)
+	if err != nil {
+		return err
+	}
+	d, err := a.rateAgain(ctx, r, site, b.Account)
+	if err != nil {
+		return err
+	}
+	return a.Store.ReleaseBill(ctx, byPerson(ctx, in.By, in.Reason), in.RunID, d, in.Reason)
+}
+
+func (a *Billing) rateAgain(ctx context.Context, r store.Run, site store.Site, account billing.AccountID) (store.Draft, error) {
+	accounts, err := a.Store.MeteredAccountsOf(ctx, []billing.AccountID{account})
+	if err != nil {
+		return store.Draft{}, err
+	}
+	from, to := r.Period().Instants(site.Zone)
+	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
+	if err != nil {
+		return store.Draft{}, err
+	}
+	for _, c := range cases {
+		for _, doubted := range c.Accounts {
+			if doubted == account {
+				return store.Draft{}, billing.Errorf(billing.CodeBlocked, "the bill can't be released: decide case %s first", c.ID)
+			}
+		}
+	}
+	m, spans, err := a.loadBills(ctx, r, site, accounts)
+	if err != nil {
+		return store.Draft{}, err
+	}
+	sp, ok := spans[account]
+	if !ok {
+		return store.Draft{}, billing.Errorf(billing.CodeClosed, "account %s was billed for %s already", account, r.Period())
+	}
+	d, err := m.draft(r, sp, "")
+	if err == nil && d.Hold != "" {
+		err = billing.Errorf(billing.CodeBlocked, "the bill can't be released: %s", d.Hold)
+	}
+	return d, err
+}

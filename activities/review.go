@@ -1,0 +1,301 @@
+package activities
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Review settles exception cases.
+type Review struct {
+	Store *store.Store
+	Pool  *devices.Pool
+}
+
+// The decisions on a case about readings.
+const (
+	DecideAccept   = "accept"
+	DecideReread   = "reread"
+	DecideEstimate = "estimate"
+	DecideManual   = "manual"
+	DecideExchange = "exchange"
+)
+
+// The decisions on a case about money or supply; their owners settle them.
+const (
+	DecideCredited    = "settle_credited"
+	DecideNotCredited = "settle_not_credited"
+	DecideOn          = "confirm_on"
+	DecideOff         = "confirm_off"
+)
+
+// CaseRef names a case.
+type CaseRef struct {
+	CaseID billing.CaseID
+}
+
+// CaseFacts is what the workflow of a case must know to wait for a decision.
+type CaseFacts struct {
+	Site      billing.SiteID
+	Kind      string
+	Resolved  bool
+	Escalated bool
+	DueAt     time.Time
+	Allowed   []string
+	Gateways  []billing.GatewayID // of the members that are open, or of the meter that a credit or command is about
+	// RechargeID and CommandID say whose doubt it is, when it is not about a reading.
+	RechargeID billing.RechargeID
+	CommandID  billing.CommandID
+}
+
+// DescribeCase reads a case.
+func (a *Review) DescribeCase(ctx context.Context, in CaseRef) (CaseFacts, error) {
+	c, members, err := a.Store.Case(ctx, in.CaseID)
+	if err != nil {
+		return CaseFacts{}, err
+	}
+	f := CaseFacts{
+		Site: c.Site, Kind: c.Kind, Resolved: c.State == billing.CaseResolved, Escalated: c.EscalatedAt != nil, DueAt: c.DueAt,
+		Allowed: AllowedDecisions(c.Kind),
+	}
+	if c.RechargeID != nil {
+		f.RechargeID = *c.RechargeID
+	}
+	if c.CommandID != nil {
+		f.CommandID = *c.CommandID
+	}
+	ids := openMeters(members)
+	if len(ids) == 0 && c.Meter != nil {
+		ids = append(ids, *c.Meter)
+	}
+	meters, err := a.Store.Meters(ctx, ids)
+	if err != nil {
+		return f, err
+	}
+	seen := map[billing.GatewayID]bool{}
+	for _, m := range meters {
+		if !seen[m.Gateway] {
+			seen[m.Gateway] = true
+			f.Gateways = append(f.Gateways, m.Gateway)
+		}
+	}
+	return f, nil
+}
+
+// openMeters are the meters of the members without an outcome, each once, in order.
+func openMeters(members []store.Member) []billing.MeterID {
+	var ids []billing.MeterID
+	for _, m := range members {
+		if m.Outcome == "" && (len(ids) == 0 || ids[len(ids)-1] != m.Meter) {
+			ids = append(ids, m.Meter)
+		}
+	}
+	return ids
+}
+
+// AllowedDecisions lists what a person may decide on a kind of case.
+func AllowedDecisions(kind string) []string {
+	switch kind {
+	case store.KindMissing:
+		return []string{DecideReread, DecideManual, DecideEstimate, DecideExchange}
+	case store.KindGatewaySilent:
+		return []string{DecideReread, DecideEstimate, DecideManual}
+	case store.KindCreditInDoubt:
+		return []string{DecideCredited, DecideNotCredited}
+	case store.KindSupplyUnknown:
+		return []string{DecideReread, DecideOn, DecideOff}
+	case "credit_drift", "relay_mismatch", "too_low", "zero_streak":
+		// The registers are believed; a person looks into the rest and says so.
+		return []string{DecideAccept, DecideExchange}
+	}
+	return []string{DecideAccept, DecideReread, DecideManual, DecideEstimate, DecideExchange}
+}
+
+// EscalateCase says that a case is overdue.
+func (a *Review) EscalateCase(ctx context.Context, in CaseRef) error {
+	return a.Store.EscalateCase(ctx, byWorkflow(ctx), in.CaseID)
+}
+
+// Decision is a person's decision on a case.
+type Decision struct {
+	CaseID   billing.CaseID
+	By       billing.UserID
+	Decision string
+	Reason   string
+	Values   []ManualValue // for manual
+	Exchange *ExchangeForm // for exchange
+	Nonce    string        // of the form, so that a double click is one decision
+}
+
+// ManualValue is what a person read off a meter, raw units: 0.01 kWh, litres. It stands for the newest freeze instant of the case.
+type ManualValue struct {
+	Meter     billing.MeterID
+	Registers billing.Registers
+}
+
+// ExchangeForm is the closing reading of the old meter and the new meter's number, serial and opening. What it leaves out is as the
+// old meter had it.
+type ExchangeForm struct {
+	Closing  billing.Registers
+	NewMeter billing.MeterID
+	Serial   string
+	Opening  billing.Registers
+	Unit     int    // 0: the old meter's
+	Profile  string // empty: the old meter's
+	Digits   int
+	Ratio    int
+	Capacity int64 // raw units per hour
+}
+
+// Decided says what a decision came to. Runs are the billing runs that wait for cases of the site.
+type Decided struct {
+	Runs []billing.RunID
+}
+
+// DecideCase applies an accept, estimate, manual or exchange, and closes a reread whose members have all answered. The person's
+// authority is checked again here. A repeat by the same workflow changes nothing more.
+func (a *Review) DecideCase(ctx context.Context, in Decision) (Decided, error) {
+	c, members, err := a.authorized(ctx, in)
+	if err != nil {
+		return Decided{}, err
+	}
+	if c.State == billing.CaseResolved {
+		if c.DecidedBy == nil || *c.DecidedBy != in.By || c.Decision == nil || *c.Decision != in.Decision {
+			return Decided{}, billing.Errorf(billing.CodeClosed, "case %s was decided already: open it to see by whom and how", c.ID)
+		}
+		return a.decided(ctx, c.Site) // our own decision, whose answer was lost
+	}
+	r := store.Resolution{Case: c.ID, Decision: in.Decision, By: in.By, Reason: strings.TrimSpace(in.Reason), Close: true}
+	if err := a.resolution(ctx, c, members, in, &r); err != nil {
+		return Decided{}, err
+	}
+	if err := a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r); err != nil {
+		return Decided{}, err
+	}
+	failpoint.Hit("case-applied-not-acked")
+	return a.decided(ctx, c.Site)
+}
+
+func (a *Review) decided(ctx context.Context, site billing.SiteID) (Decided, error) {
+	runs, err := a.Store.BlockedRuns(ctx, site)
+	return Decided{Runs: runs}, err
+}
+
+// authorized reads the case and checks who decides, why, and whether this can be decided on it.
+func (a *Review) authorized(ctx context.Context, in Decision) (store.Case, []store.Member, error) {
+	c, members, err := a.Store.Case(ctx, in.CaseID)
+	if err != nil {
+		return c, nil, err
+	}
+	if err := authorize(ctx, a.Store, in.By, auth.DecideException, c.Site); err != nil {
+		return c, nil, err
+	}
+	if strings.TrimSpace(in.Reason) == "" {
+		return c, nil, billing.Errorf(billing.CodeInvalidInput, "a decision needs a reason: say what you know about this reading")
+	}
+	for _, d := range AllowedDecisions(c.Kind) {
+		if d == in.Decision {
+			return c, members, nil
+		}
+	}
+	return c, nil, billing.Errorf(billing.CodeInvalidInput, "%q can't be decided on a case of this kind: choose one of %s", in.Decision, strings.Join(AllowedDecisions(c.Kind), ", "))
+}
+
+// resolution works out what the decision makes of each open member.
+func (a *Review) resolution(ctx context.Context, c store.Case, members []store.Member, in Decision, r *store.Resolution) error {
+	w, err := a.weigh(ctx, c, members, in)
+	if err != nil {
+		return err
+	}
+	switch in.Decision {
+	case DecideAccept:
+		r.Members, err = w.accept()
+	case DecideEstimate:
+		r.Members, err = w.estimate(ctx)
+	case DecideManual:
+		r.Members, err = w.manual()
+	case DecideExchange:
+		r.Members, r.Exchange, err = w.exchange(in.Exchange)
+	case DecideReread:
+		if open := len(openMeters(members)); open > 0 {
+			err = billing.Errorf(billing.CodeUnavailable, "%d meters gave no answer that can be believed: the case stays open, decide otherwise or try again later", open)
+			err = permanent(err)
+		}
+	default:
+		err = billing.Errorf(billing.CodeInvalidInput, "%q is decided by the owner of the recharge or command", in.Decision)
+	}
+	return err
+}
+
+// permanent keeps an answer to a person from being retried by the engine.
+func permanent(err error) error {
+	return billing.Errorf(billing.CodeBlocked, "%s", billing.MessageOf(err))
+}
+
+// RereadMembers asks the members of a case behind one gateway now, on the worker that owns the line.
+type RereadMembers struct {
+	CaseID  billing.CaseID
+	Gateway billing.GatewayID
+	By      billing.UserID
+	Reason  string
+}
+
+// Reread counts what a reread brought.
+type Reread struct {
+	Answered int
+	Left     int
+}
+
+// RereadMembers reads the open members of a case behind one gateway and stores what is believable. It decides nothing: DecideCase closes
+// the case when nothing is left.
+func (a *Review) RereadMembers(ctx context.Context, in RereadMembers) (Reread, error) {
+	c, members, err := a.authorized(ctx, Decision{CaseID: in.CaseID, By: in.By, Reason: in.Reason, Decision: DecideReread})
+	if err != nil || c.State == billing.CaseResolved {
+		return Reread{}, err
+	}
+	gateway, err := a.Store.Gateway(ctx, in.Gateway)
+	if err != nil {
+		return Reread{}, err
+	}
+	w, err := a.weigh(ctx, c, members, Decision{By: in.By, Reason: in.Reason})
+	if err != nil {
+		return Reread{}, err
+	}
+	var out Reread
+	r := store.Resolution{Case: c.ID, Decision: DecideReread, By: in.By, Reason: strings.TrimSpace(in.Reason)}
+	silent := 0
+	for _, id := range w.meters {
+		m := w.meter[id]
+		if m.Gateway != in.Gateway || m.State != "fitted" {
+			continue
+		}
+		results, answered, err := w.reread(ctx, a.Pool, gateway, m, silent >= giveUpAfter)
+		if err != nil {
+			return out, err
+		}
+		if silent++; answered {
+			silent = 0
+		}
+		activity.RecordHeartbeat(ctx, id)
+		if len(results) == 0 {
+			out.Left++
+			continue
+		}
+		out.Answered++
+		r.Members = append(r.Members, results...)
+	}
+	if len(r.Members) == 0 {
+		return out, nil
+	}
+	err = a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r)
+	failpoint.Hit("case-applied-not-acked")
+	return out, err
+}

@@ -1,0 +1,381 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/metering"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// weighing is a decision being worked out: the open members of a case with what is known around them.
+type weighing struct {
+	*Review
+	in      Decision
+	site    store.Site
+	policy  Policy
+	now     time.Time
+	meters  []billing.MeterID
+	meter   map[billing.MeterID]store.Meter
+	members map[billing.MeterID][]store.Member              // open ones, oldest first
+	current map[billing.MeterID]map[time.Time]store.Reading // newest version at each member's freeze instant
+	before  map[billing.MeterID]store.Point                 // last good point before the first open member
+	after   map[billing.MeterID]store.Point                 // first good reading after the last open member
+}
+
+func (a *Review) weigh(ctx context.Context, c store.Case, members []store.Member, in Decision) (*weighing, error) {
+	w := &weighing{
+		Review: a, in: in, meters: openMeters(members), meter: map[billing.MeterID]store.Meter{}, members: map[billing.MeterID][]store.Member{},
+		current: map[billing.MeterID]map[time.Time]store.Reading{}, before: map[billing.MeterID]store.Point{}, after: map[billing.MeterID]store.Point{},
+	}
+	var err error
+	if w.site, w.policy, err = sitePolicy(ctx, a.Store, c.Site); err != nil {
+		return nil, err
+	}
+	clock, err := a.Store.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.now = clock.Now
+	meters, err := a.Store.Meters(ctx, w.meters)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range meters {
+		w.meter[m.ID] = m
+	}
+	byFreeze := map[time.Time][]billing.MeterID{}
+	for _, m := range members {
+		if m.Outcome == "" {
+			w.members[m.Meter] = append(w.members[m.Meter], m)
+			byFreeze[m.FreezeAt.UTC()] = append(byFreeze[m.FreezeAt.UTC()], m.Meter)
+		}
+	}
+	return w, w.load(ctx, byFreeze)
+}
+
+// load reads the versions in question and the good points around them, one query per freeze instant: a case has few.
+func (w *weighing) load(ctx context.Context, byFreeze map[time.Time][]billing.MeterID) error {
+	for at, meters := range byFreeze {
+		found, err := w.Store.ReadingsAt(ctx, meters, at)
+		if err != nil {
+			return err
+		}
+		for id, r := range found {
+			if w.current[id] == nil {
+				w.current[id] = map[time.Time]store.Reading{}
+			}
+			w.current[id][at] = r
+		}
+		before, err := w.Store.LastPoints(ctx, meters, at)
+		if err != nil {
+			return err
+		}
+		after, err := w.Store.NextPoints(ctx, meters, at)
+		if err != nil {
+			return err
+		}
+		for _, id := range meters {
+			open := w.members[id]
+			if open[0].FreezeAt.Equal(at) {
+				w.keep(w.before, before, id)
+			}
+			if open[len(open)-1].FreezeAt.Equal(at) {
+				w.keep(w.after, after, id)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *weighing) keep(to, from map[billing.MeterID]store.Point, id billing.MeterID) {
+	if p, ok := from[id]; ok {
+		to[id] = p
+	}
+}
+
+// version makes the next version of a member's reading: what was read besides the registers stays, the doubt is settled.
+func (w *weighing) version(m store.Member, registers billing.Registers, quality billing.Quality) *store.Reading {
+	r, there := w.current[m.Meter][m.FreezeAt.UTC()]
+	if !there {
+		r = store.Reading{Meter: m.Meter, FreezeAt: m.FreezeAt, Supply: string(devices.SupplyUnknown)}
+	}
+	r.Registers, r.Quality, r.Doubtful, r.Interpolated = registers, quality, false, false
+	r.TakenAt, r.TakenReal = w.now, time.Time{}
+	r.RecordedBy, r.Reason = string(w.in.By), w.in.Reason
+	return &r
+}
+
+// accept believes the readings as they are.
+func (w *weighing) accept() ([]store.MemberResult, error) {
+	var results []store.MemberResult
+	for _, id := range w.meters {
+		for _, m := range w.members[id] {
+			res := store.MemberResult{Meter: id, FreezeAt: m.FreezeAt, Outcome: "accepted"}
+			r, there := w.current[id][m.FreezeAt.UTC()]
+			if !there {
+				return nil, billing.Errorf(billing.CodeInvalidInput, "meter %s has no reading that could be accepted: re-read it, enter a value or estimate", id)
+			}
+			if r.Doubtful {
+				v := w.version(m, r.Registers, r.Quality)
+				v.TakenAt, v.TakenReal, v.Interpolated = r.TakenAt, r.TakenReal, r.Interpolated
+				res.Reading = v
+			}
+			results = append(results, res)
+		}
+	}
+	return results, nil
+}
+
+// estimate fills the members: evenly between good readings on both sides, else from the account's own past.
+func (w *weighing) estimate(ctx context.Context) ([]store.MemberResult, error) {
+	var results []store.MemberResult
+	for _, id := range w.meters {
+		var filled []store.MemberResult
+		var err error
+		if after, ok := w.after[id]; ok {
+			filled, err = w.fill(id, after.At, after.Registers, billing.QualityEstimated, "estimated")
+		} else {
+			filled, err = w.estimateFromPast(ctx, id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, filled...)
+	}
+	return results, nil
+}
+
+func (w *weighing) estimateFromPast(ctx context.Context, id billing.MeterID) ([]store.MemberResult, error) {
+	before, ok := w.before[id]
+	if !ok {
+		return nil, billing.Errorf(billing.CodeInvalidReading, "meter %s has no good reading to estimate from: enter a value by hand", id)
+	}
+	m := w.meter[id]
+	sources, err := w.sources(ctx, m, before.At)
+	if err != nil {
+		return nil, err
+	}
+	last := billing.DateOf(before.At, w.site.Zone)
+	var results []store.MemberResult
+	for _, member := range w.members[id] {
+		e, err := metering.EstimateReading(metering.Gap{
+			Service: m.Service, Ratio: int64(m.Ratio), Digits: m.Digits, Last: before.Registers,
+			Days: max(1, last.DaysUntil(billing.DateOf(member.FreezeAt, w.site.Zone))), Sources: sources,
+		})
+		if err != nil {
+			return nil, billing.Errorf(billing.CodeOf(err), "meter %s: %w", id, err)
+		}
+		results = append(results, store.MemberResult{Meter: id, FreezeAt: member.FreezeAt, Outcome: "estimated", Reading: w.version(member, e.Registers, billing.QualityEstimated)})
+	}
+	return results, nil
+}
+
+// sources are the stretches of the meter's own past: the month before the gap, then the same month a year ago.
+func (w *weighing) sources(ctx context.Context, m store.Meter, gap time.Time) ([]metering.Source, error) {
+	var sources []metering.Source
+	for _, s := range []struct {
+		name     string
+		from, to time.Time
+	}{
+		{"last_month", gap.AddDate(0, 0, -historyDays), gap},
+		{"last_year", gap.AddDate(-1, 0, 0), gap.AddDate(-1, 0, historyDays)},
+	} {
+		points, err := w.Store.GoodPoints(ctx, []billing.MeterID{m.ID}, s.from, s.to.Add(time.Second))
+		if err != nil {
+			return nil, err
+		}
+		if src, ok := source(s.name, points[m.ID], m, w.site.Zone); ok {
+			sources = append(sources, src)
+		}
+	}
+	return sources, nil
+}
+
+func source(name string, points []store.Point, m store.Meter, zone *time.Location) (metering.Source, bool) {
+	if len(points) < 2 {
+		return metering.Source{}, false
+	}
+	s := metering.Source{Name: name, Use: make(billing.Registers, len(points[0].Registers))}
+	for i := 1; i < len(points); i++ {
+		use, err := billing.Usage(points[i-1].Registers, points[i].Registers, m.Digits)
+		if err != nil || len(use) != len(s.Use) {
+			return metering.Source{}, false
+		}
+		for r, u := range use {
+			s.Use[r] += u * int64(m.Ratio)
+		}
+		if points[i].Quality == billing.QualityEstimated {
+			s.EstimatedDays += billing.DateOf(points[i-1].At, zone).DaysUntil(billing.DateOf(points[i].At, zone))
+		}
+	}
+	s.Days = billing.DateOf(points[0].At, zone).DaysUntil(billing.DateOf(points[len(points)-1].At, zone))
+	return s, true
+}
+
+// fill computes the members of a meter between its last good point and a later one.
+func (w *weighing) fill(id billing.MeterID, at time.Time, registers billing.Registers, quality billing.Quality, outcome string) ([]store.MemberResult, error) {
+	before, ok := w.before[id]
+	var results []store.MemberResult
+	for _, member := range w.members[id] {
+		value, interpolated := registers, false
+		if at.After(member.FreezeAt) {
+			if !ok {
+				return nil, billing.Errorf(billing.CodeInvalidReading, "meter %s has no good reading before %s: enter a value by hand", id, member.FreezeAt.In(w.site.Zone).Format("2006-01-02"))
+			}
+			var err error
+			value, err = metering.Interpolate(metering.Reading{At: before.At, Registers: before.Registers}, metering.Reading{At: at, Registers: registers}, member.FreezeAt, w.meter[id].Digits)
+			if err != nil {
+				return nil, billing.Errorf(billing.CodeInvalidReading, "meter %s: %w", id, err)
+			}
+			interpolated = true
+		}
+		r := w.version(member, value, quality)
+		r.Interpolated = interpolated
+		results = append(results, store.MemberResult{Meter: id, FreezeAt: member.FreezeAt, Outcome: outcome, Reading: r})
+	}
+	return results, nil
+}
+
+// manual takes what a person read off each meter: it stands for the newest freeze instant of the case, and earlier ones lie evenly
+// before it.
+func (w *weighing) manual() ([]store.MemberResult, error) {
+	values := map[billing.MeterID]billing.Registers{}
+	for _, v := range w.in.Values {
+		values[v.Meter] = v.Registers
+	}
+	var results []store.MemberResult
+	for _, id := range w.meters {
+		value, ok := values[id]
+		if !ok {
+			return nil, billing.Errorf(billing.CodeInvalidInput, "the value of meter %s is missing: enter what its display shows", id)
+		}
+		open := w.members[id]
+		newest := open[len(open)-1]
+		if err := w.believable(id, newest.FreezeAt, value); err != nil {
+			return nil, err
+		}
+		filled, err := w.fill(id, newest.FreezeAt, value, billing.QualityEstimated, "estimated")
+		if err != nil {
+			return nil, err
+		}
+		last := &filled[len(filled)-1]
+		last.Outcome, last.Reading.Quality = "manual", billing.QualityManual
+		if newest.ReadingVersion != nil {
+			last.Reading.Quality = billing.QualityEdited // a person's value in place of one that was read
+		}
+		results = append(results, filled...)
+	}
+	return results, nil
+}
+
+// believable checks a person's value by the rules that no decision may pass over: registers only count up, no faster than the meter
+// can, and the bands make the total. High or low use is the person's to judge.
+func (w *weighing) believable(id billing.MeterID, at time.Time, value billing.Registers) error {
+	m := w.meter[id]
+	c := metering.Check{
+		Meter:   metering.Meter{Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour},
+		Current: &metering.Reading{At: at, Registers: value, Supply: billing.SupplyUnknown}, Limits: w.policy.Validation.limits(m.Service),
+	}
+	if p, ok := w.before[id]; ok {
+		c.Previous = &metering.Reading{At: p.At, Registers: p.Registers, Supply: billing.SupplyUnknown}
+	}
+	for _, f := range metering.Validate(c) {
+		switch f.Rule {
+		case metering.RuleMalformed:
+			return billing.Errorf(billing.CodeInvalidReading, "meter %s: %s", id, f.Numbers["reason"])
+		case metering.RuleNegative:
+			return billing.Errorf(billing.CodeInvalidReading, "meter %s: %s is below the last reading %s: check the display, or record an exchange", id, f.Numbers["current"], f.Numbers["previous"])
+		case metering.RuleCapacity:
+			return billing.Errorf(billing.CodeInvalidReading, "meter %s can't have counted %s in %s hours, at most %s: check the display", id, f.Numbers["use"], f.Numbers["hours"], f.Numbers["limit"])
+		case metering.RuleSumMismatch:
+			return billing.Errorf(billing.CodeInvalidReading, "meter %s: the total counted %s, the bands %s: enter all registers as the display shows them", id, f.Numbers["total"], f.Numbers["bands"])
+		}
+	}
+	if next, ok := w.after[id]; ok {
+		if _, err := billing.Usage(value, next.Registers, m.Digits); err != nil {
+			return billing.Errorf(billing.CodeInvalidReading, "meter %s: the value is above the later reading of %s: check the display", id, next.At.In(w.site.Zone).Format("2006-01-02"))
+		}
+	}
+	return nil
+}
+
+// exchange closes the old meter and opens the new one at this instant; the old meter's open members lie evenly before its closing.
+func (w *weighing) exchange(form *ExchangeForm) ([]store.MemberResult, *store.Exchange, error) {
+	if form == nil || form.NewMeter == "" || form.Serial == "" {
+		return nil, nil, billing.Errorf(billing.CodeInvalidInput, "an exchange needs the closing reading of the old meter and the new meter's number, serial and opening reading")
+	}
+	if len(w.meters) != 1 {
+		return nil, nil, billing.Errorf(billing.CodeInvalidInput, "an exchange is decided for one meter: this case has %d", len(w.meters))
+	}
+	old := w.meter[w.meters[0]]
+	if err := w.believable(old.ID, w.now, form.Closing); err != nil {
+		return nil, nil, err
+	}
+	results, err := w.fill(old.ID, w.now, form.Closing, billing.QualityEstimated, "exchanged")
+	if err != nil {
+		return nil, nil, err
+	}
+	return results, &store.Exchange{Old: old.ID, Closing: form.Closing, New: form.meter(old), Opening: form.Opening, At: w.now}, nil
+}
+
+func (f ExchangeForm) meter(old store.Meter) store.Meter {
+	m := old
+	m.ID, m.Serial = f.NewMeter, f.Serial
+	set(&m.Unit, f.Unit)
+	set(&m.Profile, f.Profile)
+	set(&m.Digits, f.Digits)
+	set(&m.Ratio, f.Ratio)
+	set(&m.CapacityPerHour, f.Capacity)
+	return m
+}
+
+func set[T comparable](field *T, value T) {
+	var none T
+	if value != none {
+		*field = value
+	}
+}
+
+// reread asks one meter now. No result means that it gave no answer, or none that can be believed.
+func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store.Gateway, m store.Meter, giveUp bool) (results []store.MemberResult, answered bool, err error) {
+	if giveUp {
+		return nil, false, nil
+	}
+	shot, err := pool.Snapshot(ctx, deviceMeter(gateway, m))
+	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
+		return nil, false, errors.Join(billing.Errorf(billing.CodeUnavailable, "the reading of meter %s was interrupted", m.ID), err)
+	}
+	if err != nil {
+		return nil, outcomeOf(err) != "silent", nil
+	}
+	open := w.members[m.ID]
+	r, err := takenReading(ctx, w.Store, m, open[len(open)-1].FreezeAt, shot)
+	if err != nil {
+		return nil, true, err
+	}
+	if w.believable(m.ID, r.TakenAt, r.Registers) != nil || w.stillHigh(m.ID, r) {
+		return nil, true, nil
+	}
+	results, err = w.fill(m.ID, r.TakenAt, r.Registers, billing.QualityActual, "reread")
+	for i := range results {
+		v := results[i].Reading
+		v.TakenAt, v.TakenReal, v.RecordedBy = r.TakenAt, r.TakenReal, actorWorkflow
+		v.RemainingFen, v.PurchaseCount, v.Supply, v.Forced, v.StatusWord, v.PowerW = r.RemainingFen, r.PurchaseCount, r.Supply, r.Forced, r.StatusWord, r.PowerW
+	}
+	if err != nil {
+		return nil, true, nil // it can't follow the last good reading: a person decides otherwise
+	}
+	return results, true, nil
+}
+
+// stillHigh says that a meter whose use was called too high shows at least as much again: reading it once more proves nothing new.
+func (w *weighing) stillHigh(id billing.MeterID, again store.Reading) bool {
+	open := w.members[id]
+	newest := open[len(open)-1]
+	was, there := w.current[id][newest.FreezeAt.UTC()]
+	return there && was.Doubtful && newest.Rule == string(metering.RuleTooHigh) && again.Registers.Total() >= was.Registers.Total()
+}

@@ -1,0 +1,215 @@
+package workflows
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// BillingRun makes all bills of a site and period: it waits for the doubts that block, rates in batches, and posts what two
+// supervisors, one after the other, have signed.
+func BillingRun(ctx workflow.Context, in activities.RunStart) error {
+	r := billingRun{in: in}
+	if err := r.setup(ctx); err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+type billingRun struct {
+	in       activities.RunStart
+	opened   activities.RunOpened
+	state    billing.RunState
+	verifier billing.UserID
+	approved bool // the second signature is there
+	signing  workflow.Mutex
+}
+
+// blockedRetry is the business time after which a blocked run looks again by itself.
+const blockedRetry = time.Hour
+
+func (r *billingRun) setup(ctx workflow.Context) error {
+	r.signing = workflow.NewMutex(ctx)
+	r.state = billing.RunRating
+	for _, u := range []struct {
+		name               string
+		handler, validator any
+	}{
+		{UpdateVerify, r.verify, r.mayVerify},
+		{UpdateIssue, r.issue, r.mayIssue},
+		{UpdateHoldBill, r.holdBill, r.mayChangeBill},
+		{UpdateReleaseBill, r.releaseBill, r.mayChangeBill},
+	} {
+		if err := workflow.SetUpdateHandlerWithOptions(ctx, u.name, u.handler, workflow.UpdateHandlerOptions{Validator: u.validator}); err != nil {
+			return err
+		}
+	}
+	return workflow.ExecuteActivity(withStore(ctx), bills.OpenRun, r.in).Get(ctx, &r.opened)
+}
+
+func (r *billingRun) ref() activities.RunRef { return activities.RunRef{RunID: r.in.RunID} }
+
+func (r *billingRun) run(ctx workflow.Context) error {
+	if err := r.waitForCases(ctx); err != nil {
+		return err
+	}
+	if err := workflow.ExecuteActivity(withBatch(ctx), bills.RateBills, r.ref()).Get(ctx, nil); err != nil {
+		return err
+	}
+	if err := workflow.ExecuteActivity(withStore(ctx), bills.SumRun, r.ref()).Get(ctx, nil); err != nil {
+		return err
+	}
+	r.state = billing.RunAwaitingVerification
+	if err := workflow.Await(ctx, func() bool { return r.approved }); err != nil {
+		return err
+	}
+	if err := workflow.ExecuteActivity(withBatch(ctx), bills.IssueBills, r.ref()).Get(ctx, nil); err != nil {
+		return err
+	}
+	r.state = billing.RunIssued
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+}
+
+// waitForCases holds the run while open cases doubt its readings. After the time that the site's policy gives it goes on, and the
+// accounts in doubt get held bills.
+func (r *billingRun) waitForCases(ctx workflow.Context) error {
+	deadline := r.opened.OpenedAt.Add(r.opened.HoldAfter)
+	resolved := workflow.GetSignalChannel(ctx, SignalCaseResolved)
+	for giveUp := false; ; {
+		var blocked activities.Blocked
+		check := activities.CheckBlocking{RunID: r.in.RunID, GiveUp: giveUp}
+		if err := workflow.ExecuteActivity(withStore(ctx), bills.CheckBlocking, check).Get(ctx, &blocked); err != nil {
+			return err
+		}
+		if blocked.Cases == 0 {
+			return nil
+		}
+		now, err := businessNow(ctx)
+		if err != nil {
+			return err
+		}
+		due := now.Add(blockedRetry)
+		if due.After(deadline) {
+			due = deadline
+		}
+		reached, err := waitUntil(ctx, "cases", due, func() bool { return resolved.Len() > 0 })
+		if err != nil {
+			return err
+		}
+		giveUp = reached && !due.Before(deadline)
+		for resolved.ReceiveAsync(nil) {
+			// Several cases are one reason to look.
+		}
+	}
+}
+
+func (r *billingRun) mayVerify(_ workflow.Context, d activities.RunDecision) error {
+	switch {
+	case r.state == billing.RunVerified && r.verifier == d.By:
+		return nil // a double click: the answer is the same
+	case r.state != billing.RunAwaitingVerification:
+		return refuse(billing.CodeClosed, "this run does not wait for verification: it is "+string(r.state))
+	}
+	return nil
+}
+
+func (r *billingRun) verify(ctx workflow.Context, d activities.RunDecision) error {
+	return r.sign(ctx, func() error { return r.mayVerify(ctx, d) }, func(ctx workflow.Context) error {
+		d.RunID = r.in.RunID
+		if err := workflow.ExecuteActivity(withStore(ctx), bills.VerifyRun, d).Get(ctx, nil); err != nil {
+			return err
+		}
+		r.state, r.verifier = billing.RunVerified, d.By
+		return nil
+	})
+}
+
+func (r *billingRun) mayIssue(_ workflow.Context, d activities.RunDecision) error {
+	switch {
+	case r.approved || r.state == billing.RunIssued:
+		return refuse(billing.CodeClosed, "this run is issued already")
+	case r.state != billing.RunVerified:
+		return refuse(billing.CodeBlocked, "this run is not verified yet: a supervisor verifies it first")
+	case r.verifier == d.By:
+		return refuse(billing.CodeSelfApproval, "you verified this run: another supervisor must issue it")
+	}
+	return nil
+}
+
+func (r *billingRun) issue(ctx workflow.Context, d activities.RunDecision) error {
+	return r.sign(ctx, func() error { return r.mayIssue(ctx, d) }, func(ctx workflow.Context) error {
+		d.RunID = r.in.RunID
+		if err := workflow.ExecuteActivity(withStore(ctx), bills.ApproveIssue, d).Get(ctx, nil); err != nil {
+			return err
+		}
+		r.approved = true
+		return nil
+	})
+}
+
+func (r *billingRun) mayChangeBill(_ workflow.Context, d activities.BillDecision) error {
+	switch {
+	case strings.TrimSpace(d.Reason) == "":
+		return refuse(billing.CodeInvalidInput, "a reason is needed: say why the bill is held or released")
+	case r.approved || (r.state != billing.RunAwaitingVerification && r.state != billing.RunVerified):
+		return refuse(billing.CodeClosed, "bills are held or released after rating and before the run is issued")
+	}
+	return nil
+}
+
+func (r *billingRun) holdBill(ctx workflow.Context, d activities.BillDecision) error {
+	return r.changeBill(ctx, d, bills.HoldBill)
+}
+
+func (r *billingRun) releaseBill(ctx workflow.Context, d activities.BillDecision) error {
+	return r.changeBill(ctx, d, bills.ReleaseBill)
+}
+
+// changeBill holds or releases a bill; a verification is void with it, because what was verified has changed.
+func (r *billingRun) changeBill(ctx workflow.Context, d activities.BillDecision, activity any) error {
+	return r.sign(ctx, func() error { return r.mayChangeBill(ctx, d) }, func(ctx workflow.Context) error {
+		d.RunID = r.in.RunID
+		if err := workflow.ExecuteActivity(withStore(ctx), activity, d).Get(ctx, nil); err != nil {
+			return err
+		}
+		r.state, r.verifier = billing.RunAwaitingVerification, ""
+		return nil
+	})
+}
+
+// sign takes one decision at a time and asks again whether it is still allowed when its turn has come.
+func (r *billingRun) sign(ctx workflow.Context, may func() error, do func(workflow.Context) error) error {
+	if err := r.signing.Lock(ctx); err != nil {
+		return err
+	}
+	defer r.signing.Unlock()
+	if err := may(); err != nil {
+		return err
+	}
+	return do(ctx)
+}
+
+// VerifyRun gives the first signature under a run.
+func (c *Client) VerifyRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
+	return c.update(ctx, RunWorkflowID(id), UpdateVerify, "", activities.RunDecision{RunID: id, By: by}, nil)
+}
+
+// IssueRun gives the second signature, by another supervisor; the bills are posted after it.
+func (c *Client) IssueRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
+	return c.update(ctx, RunWorkflowID(id), UpdateIssue, "", activities.RunDecision{RunID: id, By: by}, nil)
+}
+
+// HoldBill keeps one bill out of a run.
+func (c *Client) HoldBill(ctx context.Context, run billing.RunID, bill billing.BillID, by billing.UserID, reason string) error {
+	return c.update(ctx, RunWorkflowID(run), UpdateHoldBill, "", activities.BillDecision{RunID: run, BillID: bill, By: by, Reason: reason}, nil)
+}
+
+// ReleaseBill rates a held bill again and puts it back into its run.
+func (c *Client) ReleaseBill(ctx context.Context, run billing.RunID, bill billing.BillID, by billing.UserID, reason string) error {
+	return c.update(ctx, RunWorkflowID(run), UpdateReleaseBill, "", activities.BillDecision{RunID: run, BillID: bill, By: by, Reason: reason}, nil)
+}

@@ -1,0 +1,48 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/meterflow/meterflow/activities"
+)
+
+// DailyCharge charges the accounts of a closed cycle and hands those that run low to their arrears cases.
+func DailyCharge(ctx workflow.Context, in activities.ChargeCycle) error {
+	var opened activities.ChargeOpened
+	if err := workflow.ExecuteActivity(withStore(ctx), rating.OpenCharge, in).Get(ctx, &opened); err != nil {
+		return err
+	}
+	if opened.Charged {
+		return nil
+	}
+	if err := workflow.ExecuteActivity(withBatch(ctx), rating.ChargeAccounts, in).Get(ctx, nil); err != nil {
+		return err
+	}
+	if err := takeLowList(ctx, in); err != nil {
+		return err
+	}
+	return workflow.ExecuteActivity(withStore(ctx), rating.CloseCharge, in).Get(ctx, nil)
+}
+
+// takeLowList gives each account that runs low its arrears case, tells the cases that stand open, and starts the restores that the
+// charge made due. Asked again it gives the same list, so that nothing is lost between the list and the start.
+func takeLowList(ctx workflow.Context, in activities.ChargeCycle) error {
+	var low activities.LowTaken
+	if err := workflow.ExecuteActivity(withStore(ctx), rating.TakeLowList, in).Get(ctx, &low); err != nil {
+		return err
+	}
+	for _, id := range low.Opened {
+		if err := startAbandoned(ctx, ReminderWorkflowID(id), ArrearsReminder, activities.ReminderRef{ReminderID: id}); err != nil {
+			return err
+		}
+	}
+	for _, fall := range low.Fell {
+		signalIfRunning(ctx, ReminderWorkflowID(fall.Reminder), SignalBalanceFell, fall)
+	}
+	for _, id := range low.Restores {
+		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

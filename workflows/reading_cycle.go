@@ -1,0 +1,144 @@
+package workflows
+
+import (
+	"context"
+	"crypto/rand"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// CycleDone names the cycle that was closed; a cycle on demand learns its number only while it runs.
+type CycleDone struct {
+	CycleID billing.CycleID
+}
+
+// ReadingCycle sweeps the meters of one site with one freeze instant, validates what came, opens a case for each doubt, and starts the
+// charge. It ends when the cycle is closed: every meter has a reading or a case.
+func ReadingCycle(ctx workflow.Context, in activities.CycleStart) (CycleDone, error) {
+	c := readingCycle{in: in}
+	err := c.run(ctx)
+	return CycleDone{CycleID: c.plan.CycleID}, err
+}
+
+type readingCycle struct {
+	in   activities.CycleStart
+	plan activities.CyclePlan
+}
+
+func (c *readingCycle) run(ctx workflow.Context) error {
+	if err := workflow.ExecuteActivity(withStore(ctx), metering.PlanCycle, c.in).Get(ctx, &c.plan); err != nil {
+		return err
+	}
+	if !c.plan.Closed {
+		if err := c.sweep(ctx); err != nil {
+			return err
+		}
+		if err := c.validate(ctx); err != nil {
+			return err
+		}
+		if err := workflow.ExecuteActivity(withStore(ctx), metering.CloseCycle, c.ref()).Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return startAbandoned(ctx, ChargeWorkflowID(c.plan.CycleID), DailyCharge, activities.ChargeCycle{CycleID: c.plan.CycleID})
+}
+
+func (c *readingCycle) ref() activities.CycleRef { return activities.CycleRef{CycleID: c.plan.CycleID} }
+
+// sweep reads all meters, then, after each pause, those that were silent, as long as the window is open.
+func (c *readingCycle) sweep(ctx workflow.Context) error {
+	for pass := 1; ; pass++ {
+		left, err := c.sweepOnce(ctx, pass)
+		if err != nil || left == 0 || pass > len(c.plan.Pauses) {
+			return err
+		}
+		now, err := businessNow(ctx)
+		if err != nil {
+			return err
+		}
+		due := now.Add(c.plan.Pauses[pass-1])
+		if due.After(c.plan.WindowEnd) {
+			return nil
+		}
+		if _, err := waitUntil(ctx, "next pass", due, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// sweepOnce makes one pass over all gateways at once, one request at a time per line, and counts the meters that are left.
+func (c *readingCycle) sweepOnce(ctx workflow.Context, pass int) (left int, err error) {
+	var gateways []billing.GatewayID
+	start := activities.StartPass{CycleID: c.plan.CycleID, Pass: pass}
+	if err := workflow.ExecuteActivity(withStore(ctx), metering.StartPass, start).Get(ctx, &gateways); err != nil {
+		return 0, err
+	}
+	wg := workflow.NewWaitGroup(ctx)
+	for _, gateway := range gateways {
+		wg.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer wg.Done()
+			left += c.sweepGateway(ctx, gateway, pass)
+		})
+	}
+	wg.Wait(ctx)
+	return left, ctx.Err()
+}
+
+// sweepGateway reads one gateway's meters on whoever owns its line. A gateway that can't be swept at all leaves its meters to the next
+// pass, and then to a case: it must not hold up the others.
+func (c *readingCycle) sweepGateway(ctx workflow.Context, gateway billing.GatewayID, pass int) (left int) {
+	in := activities.SweepGateway{CycleID: c.plan.CycleID, Gateway: gateway, Pass: pass}
+	for {
+		holder, err := lineHolder(ctx, gateway)
+		if err != nil {
+			return 1
+		}
+		var out activities.SweptGateway
+		err = workflow.ExecuteActivity(withSweep(ctx, holder), metering.SweepGateway, in).Get(ctx, &out)
+		if err == nil {
+			return out.Left
+		}
+		if !temporal.IsTimeoutError(err) || ctx.Err() != nil {
+			workflow.GetLogger(ctx).Error("gateway not swept", "gateway", gateway, "pass", pass, "error", err)
+			return 1
+		}
+		// The owner of the line is gone: ask who owns it now.
+	}
+}
+
+// validate judges the readings and gives each case that came of it its own workflow.
+func (c *readingCycle) validate(ctx workflow.Context) error {
+	var found activities.Validated
+	if err := workflow.ExecuteActivity(withBatch(ctx), metering.ValidateCycle, c.ref()).Get(ctx, &found); err != nil {
+		return err
+	}
+	for _, id := range found.Cases {
+		if err := startAbandoned(ctx, CaseWorkflowID(id), ExceptionReview, activities.CaseRef{CaseID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StartCycle starts a reading cycle of a whole site now; its number is given when it is planned.
+func (c *Client) StartCycle(ctx context.Context, site billing.SiteID, by billing.UserID) error {
+	return c.start(ctx, demandID(), ReadingCycle, activities.CycleStart{Site: site, By: by})
+}
+
+// ReadOnDemand reads one meter now, as a cycle of its own, and waits for it.
+func (c *Client) ReadOnDemand(ctx context.Context, meter billing.MeterID, by billing.UserID) (CycleDone, error) {
+	var done CycleDone
+	run, err := c.T.ExecuteWorkflow(ctx, startOptions(demandID()), ReadingCycle, activities.CycleStart{Meters: []billing.MeterID{meter}, By: by})
+	if err == nil {
+		err = run.Get(ctx, &done)
+	}
+	return done, fromTemporal(err)
+}
+
+// demandID is the id of a cycle that has no number yet.
+func demandID() string { return CycleWorkflowID(billing.CycleID("on-demand/" + rand.Text())) }
