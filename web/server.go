@@ -1,5 +1,5 @@
-// Package web is the HTTP server of a utility's people: sign-in, the pages below it, the JSON API, live events, health and
-// metrics. It owns what holds for every request: sessions, language, refusal of requests from other sites, security headers,
+// Package web is the HTTP server of a utility's people: sign-in, the pages below it, live events, health and metrics, and the
+// place of the JSON API among them. It owns what holds for every request: sessions, language, refusal of requests from other sites, security headers,
 // the log line, the page of a crash. It refuses to know any business rule; pages ask the store and tell the workflows.
 package web
 
@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/session"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
-	"github.com/meterflow/meterflow/web/session"
 	"github.com/meterflow/meterflow/web/static"
 	"github.com/meterflow/meterflow/workflows"
 )
@@ -27,15 +27,18 @@ type Config struct {
 	Log       *slog.Logger
 	// Demo shows the clock's controls, the storybook and who may sign in.
 	Demo bool
-	// Secure says that people reach the server over HTTPS: the session cookie is then sent over nothing else.
-	Secure bool
-	// ReceiptSecret is what the message provider sends with its delivery receipts; empty refuses all of them.
-	ReceiptSecret string
+	// Sessions are shared with the API, so that who signed in on a page is signed in there.
+	Sessions *session.Manager
+	// API serves APIPrefix; nil leaves it away. It knows its sessions and refusals itself.
+	API http.Handler
 	// Metrics gets the server's own and is what /metrics shows; nil makes a new registry.
 	Metrics *prometheus.Registry
 	// Now is real time: for the length of a request and for counting wrong passwords.
 	Now func() time.Time
 }
+
+// APIPrefix is where the JSON API is served.
+const APIPrefix = "/api/v1"
 
 // NewServer is the handler of everything that is served. Streams of live pages end with the request's context: give
 // http.Server a BaseContext that ends when the program does.
@@ -43,15 +46,17 @@ func NewServer(c Config) http.Handler {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	sessions := session.New(session.Config{Store: c.Store, Log: c.Log, Secure: c.Secure, Now: c.Now})
-	d := page.Deps{Store: c.Store, Workflows: c.Workflows, Sessions: sessions, Log: c.Log, Demo: c.Demo}
+	d := page.Deps{Store: c.Store, Workflows: c.Workflows, Sessions: c.Sessions, Log: c.Log, Demo: c.Demo}
 
 	r := chi.NewRouter()
 	r.Use(observe(c), crashPage(c.Log), securityHeaders, sameOrigin(d))
 	health(r, c)
 	r.Handle(static.Prefix+"*", static.Handler())
+	if c.API != nil {
+		r.Handle(APIPrefix+"/*", c.API)
+	}
 	r.Group(func(r chi.Router) {
-		r.Use(locale.Middleware, sessions.Load(d.Fail), private)
+		r.Use(locale.Middleware, c.Sessions.Load(d.Fail), private)
 		r.Get("/lang", locale.Switch)
 		open(r, d)
 		r.Group(func(r chi.Router) {

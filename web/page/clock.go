@@ -15,15 +15,6 @@ import (
 	"github.com/meterflow/meterflow/web/locale"
 )
 
-// Colleagues is the demo's setting about the simulated colleagues, who do what nobody does within a grace time of real seconds.
-type Colleagues struct {
-	On           bool `json:"on"`
-	GraceSeconds int  `json:"grace_seconds"`
-}
-
-// ColleaguesSetting is the key of Colleagues among the settings.
-const ColleaguesSetting = "colleagues"
-
 // Paces are the speeds that the demo's clock offers, in business seconds per real second; 0 is as fast as the day's work allows.
 var Paces = []int64{60, 600, 3600, 0}
 
@@ -51,7 +42,7 @@ func clockNote(ctx context.Context, c store.Clock) string {
 type controlsView struct {
 	paused     bool
 	paces      []paceView
-	colleagues Colleagues
+	colleagues store.Colleagues
 	back       string
 }
 
@@ -61,10 +52,11 @@ type paceView struct {
 }
 
 func (d Deps) controls(ctx context.Context, f frame) (templ.Component, error) {
-	v := controlsView{paused: f.clock.Paused, back: f.path}
-	if err := d.Store.Setting(ctx, ColleaguesSetting, &v.colleagues); err != nil {
+	colleagues, err := d.Store.Colleagues(ctx)
+	if err != nil {
 		return nil, err
 	}
+	v := controlsView{paused: f.clock.Paused, back: f.path, colleagues: colleagues}
 	for _, p := range Paces {
 		label := locale.T(ctx, "clock.fastest")
 		if p > 0 {
@@ -107,12 +99,12 @@ func (d Deps) SwitchColleagues(r *http.Request) (Done, error) {
 	if err := d.mayControl(ctx); err != nil {
 		return Done{}, err
 	}
-	var c Colleagues
-	if err := d.Store.Setting(ctx, ColleaguesSetting, &c); err != nil {
+	c, err := d.Store.Colleagues(ctx)
+	if err != nil {
 		return Done{}, err
 	}
 	c.On = on
-	if err := d.Store.SetSetting(ctx, by(ctx), ColleaguesSetting, c); err != nil {
+	if err := d.Store.SetColleagues(ctx, by(ctx), c); err != nil {
 		return Done{}, err
 	}
 	said := locale.T(ctx, "clock.colleagues_off")

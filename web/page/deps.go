@@ -7,8 +7,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/meterflow/meterflow/internal/session"
 	"github.com/meterflow/meterflow/internal/store"
-	"github.com/meterflow/meterflow/web/session"
 	"github.com/meterflow/meterflow/workflows"
 )
 

@@ -10,7 +10,7 @@ import (
 	"github.com/meterflow/meterflow/web/locale"
 )
 
-// statuses translates each code once for HTTP; the JSON API uses it too.
+// statuses translates each code once for pages.
 var statuses = map[billing.Code]int{
 	billing.CodeInvalidInput:    http.StatusUnprocessableEntity,
 	billing.CodeNotFound:        http.StatusNotFound,
@@ -73,6 +73,11 @@ func (p Problems) Error() string { return "some fields need a correction: see th
 // Unwrap gives them the code of bad input.
 func (p Problems) Unwrap() error {
 	return billing.Errorf(billing.CodeInvalidInput, "%s", p.Error())
+}
+
+// Sentence is what a person may read about an error, in the language of ctx.
+func Sentence(ctx context.Context, err error) string {
+	return locale.Sentence(ctx, billing.MessageOf(err))
 }
 
 type refusedKey struct{}

@@ -1,5 +1,6 @@
 // Package session owns who is signed in: the cookie, the session row in PostgreSQL, the check of a password, and the actor of
-// a request. Pages and the JSON API share it. It refuses to know pages, and it decides nothing about authority: auth.Can does.
+// a request. Pages and the JSON API share it, and neither may import the other. It refuses to know pages, and it decides nothing
+// about authority: auth.Can does.
 package session
 
 import (
