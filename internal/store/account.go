@@ -93,3 +93,11 @@ func fittedMeter(ctx context.Context, tx *Tx, account billing.AccountID) (billin
 	}
 	return id, err
 }
+
+// AccountGateway is the gateway on whose line the account's meter hangs.
+func (s *Store) AccountGateway(ctx context.Context, account billing.AccountID) (billing.GatewayID, error) {
+	var id billing.GatewayID
+	err := s.Pool.QueryRow(ctx, `SELECT m.gateway_id FROM accounts a JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
+		JOIN meters m ON m.id = f.meter_id WHERE a.id = $1`, account).Scan(&id)
+	return id, translate(err)
+}

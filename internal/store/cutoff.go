@@ -85,8 +85,11 @@ func (c Cutoff) refs() []string {
 }
 
 // planCut opens the cut of a case whose final notice was delivered.
-func planCut(ctx context.Context, tx *Tx, r Reminder, plannedAt time.Time) (string, error) {
+func planCut(ctx context.Context, tx *Tx, r Reminder, plannedAt time.Time, manager bool) (string, error) {
 	c := Cutoff{Site: r.Site, Account: r.Account, Reminder: r.ID, State: CutPlanned, PlannedAt: plannedAt}
+	if manager {
+		c.State = CutAwaitingManager
+	}
 	err := tx.QueryRow(ctx, `INSERT INTO cutoffs (id, site_id, account_id, reminder_id, state, planned_at, opened_at)
 		VALUES ('C' || nextval('cutoff_no'), $1, $2, $3, $4, $5, $6) RETURNING id`, c.Site, c.Account, c.Reminder, c.State, plannedAt, tx.Now).Scan(&c.ID)
 	if err != nil {
@@ -161,6 +164,8 @@ type CutStep struct {
 	Send    bool
 	// Look means that the command may have been sent before, by an attempt that died: read the meter, and come back with SeenOn.
 	Look bool
+	// Busy means that another switching command of the account is out: come back in a moment.
+	Busy bool
 }
 
 // CutAttempt is one attempt of a cut.
@@ -208,7 +213,11 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 		}
 		c.Decision = j.Print
 		if !j.Allowed || c.State == CutSending && tx.Now.After(out.Command.Deadline) {
-			return stopCut(ctx, tx, sup, c, j, &out)
+			return stopCut(ctx, tx, sup, c, j, "not sent: the policy forbids it now", &out)
+		}
+		if busy, err := switchBusy(ctx, tx, sup.Account); c.State != CutSending && (err != nil || busy) {
+			out.Busy = busy
+			return err
 		}
 		out.Send = true
 		return markCut(ctx, tx, sup, c, facts.Meter, a.Deadline, &out)
@@ -217,7 +226,7 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 }
 
 // stopCut records why a cut isn't made: later (only the hour is against it), after a manager's approval, or not at all.
-func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, out *CutStep) error {
+func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, note string, out *CutStep) error {
 	if c.State == CutSending { // marked before, proved not done: take the mark back
 		was := sup
 		sup.Wanted, sup.CutCause, sup.CommandID = billing.SupplyOn, "", ""
@@ -225,7 +234,7 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, out
 			return err
 		}
 		cmd := out.Command
-		cmd.State, cmd.Error, cmd.Decision = billing.CommandCancelled, "not sent: the policy forbids it now", j.Print
+		cmd.State, cmd.Error, cmd.Decision = billing.CommandCancelled, note, j.Print
 		if err := saveCommand(ctx, tx, billing.CommandSending, cmd, "cancelled"); err != nil {
 			return err
 		}
@@ -249,7 +258,6 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, out
 
 // markCut marks the command as sending: from its commit on it counts as out.
 func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.MeterID, deadline time.Duration, out *CutStep) error {
-	var err error
 	if c.State == CutSending {
 		out.Command.Attempts++
 		out.Command.Decision = c.Decision
@@ -258,8 +266,12 @@ func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.Me
 		}
 		return saveCut(ctx, tx, CutSending, c, "sending_again", "")
 	}
+	cause, err := nextCause(ctx, tx, "cutoff/"+c.ID)
+	if err != nil {
+		return err
+	}
 	out.Command, err = insertCommand(ctx, tx, Command{Site: c.Site, Account: c.Account, Meter: meter, Kind: billing.CommandTrip, State: billing.CommandSending,
-		Cause: "cutoff/" + c.ID, Decision: c.Decision, Deadline: tx.Now.Add(deadline)}, "sending")
+		Cause: cause, Decision: c.Decision, Deadline: tx.Now.Add(deadline)}, "sending")
 	if err != nil {
 		return err
 	}
@@ -272,4 +284,22 @@ func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.Me
 	c.State, c.CommandID = CutSending, out.Command.ID
 	out.Cutoff = c
 	return saveCut(ctx, tx, wasState, c, "sending", "")
+}
+
+// PostponeCut takes back the mark of a cut whose order certainly didn't leave (the meter couldn't be reached) and plans it anew, after
+// the given business time.
+func (s *Store) PostponeCut(ctx context.Context, by By, id string, after time.Duration, note string) (Cutoff, error) {
+	var out CutStep
+	err := s.Change(ctx, by, func(tx *Tx) error {
+		sup, c, err := lockCut(ctx, tx, id)
+		if err != nil || c.State != CutSending {
+			out.Cutoff = c
+			return err
+		}
+		if out.Command, err = lockCommand(ctx, tx, c.CommandID); err != nil {
+			return err
+		}
+		return stopCut(ctx, tx, sup, c, Judgement{Again: tx.Now.Add(after), Print: c.Decision}, note, &out)
+	})
+	return out.Cutoff, err
 }

@@ -227,8 +227,9 @@ func lockArrears(ctx context.Context, tx *Tx, id billing.ReminderID) (Reminder, 
 	return r, balance, a, err
 }
 
-// HandOver plans the cut of a case whose final notice was delivered, not before plannedAt. Doing it again gives the same cut.
-func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plannedAt time.Time) (cutoff string, err error) {
+// HandOver plans the cut of a case whose final notice was delivered, not before plannedAt; with manager it waits for a manager's
+// approval first. Doing it again gives the same cut.
+func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plannedAt time.Time, manager bool) (cutoff string, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		r, _, _, err := lockArrears(ctx, tx, id)
 		if err != nil {
@@ -241,7 +242,7 @@ func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plan
 		if plannedAt.After(*r.CutAt) {
 			r.CutAt = &plannedAt
 		}
-		if cutoff, err = planCut(ctx, tx, r, plannedAt); err != nil {
+		if cutoff, err = planCut(ctx, tx, r, plannedAt, manager); err != nil {
 			return err
 		}
 		return moveReminder(ctx, tx, &r, billing.ReminderHandedOver, "handed_over", "", []string{cutoff}, map[string]any{"planned_at": plannedAt})
@@ -250,3 +251,24 @@ func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plan
 }
 
 func splitCause(cause string) []string { return strings.Split(cause, "/") }
+
+// LowLevelOf is the level that the newest low list gives an account; level1 when none does.
+func (s *Store) LowLevelOf(ctx context.Context, account billing.AccountID) (billing.ReminderState, error) {
+	var level billing.ReminderState
+	err := s.Pool.QueryRow(ctx, `SELECT coalesce((SELECT l.level FROM low_list l JOIN cycles c ON c.id = l.cycle_id WHERE l.account_id = $1 ORDER BY c.freeze_at DESC LIMIT 1), 'level1')`,
+		account).Scan(&level)
+	return level, translate(err)
+}
+
+// FinalNoticeDelivered is when the case's final notice was delivered first, by the provider's receipt.
+func (s *Store) FinalNoticeDelivered(ctx context.Context, id billing.ReminderID) (time.Time, error) {
+	var at *time.Time
+	err := s.Pool.QueryRow(ctx, `SELECT min(delivered_at) FROM messages WHERE state = 'delivered' AND (cause = $1 || '/final' OR cause LIKE $1 || '/final/%')`, id).Scan(&at)
+	if err == nil && at == nil {
+		return time.Time{}, billing.Errorf(billing.CodeBlocked, "The final notice of case %s has no delivery receipt.", id)
+	}
+	if err != nil {
+		return time.Time{}, translate(err)
+	}
+	return *at, nil
+}

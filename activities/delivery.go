@@ -1,0 +1,231 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Delivery writes credit to meters, at most once.
+type Delivery struct {
+	Store *store.Store
+	Pool  *devices.Pool
+}
+
+// beatEvery keeps a device call of many seconds (a valve that moves) alive in the engine's eyes.
+const beatEvery = 4 * time.Second
+
+// beat heartbeats until the returned function is called.
+func beat(ctx context.Context) func() {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(beatEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// DeliverRecharge brings a recharge that is on its way one step on: it writes the credit, or, when it was written before or that is in
+// doubt, only reads what the meter shows. Count and balance are stored before anything is sent; credit moves in the ledger in
+// the same transaction that records the proof.
+func (a *Delivery) DeliverRecharge(ctx context.Context, in RechargeRef) (Settled, error) {
+	defer beat(ctx)()
+	by := byWorkflow(ctx)
+	task, err := a.Store.BeginCredit(ctx, by, in.RechargeID)
+	if err != nil {
+		return Settled{}, err
+	}
+	_, policy, err := sitePolicy(ctx, a.Store, task.Recharge.Site)
+	if err != nil {
+		return Settled{}, err
+	}
+	outcome := store.CreditOutcome{}
+	if task.Command.Open() {
+		m, err := commandMeter(ctx, a.Store, task.Command.Meter)
+		if err != nil {
+			return Settled{}, err
+		}
+		if task.Command.State == billing.CommandRequested {
+			var later bool
+			if outcome, later, err = a.send(ctx, task, m); err != nil || later {
+				return Settled{State: task.Recharge.State, Later: later}, err
+			}
+		} else {
+			outcome, _ = a.verify(ctx, task.Command, m)
+		}
+	}
+	s, err := a.Store.SettleCredit(ctx, by, task.Command.ID, outcome, terms(policy))
+	if err == nil {
+		failpoint.Hit("credit-recorded-not-acked")
+	}
+	return settled(s), err
+}
+
+// send writes the credit of an order that has never been sent. later means that the meter couldn't be reached: nothing was marked.
+func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter) (out store.CreditOutcome, later bool, err error) {
+	before, err := a.Pool.Snapshot(ctx, m)
+	if err != nil {
+		activity.GetLogger(ctx).Info("credit not sent, the meter was not read", "recharge", t.Recharge.ID, "error", err)
+		return out, true, nil
+	}
+	if why := unfit(t, before); why != "" {
+		return store.CreditOutcome{State: billing.CommandRefused, Note: why, Stop: true}, false, nil
+	}
+	cmd, fresh, err := a.Store.MarkCreditSending(ctx, byWorkflow(ctx), t.Command.ID, store.CreditBefore{
+		Count: *before.PurchaseCount, Remaining: *before.RemainingFen, Registers: before.Registers,
+	})
+	if err != nil {
+		return out, false, err
+	}
+	if !fresh { // another attempt was faster; it may have sent
+		out, _ = a.verify(ctx, cmd, m)
+		return out, false, nil
+	}
+	failpoint.Hit("credit-stored-not-sent")
+	result, err := a.Pool.DeliverCredit(ctx, m, order(cmd), nil)
+	if err != nil { // nothing was sent
+		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + err.Error(), Frames: frames(result.Frames),
+			Stop: errors.Is(err, devices.ErrCountMismatch)}, false, nil
+	}
+	return creditOutcome(result), false, nil
+}
+
+// unfit says why the credit must not be written to what the meter shows; empty when it may.
+func unfit(t store.CreditTask, before devices.Snapshot) string {
+	switch {
+	case before.PurchaseCount == nil || before.RemainingFen == nil:
+		return "the meter shows no purchase count or balance"
+	case t.LastCount != nil && *before.PurchaseCount != *t.LastCount:
+		return "the meter's purchase count is not the one of our last delivery: find out who else wrote to it"
+	}
+	return ""
+}
+
+func order(c store.Command) devices.CreditOrder {
+	return devices.CreditOrder{AmountFen: int64(*c.Amount), Count: *c.CountIntended}
+}
+
+// verify only reads: it never sends anything. read says that the meter answered.
+func (a *Delivery) verify(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool) {
+	result, err := a.Pool.VerifyCredit(ctx, m, order(c), devices.Snapshot{PurchaseCount: c.CountBefore, RemainingFen: c.RemainingBefore, Registers: c.RegistersBefore})
+	if err != nil {
+		return store.CreditOutcome{State: billing.CommandUnknown, Note: "the meter could not be read: " + err.Error()}, false
+	}
+	return creditOutcome(result), true
+}
+
+func creditOutcome(r devices.CreditResult) store.CreditOutcome {
+	out := store.CreditOutcome{State: commandState(r.Outcome), Note: r.Note, Frames: frames(r.Frames)}
+	if !r.After.TakenAt.IsZero() {
+		out.Count, out.Remaining, out.ReadReal = r.After.PurchaseCount, r.After.RemainingFen, &r.After.TakenAt
+	}
+	return out
+}
+
+func commandState(o devices.Outcome) billing.CommandState {
+	switch o {
+	case devices.OutcomeVerified:
+		return billing.CommandVerified
+	case devices.OutcomeRefused:
+		return billing.CommandRefused
+	}
+	return billing.CommandUnknown
+}
+
+func frames(fs []devices.Frame) json.RawMessage {
+	if len(fs) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(fs)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// commandMeter is a meter as package devices expects it, by its number.
+func commandMeter(ctx context.Context, s *store.Store, id billing.MeterID) (devices.Meter, error) {
+	m, err := s.Meter(ctx, id)
+	if err != nil {
+		return devices.Meter{}, err
+	}
+	g, err := s.Gateway(ctx, m.Gateway)
+	return deviceMeter(g, m), err
+}
+
+// SettleInDoubt is a person's decision on a credit in doubt.
+type SettleInDoubt struct {
+	RechargeID billing.RechargeID
+	By         billing.UserID
+	Credited   bool // settle_credited, or settle_not_credited: it is delivered anew
+	Reason     string
+}
+
+// SettleInDoubt asks the meter first, by reading, and refuses a decision that the meter contradicts. A meter that doesn't answer leaves
+// the doubt open while it is fitted: a purchase can't be un-issued until the meter is read (rule 37).
+func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled, error) {
+	defer beat(ctx)()
+	r, err := a.Store.Recharge(ctx, in.RechargeID)
+	if err != nil {
+		return Settled{}, err
+	}
+	if err := authorize(ctx, a.Store, in.By, auth.DecideException, r.Site); err != nil {
+		return Settled{}, err
+	}
+	_, policy, err := sitePolicy(ctx, a.Store, r.Site)
+	if err != nil {
+		return Settled{}, err
+	}
+	if r.State == billing.RechargeInDoubt {
+		if err := a.agree(ctx, r, in.Credited); err != nil {
+			return Settled{}, err
+		}
+	}
+	s, err := a.Store.SettleDoubt(ctx, byPerson(ctx, in.By, in.Reason), in.RechargeID, in.Credited, terms(policy))
+	return settled(s), err
+}
+
+// agree reads the meter and refuses a decision that its answer contradicts.
+func (a *Delivery) agree(ctx context.Context, r store.Recharge, credited bool) error {
+	task, err := a.Store.BeginCredit(ctx, byWorkflow(ctx), r.ID)
+	if err != nil || task.Command.CountIntended == nil {
+		return err // never sent: there is nothing that the meter could say
+	}
+	m, err := a.Store.Meter(ctx, task.Command.Meter)
+	if err != nil {
+		return err
+	}
+	dm, err := commandMeter(ctx, a.Store, m.ID)
+	if err != nil {
+		return err
+	}
+	out, read := a.verify(ctx, task.Command, dm)
+	switch {
+	case !read && m.State == "fitted":
+		return billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)
+	case read && out.State == billing.CommandVerified && !credited:
+		return billing.Errorf(billing.CodeConflict, "The meter shows that the credit arrived (purchase count %d): decide that it was credited.", *out.Count)
+	case read && out.State == billing.CommandRefused && credited:
+		return billing.Errorf(billing.CodeConflict, "The meter shows that nothing was credited (purchase count %d): decide that it was not credited, and it is delivered anew.", *out.Count)
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Supply cuts and restores. Every attempt of a cut is judged under the lock of the account's supply, marked, committed, and only then
+// sent; what counts is the relay's or valve's own read-back.
+type Supply struct {
+	Store *store.Store
+	Pool  *devices.Pool
+}
+
+// AccountRef names an account.
+type AccountRef struct {
+	Account billing.AccountID
+}
+
+// FindLine is the gateway on whose line the account's meter hangs.
+func (a *Supply) FindLine(ctx context.Context, in AccountRef) (billing.GatewayID, error) {
+	return a.Store.AccountGateway(ctx, in.Account)
+}
+
+// CutRef names a cut.
+type CutRef struct {
+	CutoffID string
+}
+
+// CutState is where a cut stands.
+type CutState struct {
+	CutoffID  string
+	Account   billing.AccountID
+	State     string
+	PlannedAt time.Time
+	Approved  bool
+	Message   billing.MessageID // to be sent
+	Case      billing.CaseID    // opened or settled
+	// Busy means that another command of the meter is out: try again in a while.
+	Busy bool
+}
+
+func cutState(c store.Cutoff) CutState {
+	return CutState{CutoffID: c.ID, Account: c.Account, State: c.State, PlannedAt: c.PlannedAt, Approved: c.ApprovedBy != ""}
+}
+
+// Ended says that nothing more will happen to the cut.
+func (c CutState) Ended() bool { return store.Cutoff{State: c.State}.Ended() }
+
+// LoadCut reads a cut.
+func (a *Supply) LoadCut(ctx context.Context, in CutRef) (CutState, error) {
+	c, err := a.Store.Cutoff(ctx, in.CutoffID)
+	return cutState(c), err
+}
+
+// CutDecision is a person's decision on a planned cut.
+type CutDecision struct {
+	CutoffID string
+	By       billing.UserID
+	Reason   string
+}
+
+// ApproveCut records a manager's approval of a large customer's cut.
+func (a *Supply) ApproveCut(ctx context.Context, in CutDecision) (CutState, error) {
+	if err := a.mayDecideCut(ctx, in, auth.OrderCut); err != nil {
+		return CutState{}, err
+	}
+	c, err := a.Store.ApproveCut(ctx, byPerson(ctx, in.By, in.Reason), in.CutoffID, in.By)
+	return cutState(c), err
+}
+
+// CancelCut ends a cut that isn't out yet.
+func (a *Supply) CancelCut(ctx context.Context, in CutDecision) (CutState, error) {
+	if err := a.mayDecideCut(ctx, in, auth.StopCuts); err != nil {
+		return CutState{}, err
+	}
+	c, err := a.Store.CancelCut(ctx, byPerson(ctx, in.By, in.Reason), in.CutoffID, in.Reason)
+	return cutState(c), err
+}
+
+func (a *Supply) mayDecideCut(ctx context.Context, in CutDecision, action auth.Action) error {
+	c, err := a.Store.Cutoff(ctx, in.CutoffID)
+	if err != nil {
+		return err
+	}
+	return authorize(ctx, a.Store, in.By, action, c.Site)
+}
+
+// How long an order to cut stays good, and when a meter that couldn't be reached is tried again. Business time.
+const (
+	cutDeadline  = 30 * time.Minute
+	cutTryAgain  = 30 * time.Minute
+	reachedNever = "not sent, the meter can't be reached: "
+)
+
+// CutOff makes one attempt of a cut. An attempt that follows one that died looks at the meter before it does anything.
+func (a *Supply) CutOff(ctx context.Context, in CutRef) (CutState, error) {
+	defer beat(ctx)()
+	cut, err := a.Store.Cutoff(ctx, in.CutoffID)
+	if err != nil {
+		return CutState{}, err
+	}
+	site, policy, err := sitePolicy(ctx, a.Store, cut.Site)
+	if err != nil {
+		return CutState{}, err
+	}
+	judge, err := judgeFor(ctx, a.Store, site, policy)
+	if err != nil {
+		return CutState{}, err
+	}
+	attempt := store.CutAttempt{ID: in.CutoffID, Judge: judge, Deadline: cutDeadline}
+	step, err := a.Store.BeginCut(ctx, byWorkflow(ctx), attempt)
+	if err != nil {
+		return CutState{}, err
+	}
+	if step.Look {
+		seen := a.look(ctx, step.Command)
+		if seen.Readback != string(billing.SupplyOn) {
+			return a.settleCut(ctx, in, step.Command, seen, terms(policy))
+		}
+		attempt.SeenOn = true
+		if step, err = a.Store.BeginCut(ctx, byWorkflow(ctx), attempt); err != nil {
+			return CutState{}, err
+		}
+	}
+	if !step.Send {
+		state := cutState(step.Cutoff)
+		state.Busy = step.Busy
+		return state, nil
+	}
+	failpoint.Hit("switch-marked-not-sent")
+	return a.sendCut(ctx, in, step.Command, terms(policy))
+}
+
+func (a *Supply) sendCut(ctx context.Context, in CutRef, cmd store.Command, terms store.Terms) (CutState, error) {
+	m, err := commandMeter(ctx, a.Store, cmd.Meter)
+	if err != nil {
+		return CutState{}, err
+	}
+	result, err := a.Pool.Trip(ctx, m)
+	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
+		c, perr := a.Store.PostponeCut(ctx, byWorkflow(ctx), in.CutoffID, cutTryAgain, reachedNever+err.Error())
+		return cutState(c), perr
+	}
+	return a.settleCut(ctx, in, cmd, switchOutcome(result, err), terms)
+}
+
+func (a *Supply) settleCut(ctx context.Context, in CutRef, cmd store.Command, o store.SwitchOutcome, terms store.Terms) (CutState, error) {
+	s, err := a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, o, terms)
+	if err != nil {
+		return CutState{}, err
+	}
+	failpoint.Hit("switch-recorded-not-acked")
+	c, err := a.Store.Cutoff(ctx, in.CutoffID)
+	state := cutState(c)
+	state.Message, state.Case = s.Message, s.Case
+	return state, err
+}
+
+// switchOutcome turns what the meter showed into what is stored. With an error nothing was sent in this call.
+func switchOutcome(r devices.SwitchResult, err error) store.SwitchOutcome {
+	out := store.SwitchOutcome{State: commandState(r.Outcome), Note: r.Note, Frames: frames(r.Frames)}
+	if err != nil {
+		out.State, out.Note = billing.CommandUnknown, reachedNever+err.Error()
+	}
+	return withReadback(out, r.After)
+}
+
+func withReadback(out store.SwitchOutcome, s devices.Snapshot) store.SwitchOutcome {
+	if s.TakenAt.IsZero() || s.Supply == devices.SupplyUnknown {
+		return out
+	}
+	taken := s.TakenAt
+	out.Readback, out.ReadReal, out.PowerW = string(s.Supply), &taken, s.PowerW
+	return out
+}
+
+// look only reads: is supply as the command wants it?
+func (a *Supply) look(ctx context.Context, c store.Command) store.SwitchOutcome {
+	out := store.SwitchOutcome{State: billing.CommandUnknown}
+	m, err := commandMeter(ctx, a.Store, c.Meter)
+	if err != nil {
+		out.Note = err.Error()
+		return out
+	}
+	shot, err := a.Pool.Snapshot(devices.WithFrames(ctx), m)
+	if err != nil {
+		out.Note = "the state could not be read back: " + err.Error()
+		return out
+	}
+	out.Frames = frames(shot.Frames)
+	if out = withReadback(out, shot); out.Readback == string(wantedBy(c.Kind)) {
+		out.State = billing.CommandVerified
+	} else {
+		out.Note = "supply reads " + string(shot.Supply)
+	}
+	return out
+}
+
+// wantedBy is the supply that a command is to bring about.
+func wantedBy(k billing.CommandKind) billing.SupplyState {
+	if k == billing.CommandTrip {
+		return billing.SupplyOff
+	}
+	return billing.SupplyOn
+}
+
+// LookAtCut reads again whether a cut in doubt has happened. It never sends anything.
+func (a *Supply) LookAtCut(ctx context.Context, in CutRef) (CutState, error) {
+	defer beat(ctx)()
+	c, err := a.Store.Cutoff(ctx, in.CutoffID)
+	if err != nil || c.State != store.CutUnknown {
+		return cutState(c), err
+	}
+	_, policy, err := sitePolicy(ctx, a.Store, c.Site)
+	if err != nil {
+		return CutState{}, err
+	}
+	cmd, err := a.Store.Command(ctx, c.CommandID)
+	if err != nil {
+		return CutState{}, err
+	}
+	seen := a.look(ctx, cmd)
+	if seen.Readback == string(billing.SupplyOn) {
+		sup, err := a.Store.Supply(ctx, c.Account)
+		if err != nil {
+			return CutState{}, err
+		}
+		if sup.Wanted == billing.SupplyOn { // a payment took over
+			c, err := a.Store.WithdrawCut(ctx, byWorkflow(ctx), c.ID, "supply is on, and is wanted on since the payment")
+			return cutState(c), err
+		}
+	}
+	if seen.State == billing.CommandUnknown && seen.Readback == cmd.Readback {
+		return cutState(c), nil // nothing new
+	}
+	return a.settleCut(ctx, in, cmd, seen, terms(policy))
+}
