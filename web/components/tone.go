@@ -32,6 +32,10 @@ var stateTones = map[locale.Kind]map[string]Tone{
 	},
 	locale.Message: {"queued": Running, "sent": Running, "delivered": Good, "failed": Danger},
 	locale.Supply:  {"on": Good, "off": Danger, "unknown": Danger, "moving": Running},
+	locale.Cutoff: {
+		"planned": Watch, "awaiting_manager": Watch, "sending": Running, "verified": Danger, "unknown": Danger, "prevented": Good,
+	},
+	locale.Restore: {"sending": Running, "verified": Good, "unknown": Danger, "prevented": Danger},
 	locale.Quality: {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
 }
 

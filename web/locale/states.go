@@ -27,6 +27,12 @@ const (
 	Service     Kind = "service"
 	CreditMode  Kind = "credit_mode"
 	Register    Kind = "register"
+	Cutoff      Kind = "cutoff"
+	Restore     Kind = "restore"
+	MessageKind Kind = "message_kind"
+	Class       Kind = "class"
+	Channel     Kind = "channel"
+	Protection  Kind = "protection"
 )
 
 var words = map[Kind][]string{
@@ -45,12 +51,19 @@ var words = map[Kind][]string{
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak",
+		"relay_mismatch", "use_while_off", "zero_streak", "gateway_silent", "credit_in_doubt", "supply_unknown",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
 	Service:    {"power", "water"},
 	CreditMode: {"platform", "meter"},
 	Register:   {"total", "sharp", "peak", "flat", "valley", "deep_valley"},
+	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
+	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
+
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored"},
+	Class:       {"household", "commercial", "important"},
+	Channel:     {"cash", "transfer", "online"},
+	Protection:  {"keep_power", "medical", "special_day"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.
