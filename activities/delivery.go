@@ -102,6 +102,9 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 	}
 	failpoint.Hit("credit-stored-not-sent")
 	result, err := a.Pool.DeliverCredit(ctx, m, order(cmd), nil)
+	if result.Sent {
+		failpoint.Hit("credit-sent-not-recorded")
+	}
 	if err != nil { // nothing was sent
 		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + err.Error(), Frames: frames(result.Frames),
 			Stop: errors.Is(err, devices.ErrCountMismatch)}, false, nil

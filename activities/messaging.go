@@ -39,7 +39,14 @@ func (a *Messaging) SendMessage(ctx context.Context, in MessageRef) error {
 }
 
 // Receipt is what the provider says of a message.
-type Receipt = notify.Receipt
+type Receipt = store.Receipt
+
+// messageText writes a message in the language that customers are written to.
+func messageText(f store.MessageFacts) (string, error) {
+	return notify.Text(notify.Chinese, f.Kind, notify.Facts{
+		Site: f.Site, Account: f.Account, Service: f.Service, Amount: f.Amount, Balance: f.Balance, Receipt: f.Receipt, CutAt: f.CutAt, At: f.At,
+	})
+}
 
 // ReceiptRecorded says whom a receipt concerns.
 type ReceiptRecorded struct {

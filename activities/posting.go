@@ -145,5 +145,6 @@ func terms(p Policy) store.Terms {
 		Connect:  p.Supply.ConnectFen,
 		StillLow: func(balance, daily billing.Money) bool { return p.Supply.Low(balance, daily) != "" },
 		CaseDue:  hours(p.Reading.DecisionDueHours),
+		Text:     messageText,
 	}
 }

@@ -125,7 +125,7 @@ func (a *Reminding) QueueNotice(ctx context.Context, in QueueNotice) (Notice, er
 			return Notice{}, err
 		}
 	}
-	n, err := a.Store.QueueNotice(ctx, byWorkflow(ctx), in.ReminderID, in.Level, in.Attempt, cutAt)
+	n, err := a.Store.QueueNotice(ctx, byWorkflow(ctx), in.ReminderID, in.Level, in.Attempt, cutAt, messageText)
 	return Notice{Ended: n.Ended, Message: n.Message, State: n.State}, err
 }
 
@@ -181,20 +181,24 @@ func (a *Reminding) HandOver(ctx context.Context, in ReminderRef) (HandedOver, e
 	if r.CutAt.After(planned) {
 		planned = *r.CutAt
 	}
-	manager, err := a.needsManager(ctx, r)
+	site, policy, err := sitePolicy(ctx, a.Store, r.Site)
 	if err != nil {
 		return HandedOver{}, err
 	}
-	id, err := a.Store.HandOver(ctx, byWorkflow(ctx), in.ReminderID, planned, manager)
+	manager, err := a.needsManager(ctx, r, policy)
+	if err != nil {
+		return HandedOver{}, err
+	}
+	judge, err := judgeFor(ctx, a.Store, site, policy)
+	if err != nil {
+		return HandedOver{}, err
+	}
+	id, err := a.Store.HandOver(ctx, byWorkflow(ctx), in.ReminderID, planned, manager, judge)
 	return HandedOver{CutoffID: id}, err
 }
 
 // needsManager says whether the policy wants a manager's approval for the customer's class.
-func (a *Reminding) needsManager(ctx context.Context, r store.Reminder) (bool, error) {
-	_, policy, err := sitePolicy(ctx, a.Store, r.Site)
-	if err != nil {
-		return false, err
-	}
+func (a *Reminding) needsManager(ctx context.Context, r store.Reminder, policy Policy) (bool, error) {
 	acc, err := a.Store.Account(ctx, r.Account)
 	if err != nil {
 		return false, err

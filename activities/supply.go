@@ -144,6 +144,9 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, cmd store.Command, term
 		return CutState{}, err
 	}
 	result, err := a.Pool.Trip(ctx, m)
+	if result.Sent {
+		failpoint.Hit("switch-sent-not-recorded")
+	}
 	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
 		c, perr := a.Store.PostponeCut(ctx, byWorkflow(ctx), in.CutoffID, cutTryAgain, reachedNever+err.Error())
 		return cutState(c), perr

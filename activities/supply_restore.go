@@ -118,6 +118,9 @@ func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms
 		return store.SwitchSettled{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)
 	}
 	result, err := send(ctx, m)
+	if result.Sent {
+		failpoint.Hit("switch-sent-not-recorded")
+	}
 	s, err := a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, switchOutcome(result, err), terms)
 	if err == nil {
 		failpoint.Hit("switch-recorded-not-acked")

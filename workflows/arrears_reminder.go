@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/meterflow/meterflow/activities"
@@ -188,10 +186,6 @@ const receiptPatience = time.Hour
 // MessageReceipt takes a provider's receipt. One that comes again changes nothing. With the engine away it fails as unavailable, and
 // the provider comes again.
 func (c *Client) MessageReceipt(ctx context.Context, r activities.Receipt) error {
-	_, err := c.T.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: ReceiptWorkflowID(r.ProviderNo), TaskQueue: QueueBilling, WorkflowExecutionTimeout: receiptPatience,
-		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-	}, Receipt, r)
+	_, err := c.startAgain(ctx, ReceiptWorkflowID(r.ProviderNo), receiptPatience, Receipt, r)
 	return fromTemporal(err)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -40,6 +39,9 @@ const (
 	tryLineEvery  = 15 * time.Minute
 )
 
+// entryPatience is how long, in real time, a started workflow waits for its entry.
+const entryPatience = 10 * time.Minute
+
 // DecideRecharge is a clerk's approval or rejection.
 type DecideRecharge struct {
 	By     billing.UserID
@@ -65,11 +67,11 @@ func (r *recharge) setup(ctx workflow.Context) error {
 }
 
 func (r *recharge) run(ctx workflow.Context) error {
-	if err := workflow.Await(ctx, func() bool { return r.refused || r.facts.RechargeID != "" }); err != nil {
+	// Whoever started it enters the recharge in the next call; one that died in between leaves nothing behind.
+	if _, err := workflow.AwaitWithTimeout(ctx, entryPatience, func() bool { return r.refused || r.facts.RechargeID != "" }); err != nil {
 		return err
 	}
-	err := r.process(ctx)
-	if err != nil {
+	if err := r.process(ctx); err != nil {
 		return err
 	}
 	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
@@ -304,21 +306,38 @@ func onLine(ctx workflow.Context, account billing.AccountID, activity, in, out a
 // The caller reserves in.RechargeID with store.NextRechargeID.
 func (c *Client) EnterRecharge(ctx context.Context, in activities.EnterRecharge) (activities.RechargeEntered, error) {
 	var out activities.RechargeEntered
-	// A closed run of the same number may be followed by another: the database answers a repeat with the first recharge.
-	start := c.T.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-		ID: RechargeWorkflowID(in.RechargeID), TaskQueue: QueueBilling,
-		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-	}, Recharge, activities.RechargeRef{RechargeID: in.RechargeID})
-	h, err := c.T.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: start,
-		UpdateOptions:          client.UpdateWorkflowOptions{UpdateName: UpdateEnter, Args: []any{in}, WaitForStage: client.WorkflowUpdateStageCompleted},
-	})
-	if err != nil {
+	id := RechargeWorkflowID(in.RechargeID)
+	if _, err := c.startAgain(ctx, id, 0, Recharge, activities.RechargeRef{RechargeID: in.RechargeID}); err != nil {
 		return out, fromTemporal(err)
 	}
-	return out, fromTemporal(h.Get(ctx, &out))
+	return out, c.update(ctx, id, UpdateEnter, "", in, &out)
 }
+
+// startAgain joins the run of an id, or starts one, even after an earlier one has ended: for work whose repeat the database answers
+// with the first result. patience bounds the run in real time; zero doesn't.
+func (c *Client) startAgain(ctx context.Context, id string, patience time.Duration, wf, in any) (running, error) {
+	o := startOptions(id)
+	o.WorkflowIDConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+	o.WorkflowIDReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	o.WorkflowExecutionErrorWhenAlreadyStarted = false
+	o.WorkflowExecutionTimeout = patience
+	return c.T.ExecuteWorkflow(ctx, o, wf, in)
+}
+
+// running is a started workflow.
+type running interface {
+	Get(ctx context.Context, result any) error
+}
+
+// What pages and the API fill in for the methods here; the activities' own types, under names of this package.
+type (
+	// RechargeForm is what a clerk enters.
+	RechargeForm = activities.EnterRecharge
+	// RechargeEntered is the recharge as it stands.
+	RechargeEntered = activities.RechargeEntered
+	// ProviderReceipt is what a message provider says of a message.
+	ProviderReceipt = activities.Receipt
+)
 
 // ApproveRecharge gives one approval. The nonce makes a double click one approval.
 func (c *Client) ApproveRecharge(ctx context.Context, id billing.RechargeID, by billing.UserID, nonce string) error {

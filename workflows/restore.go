@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/meterflow/meterflow/activities"
@@ -90,11 +88,8 @@ func (r *restore) pause(ctx workflow.Context) error {
 // StartRestore carries a person's order to give supply back. It returns when the restore is opened and running; an account whose
 // restore is open already has it, and no other.
 func (c *Client) StartRestore(ctx context.Context, account billing.AccountID, by billing.UserID, reason string) error {
-	run, err := c.T.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: kindRestore + "/order/" + string(account), TaskQueue: QueueBilling,
-		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-	}, Restore, activities.RestoreRef{Order: &activities.OrderRestore{Account: account, By: by, Reason: reason}})
+	id := kindRestore + "/order/" + string(account)
+	run, err := c.startAgain(ctx, id, 0, Restore, activities.RestoreRef{Order: &activities.OrderRestore{Account: account, By: by, Reason: reason}})
 	if err != nil {
 		return fromTemporal(err)
 	}

@@ -24,7 +24,6 @@ type Demo struct {
 	mu      sync.Mutex
 	taken   map[billing.MessageID]bool
 	tries   map[string]int
-	wg      sync.WaitGroup
 }
 
 // Quiet says that no receipt is on its way.
@@ -51,26 +50,26 @@ func (d *Demo) Send(ctx context.Context, m Message) (string, error) {
 		r = Receipt{ProviderNo: no, Error: "the phone is switched off"}
 	}
 	d.pending.Add(1)
-	d.wg.Add(1)
-	go d.bringBack(context.WithoutCancel(ctx), r)
+	d.later(context.WithoutCancel(ctx), d.Delay, r, giveUp)
 	return no, nil
 }
 
 // giveUp is how often a receipt is offered before the centre drops it.
-const giveUp = 40
+const giveUp = 60
 
-func (d *Demo) bringBack(ctx context.Context, r Receipt) {
-	defer d.wg.Done()
-	defer d.pending.Add(-1)
-	wait := d.Delay
-	for range giveUp {
-		time.Sleep(wait)
-		if d.Deliver == nil || d.Deliver(ctx, r) == nil {
+// The pauses between two offers of the same receipt.
+const (
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+)
+
+// later offers a receipt after a while, and again with longer pauses as long as it isn't taken.
+func (d *Demo) later(ctx context.Context, wait time.Duration, r Receipt, offers int) {
+	time.AfterFunc(wait, func() {
+		if d.Deliver(ctx, r) == nil || offers <= 1 {
+			d.pending.Add(-1)
 			return
 		}
-		wait = min(max(2*wait, 100*time.Millisecond), 5*time.Second)
-	}
+		d.later(ctx, min(max(2*wait, shortestPause), longestPause), r, offers-1)
+	})
 }
-
-// Wait returns when no receipt is on its way any more.
-func (d *Demo) Wait() { d.wg.Wait() }

@@ -85,17 +85,30 @@ func (c Cutoff) refs() []string {
 }
 
 // planCut opens the cut of a case whose final notice was delivered.
-func planCut(ctx context.Context, tx *Tx, r Reminder, plannedAt time.Time, manager bool) (string, error) {
+func planCut(ctx context.Context, tx *Tx, r Reminder, plannedAt time.Time, manager bool, judge Judge) (string, error) {
 	c := Cutoff{Site: r.Site, Account: r.Account, Reminder: r.ID, State: CutPlanned, PlannedAt: plannedAt}
-	if manager {
-		c.State = CutAwaitingManager
-	}
-	err := tx.QueryRow(ctx, `INSERT INTO cutoffs (id, site_id, account_id, reminder_id, state, planned_at, opened_at)
-		VALUES ('C' || nextval('cutoff_no'), $1, $2, $3, $4, $5, $6) RETURNING id`, c.Site, c.Account, c.Reminder, c.State, plannedAt, tx.Now).Scan(&c.ID)
+	sup, err := lockSupply(ctx, tx, r.Account)
 	if err != nil {
 		return "", err
 	}
-	return c.ID, tx.Journal(ctx, Entry{Site: c.Site, Kind: "cutoff", ID: c.ID, Event: "planned", To: c.State, Refs: c.refs(), Data: map[string]any{"planned_at": plannedAt}})
+	facts, err := supplyFacts(ctx, tx, sup)
+	if err != nil {
+		return "", err
+	}
+	preview, err := judge(facts)
+	if err != nil {
+		return "", err
+	}
+	c.Decision = preview.Print
+	if manager {
+		c.State = CutAwaitingManager
+	}
+	err = tx.QueryRow(ctx, `INSERT INTO cutoffs (id, site_id, account_id, reminder_id, state, planned_at, opened_at, decision)
+		VALUES ('C' || nextval('cutoff_no'), $1, $2, $3, $4, $5, $6, $7) RETURNING id`, c.Site, c.Account, c.Reminder, c.State, plannedAt, tx.Now, string(c.Decision)).Scan(&c.ID)
+	if err != nil {
+		return "", err
+	}
+	return c.ID, tx.Journal(ctx, Entry{Site: c.Site, Kind: "cutoff", ID: c.ID, Event: "planned", To: c.State, Refs: c.refs(), Data: map[string]any{"planned_at": plannedAt, "decision": c.Decision}})
 }
 
 // cancelPlannedCut cancels the cut of an account that isn't out yet. One whose command is out is only named: Restore follows it.

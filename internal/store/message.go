@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/notify"
 )
 
 // Message is one message to a customer, with its delivery state. Delivered needs the provider's own receipt.
@@ -55,8 +54,19 @@ type NewMessage struct {
 	CutAt   time.Time
 }
 
+// MessageFacts are what the text of a message may mention. Times are in the site's zone.
+type MessageFacts struct {
+	NewMessage
+	Site    string
+	Service billing.Service
+	At      time.Time
+}
+
+// MessageText writes the text of a message; package activities gives it.
+type MessageText func(MessageFacts) (string, error)
+
 // queueMessage writes the message that waits to be sent and gives its number; under a known cause, the first one's.
-func queueMessage(ctx context.Context, tx *Tx, n NewMessage) (billing.MessageID, error) {
+func queueMessage(ctx context.Context, tx *Tx, n NewMessage, text MessageText) (billing.MessageID, error) {
 	var first billing.MessageID
 	err := tx.QueryRow(ctx, `SELECT id FROM messages WHERE cause = $1`, n.Cause).Scan(&first)
 	if err == nil || err != pgx.ErrNoRows {
@@ -74,8 +84,8 @@ func queueMessage(ctx context.Context, tx *Tx, n NewMessage) (billing.MessageID,
 	if err != nil {
 		return "", err
 	}
-	body, err := notify.Text(notify.Chinese, n.Kind, notify.Facts{Site: siteName, Account: n.Account, Service: service, Amount: n.Amount, Balance: n.Balance,
-		Receipt: n.Receipt, CutAt: n.CutAt.In(loc), At: tx.Now.In(loc)})
+	n.CutAt = n.CutAt.In(loc)
+	body, err := text(MessageFacts{NewMessage: n, Site: siteName, Service: service, At: tx.Now.In(loc)})
 	if err != nil {
 		return "", err
 	}
@@ -88,17 +98,6 @@ func queueMessage(ctx context.Context, tx *Tx, n NewMessage) (billing.MessageID,
 	}
 	return id, tx.Journal(ctx, Entry{Site: site, Kind: "message", ID: string(id), Event: "queued", To: string(billing.MessageQueued),
 		Refs: []string{string(n.Account), causeNumber(n.Cause)}, Data: map[string]any{"kind": n.Kind}})
-}
-
-// QueueMessage is queueMessage in a transaction of its own.
-func (s *Store) QueueMessage(ctx context.Context, by By, n NewMessage) (billing.MessageID, error) {
-	var id billing.MessageID
-	err := s.Change(ctx, by, func(tx *Tx) error {
-		var err error
-		id, err = queueMessage(ctx, tx, n)
-		return err
-	})
-	return id, err
 }
 
 // MarkSent records that the provider has taken the message under its number. Recording it again changes nothing.
@@ -135,6 +134,13 @@ func moveMessage(ctx context.Context, tx *Tx, id billing.MessageID, from, to bil
 		Refs: []string{string(m.Account), causeNumber(m.Cause)}, Data: data})
 }
 
+// Receipt is what the provider says of a message that it took.
+type Receipt struct {
+	ProviderNo string `json:"provider_no"`
+	Delivered  bool   `json:"delivered"`
+	Error      string `json:"error,omitempty"`
+}
+
 // ReceiptResult names the message that a receipt is about.
 type ReceiptResult struct {
 	Message Message
@@ -144,7 +150,7 @@ type ReceiptResult struct {
 
 // RecordReceipt stores what the provider says of a message: delivered, or failed with its reason. A receipt that comes again changes
 // nothing. An unknown number is billing.CodeNotFound.
-func (s *Store) RecordReceipt(ctx context.Context, by By, r notify.Receipt) (ReceiptResult, error) {
+func (s *Store) RecordReceipt(ctx context.Context, by By, r Receipt) (ReceiptResult, error) {
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return ReceiptResult{}, err

@@ -17,6 +17,8 @@ type Terms struct {
 	StillLow func(balance, daily billing.Money) bool
 	// CaseDue is the business time until a doubt is escalated.
 	CaseDue time.Duration
+	// Text writes the messages that the settlement queues.
+	Text MessageText
 }
 
 // Settlement is what a payment came to, and what must be told or started because of it.
@@ -103,7 +105,7 @@ func settleRecharge(ctx context.Context, tx *Tx, sup Supply, r Recharge, terms T
 	}
 	out.Recharge = r
 	if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: "recharged", Cause: "recharge/" + string(r.ID) + "/recharged",
-		Amount: r.Amount, Balance: out.Balance, Receipt: r.ReceiptNo}); err != nil {
+		Amount: r.Amount, Balance: out.Balance, Receipt: r.ReceiptNo}, terms.Text); err != nil {
 		return err
 	}
 	return consequences(ctx, tx, sup, r, terms, out)

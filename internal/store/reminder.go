@@ -169,7 +169,7 @@ type NoticeStep struct {
 
 // QueueNotice moves the case to a level and queues its message, once per level and attempt. The final notice names cutAt. A balance that
 // has risen above the cut limit since ends a case that has come to the final notice.
-func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, level billing.ReminderState, attempt int, cutAt time.Time) (NoticeStep, error) {
+func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, level billing.ReminderState, attempt int, cutAt time.Time, text MessageText) (NoticeStep, error) {
 	var out NoticeStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
 		r, balance, a, err := lockArrears(ctx, tx, id)
@@ -194,7 +194,7 @@ func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, l
 			n.CutAt = cutAt
 			r.CutAt = &cutAt
 		}
-		if out.Message, err = queueMessage(ctx, tx, n); err != nil {
+		if out.Message, err = queueMessage(ctx, tx, n, text); err != nil {
 			return err
 		}
 		if err := moveReminder(ctx, tx, &r, level, "notice_queued", "", []string{string(out.Message)}, map[string]any{"level": level, "balance_fen": balance, "cut_at": r.CutAt}); err != nil {
@@ -228,8 +228,8 @@ func lockArrears(ctx context.Context, tx *Tx, id billing.ReminderID) (Reminder, 
 }
 
 // HandOver plans the cut of a case whose final notice was delivered, not before plannedAt; with manager it waits for a manager's
-// approval first. Doing it again gives the same cut.
-func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plannedAt time.Time, manager bool) (cutoff string, err error) {
+// approval first. judge gives the reasons as they stand now, for the list of planned cuts. Doing it again gives the same cut.
+func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plannedAt time.Time, manager bool, judge Judge) (cutoff string, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		r, _, _, err := lockArrears(ctx, tx, id)
 		if err != nil {
@@ -242,7 +242,7 @@ func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plan
 		if plannedAt.After(*r.CutAt) {
 			r.CutAt = &plannedAt
 		}
-		if cutoff, err = planCut(ctx, tx, r, plannedAt, manager); err != nil {
+		if cutoff, err = planCut(ctx, tx, r, plannedAt, manager, judge); err != nil {
 			return err
 		}
 		return moveReminder(ctx, tx, &r, billing.ReminderHandedOver, "handed_over", "", []string{cutoff}, map[string]any{"planned_at": plannedAt})

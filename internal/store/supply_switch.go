@@ -56,7 +56,7 @@ func (s *Store) SettleSwitch(ctx context.Context, by By, id billing.CommandID, o
 		if err := doubtSwitch(ctx, tx, out.Command, terms, &out); err != nil {
 			return err
 		}
-		return followSwitch(ctx, tx, out.Command, &out)
+		return followSwitch(ctx, tx, out.Command, terms, &out)
 	})
 	return out, err
 }
@@ -141,18 +141,18 @@ func doubtSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *Switc
 }
 
 // followSwitch moves the cut or restore that ordered the command.
-func followSwitch(ctx context.Context, tx *Tx, c Command, out *SwitchSettled) error {
+func followSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *SwitchSettled) error {
 	kind, id := c.Owner()
 	switch {
 	case kind == "cutoff":
-		return followCut(ctx, tx, id, c, out)
+		return followCut(ctx, tx, id, c, terms, out)
 	case kind == "restore" && c.restores():
-		return followClose(ctx, tx, id, c, out)
+		return followClose(ctx, tx, id, c, terms, out)
 	}
 	return ownerState(ctx, tx, c, out)
 }
 
-func followCut(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSettled) error {
+func followCut(ctx context.Context, tx *Tx, id string, c Command, terms Terms, out *SwitchSettled) error {
 	_, cut, err := lockCut(ctx, tx, id)
 	if err != nil || cut.Ended() {
 		out.State = cut.State
@@ -166,7 +166,7 @@ func followCut(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSet
 		if err != nil {
 			return err
 		}
-		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: cut.Account, Kind: "cut", Cause: "cutoff/" + id + "/cut", Balance: balance}); err != nil {
+		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: cut.Account, Kind: "cut", Cause: "cutoff/" + id + "/cut", Balance: balance}, terms.Text); err != nil {
 			return err
 		}
 	}
@@ -177,7 +177,7 @@ func followCut(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSet
 	return saveCut(ctx, tx, was, cut, cut.State, "")
 }
 
-func followClose(ctx context.Context, tx *Tx, id string, c Command, out *SwitchSettled) error {
+func followClose(ctx context.Context, tx *Tx, id string, c Command, terms Terms, out *SwitchSettled) error {
 	sup, r, err := lockRestore(ctx, tx, id)
 	if err != nil || r.Ended() {
 		out.State = r.State
@@ -189,7 +189,7 @@ func followClose(ctx context.Context, tx *Tx, id string, c Command, out *SwitchS
 		if err != nil {
 			return err
 		}
-		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: "restored", Cause: "restore/" + id + "/restored", Balance: balance}); err != nil {
+		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: "restored", Cause: "restore/" + id + "/restored", Balance: balance}, terms.Text); err != nil {
 			return err
 		}
 		if to = RestoreVerified; sup.Guarded && c.Kind == billing.CommandClose {
