@@ -23,7 +23,7 @@ const (
 	lineMillis   = 1
 	silentMillis = 60
 	// timeoutMillis is longer than the gateway's own wait for a silent meter.
-	timeoutMillis = 300
+	timeoutMillis = 1000
 	valveMillis   = 150
 )
 

@@ -154,7 +154,7 @@ func (c *casting) badLines() {
 	f.Kind, f.Times = simulator.FaultDropLink, 3
 	c.add("dropped-link", c.find("dropped link", quiet(billing.Power)), f, "the connection is opened again")
 	f = night(10)
-	f.Kind, f.Times, f.DelayMillis = simulator.FaultSlow, 2, timeoutMillis+150
+	f.Kind, f.Times, f.DelayMillis = simulator.FaultSlow, 2, timeoutMillis+400
 	c.add("slow-meter", c.find("slow meter", quiet(billing.Water)), f, "the late answer isn't taken for the next request's")
 }
 
@@ -178,14 +178,14 @@ func (c *casting) commands() {
 	for _, site := range []billing.SiteID{Garden, Plaza} {
 		p := c.find("pays when the command is out", habit(site, billing.Power, HabitJustAfter))
 		for day := p.LastsDays + 1; day <= p.LastsDays+9; day++ {
-			c.add(fmt.Sprintf("slow-at-the-cut-%s-%d", site, day), p, simulator.Fault{Kind: simulator.FaultSlow, From: at(day, 9, 55), Until: at(day, 10, 5), DelayMillis: timeoutMillis / 2},
+			c.add(fmt.Sprintf("slow-at-the-cut-%s-%d", site, day), p, simulator.Fault{Kind: simulator.FaultSlow, From: at(day, 9, 55), Until: at(day, 10, 5), DelayMillis: 300},
 				"the command takes so long that the payment comes while it is out; the payment starts a restore")
 		}
 	}
 }
 
-// MessageFails says which messages the simulated SMS centre fails to deliver: the second one to each customer who runs low on the 9th
-// and 13th day. Without a receipt it is sent again, and until it arrives nobody is cut.
+// MessageFails says which messages the simulated SMS centre fails to deliver: the second one to the customers who run low on some
+// days. Without a receipt it is sent again, and until a receipt is there nobody is cut.
 func (u *Utility) MessageFails() func(phone string, nth int) bool {
 	unlucky := map[string]bool{}
 	for _, p := range u.Premises {

@@ -32,6 +32,9 @@ func Start() time.Time { return firstDay.Start(zone) }
 // horizon is for how many days the rehearsal knows what each meter will count: the month that is shown, and a little more.
 const horizon = 42
 
+// MaxDays is for how many days the demo's cast has parts; a longer run would show the same again.
+const MaxDays = 35
+
 // Person is someone who works for the demo utility and may sign in.
 type Person struct {
 	ID   billing.UserID
