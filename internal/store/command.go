@@ -175,13 +175,17 @@ func (c *Command) addFrames(frames json.RawMessage) error {
 // maxFrames bounds the evidence of one command.
 const maxFrames = 60
 
-// settleCase ends the open case of a cause that proof has settled without a person; fresh is false when there is none.
+// settleCase ends the open case of a cause that proof, or the person who makes the change, has settled. Empty when there is none.
 func settleCase(ctx context.Context, tx *Tx, cause, decision, reason string) (billing.CaseID, error) {
 	var id billing.CaseID
 	var site billing.SiteID
 	var account *billing.AccountID
-	err := tx.QueryRow(ctx, `UPDATE cases SET state = 'resolved', decision = $2, reason = $3, resolved_at = $4, resolved_real = clock_timestamp()
-		WHERE cause = $1 AND state = 'open' RETURNING id, site_id, account_id`, cause, decision, reason, tx.Now).Scan(&id, &site, &account)
+	if tx.Reason != "" {
+		reason = tx.Reason + " (" + reason + ")"
+	}
+	err := tx.QueryRow(ctx, `UPDATE cases SET state = 'resolved', decision = $2, reason = $3, resolved_at = $4, resolved_real = clock_timestamp(),
+			decided_by = (SELECT id FROM users WHERE id = $5)
+		WHERE cause = $1 AND state = 'open' RETURNING id, site_id, account_id`, cause, decision, reason, tx.Now, tx.Actor).Scan(&id, &site, &account)
 	if err == pgx.ErrNoRows {
 		return "", nil
 	}

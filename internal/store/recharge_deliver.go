@@ -190,7 +190,7 @@ func rechargeOf(c Command) string {
 
 // SettleDoubt ends a doubt by a person's decision, when the meter's own showing doesn't contradict it (the activity asks the meter
 // first). credited moves the money to the customer; otherwise it is delivered anew under a fresh count.
-// The case itself is closed by whoever brings the decision.
+// The case ends with it.
 func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, credited bool, terms Terms) (Settlement, error) {
 	var out Settlement
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -217,6 +217,10 @@ func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, c
 			if err := saveCommand(ctx, tx, was, *c, "settled_by_person"); err != nil {
 				return err
 			}
+		}
+		decision := map[bool]string{true: "settle_credited", false: "settle_not_credited"}[credited]
+		if out.Case, err = settleCase(ctx, tx, "recharge/"+string(id), decision, "the meter's own showing doesn't contradict it"); err != nil {
+			return err
 		}
 		if credited {
 			return settleRecharge(ctx, tx, sup, r, terms, &out)
