@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -14,9 +15,11 @@ import (
 // historyDays is how much of a meter's own past its reading is judged by.
 const historyDays = 30
 
-// Validated lists the cases that a validation opened and that are still open: each gets its workflow.
+// Validated lists the cases that a validation opened and that are still open, and the restores that meters which tripped by
+// themselves made due: each gets its workflow.
 type Validated struct {
-	Cases []billing.CaseID
+	Cases    []billing.CaseID
+	Restores []string
 }
 
 // ValidateCycle judges all readings of a swept cycle, gateway by gateway: doubtful versions and cases are stored with each gateway.
@@ -45,10 +48,17 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.Gateway, found); err != nil {
 			return Validated{}, err
 		}
+		if err := v.noteTrips(ctx); err != nil {
+			return Validated{}, err
+		}
 		activity.RecordHeartbeat(ctx, g.Gateway)
 	}
-	cases, err := a.Store.OpenCasesOfCycle(ctx, c.ID)
-	return Validated{Cases: cases}, err
+	var out Validated
+	if out.Cases, err = a.Store.OpenCasesOfCycle(ctx, c.ID); err != nil {
+		return out, err
+	}
+	out.Restores, err = a.Store.OpenRestores(ctx, c.Site)
+	return out, err
 }
 
 // validator judges the readings of one gateway's meters.
@@ -58,6 +68,7 @@ type validator struct {
 	policy  Policy
 	cycle   store.Cycle
 	gateway billing.GatewayID
+	trips   []store.OwnTrip // meters that were found to have tripped by themselves
 }
 
 // judged is one meter with what was found about its reading.
@@ -134,9 +145,32 @@ func (v *validator) judgePage(ctx context.Context, meters []store.PlannedMeter) 
 			c.Commanded, c.CommandedKeepOn = commanded(j.conn), j.conn.Guarded
 		}
 		j.findings = metering.Validate(c)
+		if v.ownTrip(j) {
+			j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
+		}
 		page = append(page, j)
 	}
 	return page, nil
+}
+
+// ownTrip notices a meter that holds its own credit and is off though it should be on: that is a cut, and is judged as one.
+func (v *validator) ownTrip(j judged) bool {
+	if j.reading == nil || j.conn.CreditMode != billing.CreditMeter || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
+		return false
+	}
+	v.trips = append(v.trips, store.OwnTrip{
+		Account: j.conn.Account, Meter: j.meter.ID, SeenReal: j.reading.TakenReal, PowerW: j.reading.PowerW, Refs: []string{string(v.cycle.ID)},
+	})
+	return true
+}
+
+func (v *validator) noteTrips(ctx context.Context) error {
+	for _, t := range v.trips {
+		if _, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func currentOf(r store.Reading, conn store.Connection) *metering.Reading {

@@ -93,6 +93,8 @@ func (r *exceptionReview) decide(ctx workflow.Context, d activities.Decision) er
 	switch {
 	case r.facts.RechargeID != "":
 		return r.settleCredit(ctx, d)
+	case r.facts.CommandID != "":
+		return r.settleSupply(ctx, d)
 	case d.Decision == activities.DecideReread:
 		if err := r.reread(ctx, d); err != nil {
 			return err
@@ -127,17 +129,43 @@ func (r *exceptionReview) reread(ctx workflow.Context, d activities.Decision) er
 // settleCredit hands a decision on a credit in doubt to those who own recharges, on whoever owns the meter's line: what the meter
 // itself shows is asked first. The recharge's workflow is told and goes on.
 func (r *exceptionReview) settleCredit(ctx workflow.Context, d activities.Decision) error {
-	holder, err := lineHolder(ctx, r.facts.Gateways[0])
+	owner, err := r.lineOwner(ctx)
 	if err != nil {
 		return err
 	}
 	in := activities.SettleInDoubt{RechargeID: r.facts.RechargeID, By: d.By, Credited: d.Decision == activities.DecideCredited, Reason: d.Reason}
 	var out activities.Settled
-	if err := workflow.ExecuteActivity(withCommand(ctx, holder), delivery.SettleInDoubt, in).Get(ctx, &out); err != nil {
+	if err := workflow.ExecuteActivity(owner, delivery.SettleInDoubt, in).Get(ctx, &out); err != nil {
 		return err
 	}
 	signalIfRunning(ctx, RechargeWorkflowID(r.facts.RechargeID), SignalDoubtSettled, out)
 	return r.describe(ctx)
+}
+
+// settleSupply does the same for a switching command whose effect nobody knows.
+func (r *exceptionReview) settleSupply(ctx workflow.Context, d activities.Decision) error {
+	owner, err := r.lineOwner(ctx)
+	if err != nil {
+		return err
+	}
+	in := activities.SettleUnknown{CommandID: r.facts.CommandID, By: d.By, Decision: d.Decision, Reason: d.Reason}
+	var out activities.SupplySettled
+	if err := workflow.ExecuteActivity(owner, switching.SettleUnknown, in).Get(ctx, &out); err != nil {
+		return err
+	}
+	if out.Owner != "" {
+		signalIfRunning(ctx, out.Owner+"/"+out.OwnerID, SignalDoubtSettled, out)
+	}
+	return r.describe(ctx)
+}
+
+// lineOwner is the context of orders to the meter that the case is about.
+func (r *exceptionReview) lineOwner(ctx workflow.Context) (workflow.Context, error) {
+	if len(r.facts.Gateways) == 0 {
+		return nil, refuse(billing.CodeBlocked, "the meter of this case is not fitted any more: nothing can be asked of it")
+	}
+	holder, err := lineHolder(ctx, r.facts.Gateways[0])
+	return withCommand(ctx, holder), err
 }
 
 // DecideCase sends a person's decision on a case and waits for its outcome.

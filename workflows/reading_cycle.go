@@ -122,6 +122,11 @@ func (c *readingCycle) validate(ctx workflow.Context) error {
 			return err
 		}
 	}
+	for _, id := range found.Restores {
+		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

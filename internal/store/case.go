@@ -220,9 +220,11 @@ const (
 	KindSupplyUnknown = "supply_unknown"
 )
 
-// OpenCasesOfCycle lists the open cases that a cycle opened, so that their workflows can be started.
+// OpenCasesOfCycle lists the open cases that a cycle opened, so that their workflows can be started, with those of the site's meters
+// that tripped by themselves: the cycle's readings showed it.
 func (s *Store) OpenCasesOfCycle(ctx context.Context, cycle billing.CycleID) ([]billing.CaseID, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT id FROM cases WHERE cycle_id = $1 AND state = 'open' ORDER BY id`, cycle)
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM cases WHERE state = 'open' AND (cycle_id = $1
+		OR (kind = $2 AND site_id = (SELECT site_id FROM cycles WHERE id = $1))) ORDER BY id`, cycle, KindOwnTrip)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.CaseID])
 	return ids, translate(err)
 }

@@ -1,0 +1,118 @@
+package activities_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+func TestCharge_daysAddUpToThePeriod(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	account, meter := f.Account(storetestAccount())
+	total := int64(0)
+	for d := billing.MustDate("2026-01-02"); d.Before(billing.MustDate("2026-02-04")); d = d.AddDays(1) {
+		total += 333 + int64(d.Day())*7 // uneven days, so that each day's cents round
+		require.Empty(t, f.day(d.String(), map[billing.MeterID]billing.Registers{meter: regs(total)}), d)
+	}
+	january := f.run("2026-01")
+	bill, lines := f.bill(january, account)
+	require.Equal(t, billing.BillDraft, bill.State)
+	require.Equal(t, f.current(meter, "2026-02-01").Registers.Total(), bill.Quantity)
+	// 0.538 yuan a kWh, rounded once on the one line of the period.
+	want, err := billing.Charge(billing.Power.Quantity(bill.Quantity), billing.MustPrice("0.538"), billing.Factor{})
+	require.NoError(t, err)
+	require.Equal(t, want, bill.TotalFen)
+	require.Len(t, lines, 1)
+	require.Equal(t, bill.TotalFen, bill.ChargedFen, "what was charged day by day is the bill")
+
+	february := f.rated(account, "2026-02-01")
+	require.Equal(t, billing.Money(10_000)-bill.TotalFen-february, f.balance(account))
+	f.intact()
+}
+
+func TestCharge_goesBackAfterACorrection(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	account, meter := f.Account(storetestAccount())
+	f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(1000)})
+	require.Equal(t, billing.Money(10_000-538), f.balance(account))
+	f.day("2026-01-03", map[billing.MeterID]billing.Registers{meter: regs(2000)})
+	// The reading was wrong, and was believed: the next one shows less than what was charged, from a corrected start.
+	_, err := f.Pool.Exec(context.Background(), `INSERT INTO readings SELECT meter_id, freeze_at, 2, taken_at, taken_real, 'edited', ARRAY[1500,0,0,1500,0,0]::bigint[], remaining_fen,
+		purchase_count, supply, forced, status_word, power_w, clock_skew_s, interpolated, doubtful, cycle_id, 'sup1', 'typed wrong' FROM readings WHERE meter_id = $1 AND freeze_at = '2026-01-02T16:00Z'`, meter)
+	require.NoError(t, err)
+	f.day("2026-01-04", map[billing.MeterID]billing.Registers{meter: regs(1600)})
+	require.Equal(t, billing.Money(10_000-861), f.balance(account), "16.00 kWh at 0.538")
+	f.intact()
+}
+
+func TestCharge_waitsForADoubtAndCatchesUp(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	account, meter := f.Account(storetestAccount())
+	f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(1000)})
+	cases := f.day("2026-01-03", map[billing.MeterID]billing.Registers{meter: regs(999_000)}) // more than the meter can pass
+	require.Len(t, cases, 1)
+	require.Equal(t, billing.Money(10_000-538), f.balance(account), "nothing is charged on a reading in doubt")
+	require.True(t, f.current(meter, "2026-01-03").Doubtful)
+	f.day("2026-01-04", map[billing.MeterID]billing.Registers{meter: regs(3000)})
+	require.Equal(t, billing.Money(10_000-1614), f.balance(account), "the next good reading catches up")
+	f.intact()
+}
+
+func TestCharge_listsWhoIsLow(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.Fen = 3000
+	account, meter := f.Account(n)
+	f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(1000)}) // 24.62 left
+	require.Empty(t, f.lowLevels(account))
+	f.day("2026-01-03", map[billing.MeterID]billing.Registers{meter: regs(2500)}) // 16.55
+	f.day("2026-01-04", map[billing.MeterID]billing.Registers{meter: regs(6000)}) // −2.28
+	require.Equal(t, []string{"level1", "final"}, f.lowLevels(account))
+	var reminders int
+	require.NoError(t, f.Pool.QueryRow(context.Background(), `SELECT count(*) FROM reminders WHERE account_id = $1`, account).Scan(&reminders))
+	require.Equal(t, 1, reminders, "one open arrears case per account")
+}
+
+func (f *field) lowLevels(account billing.AccountID) []string {
+	f.t.Helper()
+	var levels []string
+	require.NoError(f.t, f.Pool.QueryRow(context.Background(), `SELECT coalesce(array_agg(level ORDER BY cycle_id), '{}') FROM low_list WHERE account_id = $1`, account).Scan(&levels))
+	return levels
+}
+
+func (f *field) rated(account billing.AccountID, period string) billing.Money {
+	f.t.Helper()
+	by, err := f.ChargedSoFar(context.Background(), []billing.AccountID{account}, billing.MustDate(period))
+	require.NoError(f.t, err)
+	return by[account]
+}
+
+// run rates a month up to its control totals.
+func (f *field) run(month string) billing.RunID {
+	f.t.Helper()
+	period, err := billing.ParseMonth(month)
+	require.NoError(f.t, err)
+	id := billing.RunID("park/" + month + "/1")
+	do[activities.RunOpened](f, f.bills.OpenRun, activities.RunStart{RunID: id, Site: f.Site, Period: period, Version: 1})
+	do[activities.Blocked](f, f.bills.CheckBlocking, activities.CheckBlocking{RunID: id, GiveUp: true})
+	do[any](f, f.bills.RateBills, activities.RunRef{RunID: id})
+	do[any](f, f.bills.SumRun, activities.RunRef{RunID: id})
+	return id
+}
+
+func (f *field) bill(run billing.RunID, account billing.AccountID) (store.Bill, []int64) {
+	f.t.Helper()
+	ctx := context.Background()
+	var id billing.BillID
+	require.NoError(f.t, f.Pool.QueryRow(ctx, `SELECT id FROM bills WHERE run_id = $1 AND account_id = $2`, run, account).Scan(&id))
+	b, err := f.Bill(ctx, id)
+	require.NoError(f.t, err)
+	var lines []int64
+	require.NoError(f.t, f.Pool.QueryRow(ctx, `SELECT coalesce(array_agg(amount_fen ORDER BY seq), '{}') FROM bill_lines WHERE bill_id = $1`, id).Scan(&lines))
+	return b, lines
+}
