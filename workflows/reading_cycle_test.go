@@ -1,0 +1,130 @@
+package workflows
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+const testCycle = billing.CycleID("park/2026-01-02")
+
+var testStart = activities.CycleStart{CycleID: testCycle, Site: "park", Day: billing.MustDate("2026-01-02")}
+
+// sweepScript answers SweepGateway pass by pass with the meters left.
+func (s *stage) sweepScript(left map[billing.GatewayID][]int) (passes *[]time.Duration) {
+	start := s.Now()
+	passes = &[]time.Duration{}
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.StartPass) ([]billing.GatewayID, error) {
+		*passes = append(*passes, s.Now().Sub(start).Round(time.Minute))
+		var gateways []billing.GatewayID
+		for _, g := range []billing.GatewayID{"G1", "G2"} {
+			if in.Pass == 1 || left[g][in.Pass-2] > 0 {
+				gateways = append(gateways, g)
+			}
+		}
+		return gateways, nil
+	})
+	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateway) (activities.SweptGateway, error) {
+		return activities.SweptGateway{Left: left[in.Gateway][in.Pass-1]}, nil
+	})
+	return passes
+}
+
+func (s *stage) plan(windowEnd time.Duration) {
+	s.OnActivity(metering.PlanCycle, mock.Anything, mock.Anything).Return(activities.CyclePlan{
+		CycleID: testCycle, WindowEnd: s.Now().Add(windowEnd), Pauses: []time.Duration{30 * time.Minute, 2 * time.Hour},
+	}, nil)
+}
+
+func (s *stage) rest(found activities.Validated) map[string]int {
+	s.OnActivity(metering.ValidateCycle, mock.Anything, activities.CycleRef{CycleID: testCycle}).Return(found, nil).Once()
+	s.OnActivity(metering.CloseCycle, mock.Anything, activities.CycleRef{CycleID: testCycle}).Return(nil).Once()
+	return s.children(ExceptionReview, DailyCharge, Restore)
+}
+
+func TestReadingCycle_allMetersAnswer(t *testing.T) {
+	s := newStage(t)
+	s.plan(6 * time.Hour)
+	passes := s.sweepScript(map[billing.GatewayID][]int{"G1": {0}, "G2": {0}})
+	started := s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, []time.Duration{0}, *passes, "no second pass when nothing is left")
+	require.Equal(t, map[string]int{"charge/park/2026-01-02": 1}, started)
+	var done CycleDone
+	require.NoError(t, s.GetWorkflowResult(&done))
+	require.Equal(t, testCycle, done.CycleID)
+}
+
+func TestReadingCycle_silentMetersGetTwoMorePassesAndThenACase(t *testing.T) {
+	s := newStage(t)
+	s.plan(6 * time.Hour)
+	passes := s.sweepScript(map[billing.GatewayID][]int{"G1": {0, 0, 0}, "G2": {3, 2, 2}})
+	started := s.rest(activities.Validated{Cases: []billing.CaseID{"X1", "X2"}, Restores: []string{"O7"}})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, []time.Duration{0, 30 * time.Minute, 150 * time.Minute}, *passes)
+	require.Equal(t, map[string]int{"case/X1": 1, "case/X2": 1, "restore/O7": 1, "charge/park/2026-01-02": 1}, started)
+}
+
+func TestReadingCycle_noPassBeginsAfterTheWindow(t *testing.T) {
+	s := newStage(t)
+	s.plan(time.Hour)
+	passes := s.sweepScript(map[billing.GatewayID][]int{"G1": {1, 1}, "G2": {0, 0}})
+	s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, []time.Duration{0, 30 * time.Minute}, *passes)
+}
+
+func TestReadingCycle_asksForTheNewOwnerWhenTheOldOneIsGone(t *testing.T) {
+	s := newStage(t)
+	s.plan(6 * time.Hour)
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1"}, nil)
+	tries := 0
+	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(context.Context, activities.SweepGateway) (activities.SweptGateway, error) {
+		if tries++; tries == 1 {
+			return activities.SweptGateway{}, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
+		}
+		return activities.SweptGateway{}, nil
+	})
+	s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, 2, tries)
+}
+
+func TestReadingCycle_aGatewayThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
+	s := newStage(t)
+	s.plan(time.Minute)
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1", "G2"}, nil)
+	swept := map[billing.GatewayID]int{}
+	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateway) (activities.SweptGateway, error) {
+		if swept[in.Gateway]++; in.Gateway == "G1" {
+			return activities.SweptGateway{}, temporal.NewNonRetryableApplicationError("no such gateway", string(billing.CodeNotFound), nil)
+		}
+		return activities.SweptGateway{}, nil
+	})
+	started := s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, map[billing.GatewayID]int{"G1": 1, "G2": 1}, swept)
+	require.Equal(t, 1, started["charge/park/2026-01-02"])
+}
+
+func TestReadingCycle_closedBeforeOnlyStartsTheCharge(t *testing.T) {
+	s := newStage(t)
+	s.OnActivity(metering.PlanCycle, mock.Anything, mock.Anything).Return(activities.CyclePlan{CycleID: testCycle, Closed: true}, nil)
+	started := s.children(DailyCharge)
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Equal(t, 1, started["charge/park/2026-01-02"])
+}
