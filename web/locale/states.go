@@ -47,7 +47,7 @@ var words = map[Kind][]string{
 	CommandKind: {"credit", "trip", "close", "keep_on", "release"},
 	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
 	Message:     {"queued", "sent", "delivered", "failed"},
-	Supply:      {"on", "off", "unknown", "moving"},
+	Supply:      {"on", "off", "unknown", "moving", "fault"},
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",

@@ -1,0 +1,196 @@
+package runs
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/a-h/templ"
+
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/web/components"
+	"github.com/meterflow/meterflow/web/locale"
+	"github.com/meterflow/meterflow/web/page"
+)
+
+// billView is the page of one bill; what stands in the sheet is what is printed.
+type billView struct {
+	head     components.Head
+	notice   *components.NoticeView
+	sheet    components.SheetView
+	facts    []components.Fact
+	lines    components.Table
+	readings components.Table
+	sums     []components.Fact
+	actions  []components.Action
+	timeline components.TimelineView
+}
+
+func billOf(r *http.Request, b store.BillSheet) (billView, error) {
+	ctx := r.Context()
+	var readings []store.BillReading
+	if err := json.Unmarshal(b.Readings, &readings); err != nil {
+		return billView{}, err
+	}
+	v := billView{
+		head: components.Head{
+			Title: locale.T(ctx, "runs.bill_of", string(b.Account)), Subtitle: b.Customer + " · " + period(b), BackHref: page.Home("run", string(b.Run)), BackLabel: string(b.Run),
+			Badge: components.StateBadge(locale.Bill, b.State), Actions: components.PrintLink(),
+		},
+		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
+		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b), actions: billActions(r, b),
+	}
+	if b.State == billing.BillHeld {
+		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: b.HoldReason}
+	}
+	return v, nil
+}
+
+func period(b store.BillSheet) string {
+	return billing.Period{From: b.PeriodFrom, To: b.PeriodTo}.String()
+}
+
+func billFacts(ctx context.Context, b store.BillSheet) []components.Fact {
+	tariff := b.TariffZH
+	if locale.Lang(ctx) == locale.EN {
+		tariff = b.TariffEN
+	}
+	last := b.PeriodTo.AddDays(-1)
+	return []components.Fact{
+		{ID: "customer", Label: locale.T(ctx, "runs.customer"), Value: components.Text(b.Customer)},
+		{ID: "account", Label: locale.T(ctx, "runs.account"), Value: components.Link(page.Home("account", string(b.Account)), string(b.Account))},
+		{ID: "address", Label: locale.T(ctx, "runs.address"), Value: components.Text(b.Address)},
+		{ID: "period", Label: locale.T(ctx, "runs.period"), Value: components.Text(b.PeriodFrom.String() + " – " + last.String())},
+		{ID: "tariff", Label: locale.T(ctx, "runs.tariff"), Value: components.Text(tariff), Hint: b.Engine},
+		{ID: "quantity", Label: locale.T(ctx, "runs.use"), Value: components.Quantity(b.Quantity, b.Service.Scale(), b.Service.Unit())},
+	}
+}
+
+// registerWord is the word of a register.
+func registerWord(ctx context.Context, r billing.Register) string {
+	words := locale.Words(locale.Register)
+	if int(r) < 0 || int(r) >= len(words) {
+		return r.String()
+	}
+	return locale.State(ctx, locale.Register, words[r])
+}
+
+func lineTable(ctx context.Context, b store.BillSheet) components.Table {
+	t := components.Table{ID: "lines", Caption: locale.T(ctx, "runs.lines"), Cols: []components.Col{
+		{Label: locale.T(ctx, "runs.line")}, {Label: locale.T(ctx, "runs.band")}, {Label: locale.T(ctx, "runs.days")},
+		{Label: locale.T(ctx, "runs.opening"), Align: components.Number}, {Label: locale.T(ctx, "runs.closing"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.use"), Unit: b.Service.Unit(), Align: components.Number},
+		{Label: locale.T(ctx, "runs.price"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}, {Label: locale.T(ctx, "runs.factor"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
+	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_lines"), Body: locale.T(ctx, "runs.no_lines_body")}}
+	for _, l := range b.Lines {
+		title := l.NameZH
+		if locale.Lang(ctx) == locale.EN {
+			title = l.NameEN
+		}
+		t.Rows = append(t.Rows, components.Row{ID: locale.Count(l.Seq), Cells: []templ.Component{
+			components.Text(title), components.Text(bandOf(ctx, l)), components.Text(locale.ShortDay(ctx, l.FromAt) + " – " + locale.ShortDay(ctx, l.ToAt)),
+			rawOrDash(l.Opening, b.Service), rawOrDash(l.Closing, b.Service), number(l.Quantity.Fixed(2)), number(l.Price.String()), number(factorText(l.Factor)), components.Money(l.AmountFen),
+		}})
+	}
+	if len(b.Lines) > 0 {
+		t.Foot = []templ.Component{components.Text(locale.T(ctx, "runs.bill_total")), nil, nil, nil, nil, nil, nil, nil, components.Money(b.TotalFen)}
+	}
+	return t
+}
+
+// bandOf names the register, and the step when the price has steps.
+func bandOf(ctx context.Context, l store.BillLine) string {
+	word := registerWord(ctx, l.Register)
+	if l.Tier > 0 {
+		return locale.T(ctx, "runs.tier", word, l.Tier)
+	}
+	return word
+}
+
+// factorText is a factor, whose zero value means 1.
+func factorText(f billing.Factor) string {
+	if f.IsZero() {
+		return "1"
+	}
+	return f.String()
+}
+
+func rawOrDash(raw *int64, s billing.Service) templ.Component {
+	if raw == nil {
+		return components.Muted("–")
+	}
+	return components.Quantity(*raw, s.Scale(), "")
+}
+
+// readingTable lists the registers that the bill rests on, per meter and register.
+func readingTable(ctx context.Context, b store.BillSheet, readings []store.BillReading) components.Table {
+	t := components.Table{ID: "readings", Caption: locale.T(ctx, "runs.readings"), Cols: []components.Col{
+		{Label: locale.T(ctx, "runs.meter")}, {Label: locale.T(ctx, "runs.register")}, {Label: locale.T(ctx, "runs.from")}, {Label: locale.T(ctx, "runs.to")},
+		{Label: locale.T(ctx, "runs.opening"), Unit: b.Service.Unit(), Align: components.Number}, {Label: locale.T(ctx, "runs.closing"), Unit: b.Service.Unit(), Align: components.Number},
+		{Label: locale.T(ctx, "runs.ratio"), Align: components.Number}, {Label: locale.T(ctx, "runs.counted"), Unit: b.Service.Unit(), Align: components.Number},
+	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_readings"), Body: locale.T(ctx, "runs.no_readings_body")}}
+	for _, r := range readings {
+		counted, err := billing.Usage(r.Opening, r.Closing, r.Digits)
+		for i := range r.Opening {
+			if i >= len(r.Closing) {
+				break
+			}
+			use := components.Muted("–")
+			if err == nil {
+				use = components.Quantity(counted[i]*r.Ratio, b.Service.Scale(), "")
+			}
+			meter := components.Text("")
+			if i == 0 {
+				meter = components.Link(page.Home("meter", string(r.Meter)), string(r.Meter))
+				if r.Estimated {
+					meter = components.Lines(meter, locale.T(ctx, "runs.estimated"))
+				}
+			}
+			t.Rows = append(t.Rows, components.Row{ID: string(r.Meter) + "-" + billing.Register(i).String(), Cells: []templ.Component{
+				meter, components.Text(registerWord(ctx, billing.Register(i))), components.When(r.From), components.When(r.To),
+				components.Quantity(r.Opening[i], b.Service.Scale(), ""), components.Quantity(r.Closing[i], b.Service.Scale(), ""), components.Count(r.Ratio), use,
+			}})
+		}
+	}
+	return t
+}
+
+func sums(ctx context.Context, b store.BillSheet) []components.Fact {
+	facts := []components.Fact{
+		{ID: "total", Label: locale.T(ctx, "runs.bill_total"), Value: components.Money(b.TotalFen)},
+		{ID: "charged", Label: locale.T(ctx, "runs.charged"), Value: components.Money(b.ChargedFen)},
+		{ID: "rest", Label: locale.T(ctx, "runs.rest"), Value: components.MoneySigned(b.TotalFen - b.ChargedFen)},
+		{ID: "balance", Label: locale.T(ctx, "runs.balance_now"), Value: components.Money(b.BalanceFen)},
+	}
+	if b.State == billing.BillIssued && b.IssuedAt != nil {
+		facts = append(facts, components.Fact{ID: "issued", Label: locale.T(ctx, "runs.issued_on"), Value: components.When(*b.IssuedAt)})
+	}
+	return facts
+}
+
+// billActions hold a draft or release a held bill while the run is not issued.
+func billActions(r *http.Request, b store.BillSheet) []components.Action {
+	ctx := r.Context()
+	what, title, submit, effect := "hold", locale.T(ctx, "runs.hold"), locale.T(ctx, "runs.hold_now"), locale.T(ctx, "runs.hold_effect")
+	switch b.State {
+	case billing.BillDraft:
+	case billing.BillHeld:
+		what, title, submit, effect = "release", locale.T(ctx, "runs.release"), locale.T(ctx, "runs.release_now"), locale.T(ctx, "runs.release_effect")
+	default:
+		return nil
+	}
+	f := page.FormOf(r, what)
+	a := components.Action{
+		ID: what, Title: title, URL: page.Home("bill", string(b.ID)) + "/" + what, Submit: submit, Consequence: components.Text(effect), Error: f.Error(),
+		Fields: []components.Field{components.ReasonField(locale.T(ctx, "runs.reason"), f.Value("reason", ""), f.Problem("reason"))},
+	}
+	if err := auth.Can(page.Actor(ctx), auth.VerifyRun, b.Site); err != nil {
+		a.Disabled = page.Sentence(ctx, err)
+	} else if b.RunIssued || (b.RunState != billing.RunAwaitingVerification && b.RunState != billing.RunVerified) {
+		a.Disabled = locale.T(ctx, "runs.hold_when", locale.State(ctx, locale.Run, b.RunState))
+	}
+	return []components.Action{a}
+}

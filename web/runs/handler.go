@@ -1,0 +1,253 @@
+// Package runs is the pages of billing runs and bills: the list, one run with its control totals and bills, the two signatures, the bill
+// down to its readings, and the printed lists. It refuses to price anything: bills show what was rated and stored.
+package runs
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/web/locale"
+	"github.com/meterflow/meterflow/web/page"
+)
+
+const (
+	base     = "/runs"
+	billBase = "/bills"
+)
+
+// Routes serves the pages.
+func Routes(r chi.Router, d page.Deps) {
+	h := handler{d}
+	const one = base + "/{site}/{month}/{version}"
+	r.Get(base, d.Handle(h.list))
+	r.Get(one, d.Handle(h.show))
+	r.Get(one+"/payment-list", d.Handle(h.payments))
+	r.Post(one+"/verify", d.Act("verify", h.verify, h.show))
+	r.Post(one+"/issue", d.Act("issue", h.issue, h.show))
+	r.Post(one+"/bills", d.Act("bills", h.changeBills, h.show))
+	r.Get(billBase+"/{id}", d.Handle(h.bill))
+	r.Post(billBase+"/{id}/hold", d.Act("hold", h.hold, h.bill))
+	r.Post(billBase+"/{id}/release", d.Act("release", h.release, h.bill))
+}
+
+type handler struct{ page.Deps }
+
+func (h handler) list(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	l := page.ListOf(r)
+	state := l.One("state", locale.Words(locale.Run)...)
+	rows, total, err := h.Store.RunPage(ctx, page.Sites(ctx), state, l.Limit(), l.Offset())
+	if err != nil {
+		return err
+	}
+	v := listView{filter: filterOf(ctx, l, state, total), table: runTable(ctx, rows, page.Now(ctx)), pager: l.Pager(len(rows), total)}
+	return h.Render(w, r, page.View{Title: locale.T(ctx, "runs.title"), Nav: base, Body: list(v)})
+}
+
+// runID is the run that the address names.
+func runID(r *http.Request) billing.RunID {
+	return billing.RunID(strings.Join([]string{page.Param(r, "site"), page.Param(r, "month"), page.Param(r, "version")}, "/"))
+}
+
+// seen reads the run of the address and refuses it to those who don't work for its site.
+func (h handler) seen(r *http.Request) (store.RunRow, error) {
+	run, err := h.Store.RunRow(r.Context(), runID(r))
+	if err != nil {
+		return run, err
+	}
+	return run, page.See(r.Context(), run.Site)
+}
+
+const timelineRows = 60
+
+func (h handler) show(w http.ResponseWriter, r *http.Request) error {
+	run, err := h.seen(r)
+	if err != nil {
+		return err
+	}
+	// A refused form is shown at its action's address; the list's links lead to the page.
+	r = withPath(r, page.Home("run", string(run.ID)))
+	ctx := locale.WithZone(r.Context(), page.SiteZone(r.Context(), run.Site))
+	r = r.WithContext(ctx)
+	l := page.ListOf(r)
+	filter := store.BillFilter{Run: run.ID, State: l.One("state", locale.Words(locale.Bill)...), Text: l.Get("q")}
+	bills, total, err := h.Store.BillPage(ctx, filter, l.Limit(), l.Offset())
+	if err != nil {
+		return err
+	}
+	site, err := h.Store.Site(ctx, run.Site)
+	if err != nil {
+		return err
+	}
+	from, to := run.Period().Instants(site.Zone)
+	blocking, err := h.Store.BlockingCases(ctx, run.Site, from, to)
+	if err != nil {
+		return err
+	}
+	events, err := h.Store.Timeline(ctx, []billing.SiteID{run.Site}, string(run.ID), 0, timelineRows)
+	if err != nil {
+		return err
+	}
+	v, err := runOf(r, run, blocking)
+	if err != nil {
+		return err
+	}
+	v.bills = billsOf(r, run, l, filter, bills, total)
+	v.timeline = page.Timeline(ctx, "run", string(run.ID), events)
+	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: show(v)})
+}
+
+// withPath is the request as if it had come for another path; what was refused stays in its context.
+func withPath(r *http.Request, path string) *http.Request {
+	c := r.Clone(r.Context())
+	c.URL.Path = path
+	return c
+}
+
+func (h handler) verify(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	run, err := h.seen(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.VerifyRun, run.Site); err != nil {
+		return page.Done{}, err
+	}
+	if err := h.Workflows.VerifyRun(ctx, run.ID, page.Actor(ctx).UserID); err != nil {
+		return page.Done{}, err
+	}
+	return page.Done{To: page.Home("run", string(run.ID)), Said: locale.T(ctx, "runs.verified", string(run.ID))}, nil
+}
+
+func (h handler) issue(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	run, err := h.seen(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.IssueRun, run.Site); err != nil {
+		return page.Done{}, err
+	}
+	if run.VerifiedBy != nil && *run.VerifiedBy == page.Actor(ctx).UserID {
+		return page.Done{}, billing.Errorf(billing.CodeSelfApproval, "you verified this run: another supervisor must issue it")
+	}
+	if err := h.Workflows.IssueRun(ctx, run.ID, page.Actor(ctx).UserID); err != nil {
+		return page.Done{}, err
+	}
+	return page.Done{To: page.Home("run", string(run.ID)), Said: locale.T(ctx, "runs.issued", string(run.ID))}, nil
+}
+
+// maxBulk bounds how many bills one form holds or releases: each is a decision of its own.
+const maxBulk = page.PerPage
+
+// changeBills holds or releases the chosen bills of a run, one after the other; the first refusal stops it and says how far it came.
+func (h handler) changeBills(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	run, err := h.seen(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.VerifyRun, run.Site); err != nil {
+		return page.Done{}, err
+	}
+	in := page.Read(r)
+	what, reason, ids := in.OneOf("action", "hold", "release"), in.Reason(), in.Texts("id")
+	if err := in.Err(); err != nil {
+		return page.Done{}, err
+	}
+	if len(ids) == 0 || len(ids) > maxBulk {
+		return page.Done{}, billing.Errorf(billing.CodeInvalidInput, "choose at least one bill and at most %d", maxBulk)
+	}
+	for n, id := range ids {
+		if err := h.change(ctx, what, run.ID, billing.BillID(id), reason); err != nil {
+			return page.Done{}, billing.Errorf(billing.CodeOf(err), "%d of %d bills were changed, then bill %s was refused: %s", n, len(ids), id, page.Sentence(ctx, err))
+		}
+	}
+	said := locale.T(ctx, "runs.held_done", len(ids))
+	if what == "release" {
+		said = locale.T(ctx, "runs.released_done", len(ids))
+	}
+	return page.Done{To: page.Home("run", string(run.ID)), Said: said}, nil
+}
+
+func (h handler) change(ctx context.Context, what string, run billing.RunID, bill billing.BillID, reason string) error {
+	if what == "release" {
+		return h.Workflows.ReleaseBill(ctx, run, bill, page.Actor(ctx).UserID, reason)
+	}
+	return h.Workflows.HoldBill(ctx, run, bill, page.Actor(ctx).UserID, reason)
+}
+
+func (h handler) payments(w http.ResponseWriter, r *http.Request) error {
+	run, err := h.seen(r)
+	if err != nil {
+		return err
+	}
+	ctx := locale.WithZone(r.Context(), page.SiteZone(r.Context(), run.Site))
+	rows, err := h.Store.PaymentList(ctx, run.ID)
+	if err != nil {
+		return err
+	}
+	v := paymentsOf(ctx, run, rows)
+	return h.Render(w, r.WithContext(ctx), page.View{Title: v.head.Title, Nav: base, Body: paymentList(v)})
+}
+
+// seenBill reads the bill of the address and refuses it to those who don't work for its site.
+func (h handler) seenBill(r *http.Request) (store.BillSheet, error) {
+	b, err := h.Store.BillSheet(r.Context(), billing.BillID(page.Param(r, "id")))
+	if err != nil {
+		return b, err
+	}
+	return b, page.See(r.Context(), b.Site)
+}
+
+func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
+	b, err := h.seenBill(r)
+	if err != nil {
+		return err
+	}
+	ctx := locale.WithZone(r.Context(), page.SiteZone(r.Context(), b.Site))
+	r = r.WithContext(ctx)
+	events, err := h.Store.Timeline(ctx, []billing.SiteID{b.Site}, string(b.ID), 0, timelineRows)
+	if err != nil {
+		return err
+	}
+	v, err := billOf(r, b)
+	if err != nil {
+		return err
+	}
+	v.timeline = page.Timeline(ctx, "bill", string(b.ID), events)
+	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: showBill(v)})
+}
+
+func (h handler) hold(r *http.Request) (page.Done, error)    { return h.changeBill(r, "hold") }
+func (h handler) release(r *http.Request) (page.Done, error) { return h.changeBill(r, "release") }
+
+func (h handler) changeBill(r *http.Request, what string) (page.Done, error) {
+	ctx := r.Context()
+	b, err := h.seenBill(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.VerifyRun, b.Site); err != nil {
+		return page.Done{}, err
+	}
+	in := page.Read(r)
+	reason := in.Reason()
+	if err := in.Err(); err != nil {
+		return page.Done{}, err
+	}
+	if err := h.change(ctx, what, b.Run, b.ID, reason); err != nil {
+		return page.Done{}, err
+	}
+	said := locale.T(ctx, "runs.held_done", 1)
+	if what == "release" {
+		said = locale.T(ctx, "runs.released_done", 1)
+	}
+	return page.Done{To: page.Home("bill", string(b.ID)), Said: said}, nil
+}
