@@ -10,9 +10,24 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// SignIn checks a password and begins a new session. remote is the client's address. An unknown user, one who is switched off and
-// a wrong password get the same answer after the same work.
+// SignIn checks a password and begins a new session. remote is the client's address.
 func (m *Manager) SignIn(ctx context.Context, user billing.UserID, password, remote string) (auth.Actor, error) {
+	a, err := m.Confirm(ctx, user, password, remote)
+	if err != nil {
+		return a, err
+	}
+	// A new token, so that one planted before signing in is worth nothing.
+	if err := m.scs.RenewToken(ctx); err != nil {
+		return a, err
+	}
+	m.scs.Put(ctx, keyUser, string(a.UserID))
+	m.scs.Remove(ctx, keySite)
+	return a, nil
+}
+
+// Confirm checks a password without signing in: for a second person who agrees at the first one's screen. An unknown user, one who
+// is switched off and a wrong password get the same answer after the same work.
+func (m *Manager) Confirm(ctx context.Context, user billing.UserID, password, remote string) (auth.Actor, error) {
 	key := string(user) + " " + host(remote)
 	if !m.tries.allow(key) {
 		return auth.Actor{}, billing.Errorf(billing.CodeForbidden, "too many wrong passwords: wait a quarter of an hour, or ask the administrator")
@@ -32,12 +47,6 @@ func (m *Manager) SignIn(ctx context.Context, user billing.UserID, password, rem
 	if err != nil {
 		return auth.Actor{}, err
 	}
-	// A new token, so that one planted before signing in is worth nothing.
-	if err := m.scs.RenewToken(ctx); err != nil {
-		return auth.Actor{}, err
-	}
-	m.scs.Put(ctx, keyUser, string(u.ID))
-	m.scs.Remove(ctx, keySite)
 	return actorOf(u), nil
 }
 

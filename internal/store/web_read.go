@@ -43,3 +43,22 @@ func (s *Store) LastChange(ctx context.Context) (int64, error) {
 	err := s.Pool.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM journal`).Scan(&id)
 	return id, translate(err)
 }
+
+// ReadingsOf lists a meter's readings in their current versions, newest first, and counts them all.
+func (s *Store) ReadingsOf(ctx context.Context, meter billing.MeterID, limit, offset int) ([]Reading, int, error) {
+	var total int
+	if err := s.Pool.QueryRow(ctx, `SELECT count(DISTINCT freeze_at) FROM readings WHERE meter_id = $1`, meter).Scan(&total); err != nil {
+		return nil, 0, translate(err)
+	}
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT ON (r.freeze_at) `+readingColumns+` FROM readings r WHERE r.meter_id = $1
+		ORDER BY r.freeze_at DESC, r.version DESC LIMIT $2 OFFSET $3`, meter, limit, offset)
+	readings, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+	return readings, total, translate(err)
+}
+
+// ProtectionOf reads one protection.
+func (s *Store) ProtectionOf(ctx context.Context, id int64) (Protection, error) {
+	rows, _ := s.Pool.Query(ctx, selectProtection+` WHERE id = $1`, id)
+	p, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Protection])
+	return p, translate(err)
+}

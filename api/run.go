@@ -1,0 +1,246 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/meterflow/meterflow/internal/auth"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Run is all bills of one site and period. The period is half-open: period_to is the first day after it.
+type Run struct {
+	ID         billing.RunID    `json:"id"`
+	Site       billing.SiteID   `json:"site"`
+	PeriodFrom string           `json:"period_from" format:"date"`
+	PeriodTo   string           `json:"period_to" format:"date" doc:"The first day after the period."`
+	Version    int              `json:"version"`
+	State      billing.RunState `json:"state"`
+	Bills      int              `json:"bills" doc:"Without the held and cancelled ones."`
+	Held       int              `json:"held"`
+	TotalFen   billing.Money    `json:"total_fen"`
+	OpenedAt   time.Time        `json:"opened_at"`
+	VerifiedBy *billing.UserID  `json:"verified_by,omitempty"`
+	VerifiedAt *time.Time       `json:"verified_at,omitempty"`
+	IssuedBy   *billing.UserID  `json:"issued_by,omitempty"`
+	IssuedAt   *time.Time       `json:"issued_at,omitempty"`
+}
+
+func runOf(r store.RunRow) Run {
+	return Run{ID: r.ID, Site: r.Site, PeriodFrom: r.PeriodFrom.String(), PeriodTo: r.PeriodTo.String(), Version: r.Version, State: r.State,
+		Bills: r.Bills, Held: r.Held, TotalFen: r.TotalFen, OpenedAt: utc(r.OpenedAt), VerifiedBy: r.VerifiedBy, VerifiedAt: utcOrNil(r.VerifiedAt),
+		IssuedBy: r.IssuedBy, IssuedAt: utcOrNil(r.IssuedAt)}
+}
+
+// RunDetail is a run with its control totals.
+type RunDetail struct {
+	Run
+	Totals json.RawMessage `json:"totals" doc:"Control totals against the period before, amounts in fen; empty until rated."`
+}
+
+// Bill is the priced use of one account and period.
+type Bill struct {
+	ID         billing.BillID    `json:"id"`
+	Account    billing.AccountID `json:"account"`
+	Service    billing.Service   `json:"service"`
+	State      billing.BillState `json:"state"`
+	HoldReason string            `json:"hold_reason,omitempty"`
+	Quantity   int64             `json:"quantity" doc:"Raw units after the ratio: 0.01 kWh or litres."`
+	TotalFen   billing.Money     `json:"total_fen"`
+}
+
+// BillLine is one printed line, rounded once.
+type BillLine struct {
+	Component string           `json:"component"`
+	NameZH    string           `json:"name_zh"`
+	NameEN    string           `json:"name_en"`
+	Register  billing.Register `json:"register"`
+	Tier      int              `json:"tier" doc:"Counts from 1; 0 without steps."`
+	FromAt    time.Time        `json:"from_at"`
+	ToAt      time.Time        `json:"to_at"`
+	Opening   *int64           `json:"opening,omitempty"`
+	Closing   *int64           `json:"closing,omitempty"`
+	Quantity  string           `json:"quantity" doc:"kWh or m³, exact decimal."`
+	Price     string           `json:"price" doc:"Yuan per kWh or m³, exact decimal."`
+	Factor    string           `json:"factor" doc:"Share of the quantity that the component charges, exact decimal."`
+	AmountFen billing.Money    `json:"amount_fen"`
+}
+
+// BillDetail is a bill with its lines and the readings that they rest on.
+type BillDetail struct {
+	Bill
+	Run        billing.RunID    `json:"run"`
+	PeriodFrom string           `json:"period_from" format:"date"`
+	PeriodTo   string           `json:"period_to" format:"date" doc:"The first day after the period."`
+	Tariff     billing.TariffID `json:"tariff"`
+	ChargedFen billing.Money    `json:"charged_fen" doc:"Charged day by day before the issue."`
+	Readings   json.RawMessage  `json:"readings" doc:"Per fitting: meter, both ends, raw registers, ratio."`
+	Lines      []BillLine       `json:"lines"`
+}
+
+type runsInput struct {
+	page
+	State string `query:"state" enum:"rating,blocked,awaiting_verification,verified,issued,cancelled"`
+}
+
+type runInput struct {
+	Site    billing.SiteID `path:"site"`
+	Month   string         `path:"month" pattern:"^[0-9]{4}-[0-9]{2}$"`
+	Version string         `path:"version" pattern:"^[0-9]+$"`
+}
+
+func (in runInput) id() billing.RunID {
+	return billing.RunID(strings.Join([]string{string(in.Site), in.Month, in.Version}, "/"))
+}
+
+type billsInput struct {
+	runInput
+	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
+	Offset int    `query:"offset" default:"0" minimum:"0" maximum:"1000000"`
+	State  string `query:"state" enum:"draft,held,issued,cancelled"`
+}
+
+type billInput struct {
+	ID billing.BillID `path:"id"`
+}
+
+type billReasonInput struct {
+	billInput
+	Body reasoned
+}
+
+func (s *server) runOperations() {
+	const path = "/runs/{site}/{month}/{version}"
+	add(s, operation{method: http.MethodGet, path: "/runs", id: "list-runs", tag: "runs", may: auth.View, summary: "Billing runs, newest period first."}, s.runs)
+	add(s, operation{method: http.MethodGet, path: path, id: "get-run", tag: "runs", may: auth.View, summary: "A run with its control totals."}, s.run)
+	add(s, operation{method: http.MethodGet, path: path + "/bills", id: "list-bills", tag: "runs", may: auth.View, summary: "The bills of a run, held ones first."}, s.bills)
+	add(s, operation{method: http.MethodPost, path: path + "/verify", id: "verify-run", tag: "runs", may: auth.VerifyRun,
+		summary: "First signature under a run."}, s.verifyRun)
+	add(s, operation{method: http.MethodPost, path: path + "/issue", id: "issue-run", tag: "runs", may: auth.IssueRun,
+		summary: "Second signature, by another supervisor: the bills are posted."}, s.issueRun)
+	add(s, operation{method: http.MethodGet, path: "/bills/{id}", id: "get-bill", tag: "runs", may: auth.View, summary: "A bill with its lines."}, s.bill)
+	add(s, operation{method: http.MethodPost, path: "/bills/{id}/hold", id: "hold-bill", tag: "runs", may: auth.VerifyRun,
+		summary: "Leave a bill out of its run's issue."}, s.holdBill)
+	add(s, operation{method: http.MethodPost, path: "/bills/{id}/release", id: "release-bill", tag: "runs", may: auth.VerifyRun,
+		summary: "Take a held bill in again; it is rated anew."}, s.releaseBill)
+}
+
+func (s *server) runs(ctx context.Context, in *runsInput) (*body[List[Run]], error) {
+	sites, err := in.sites(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.RunPage(ctx, sites, in.State, in.Limit, in.Offset)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(rows, total, runOf), nil
+}
+
+func (s *server) run(ctx context.Context, in *runInput) (*body[RunDetail], error) {
+	r, err := s.seenRun(ctx, in.id())
+	if err != nil {
+		return nil, err
+	}
+	return &body[RunDetail]{RunDetail{Run: runOf(r), Totals: r.Totals}}, nil
+}
+
+func (s *server) seenRun(ctx context.Context, id billing.RunID) (store.RunRow, error) {
+	r, err := s.Store.RunRow(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return r, see(ctx, r.Site)
+}
+
+func (s *server) bills(ctx context.Context, in *billsInput) (*body[List[Bill]], error) {
+	r, err := s.seenRun(ctx, in.id())
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.BillPage(ctx, store.BillFilter{Run: r.ID, State: in.State}, in.Limit, in.Offset)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(rows, total, func(b store.BillRow) Bill {
+		return Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen}
+	}), nil
+}
+
+func (s *server) bill(ctx context.Context, in *billInput) (*body[BillDetail], error) {
+	b, err := s.Store.BillSheet(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := see(ctx, b.Site); err != nil {
+		return nil, err
+	}
+	d := BillDetail{
+		Bill: Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen},
+		Run:  b.Run, PeriodFrom: b.PeriodFrom.String(), PeriodTo: b.PeriodTo.String(), Tariff: b.Tariff, ChargedFen: b.ChargedFen, Readings: b.Readings,
+		Lines: make([]BillLine, 0, len(b.Lines)),
+	}
+	for _, l := range b.Lines {
+		d.Lines = append(d.Lines, BillLine{Component: l.Component, NameZH: l.NameZH, NameEN: l.NameEN, Register: l.Register, Tier: l.Tier,
+			FromAt: utc(l.FromAt), ToAt: utc(l.ToAt), Opening: l.Opening, Closing: l.Closing, Quantity: l.Quantity.String(), Price: l.Price.String(),
+			Factor: l.Factor.String(), AmountFen: l.AmountFen})
+	}
+	return &body[BillDetail]{d}, nil
+}
+
+func (s *server) verifyRun(ctx context.Context, in *runInput) (*body[Run], error) {
+	return s.sign(ctx, in.id(), auth.VerifyRun, s.Workflows.VerifyRun)
+}
+
+func (s *server) issueRun(ctx context.Context, in *runInput) (*body[Run], error) {
+	return s.sign(ctx, in.id(), auth.IssueRun, s.Workflows.IssueRun)
+}
+
+// sign gives a signature under a run and answers with the run as it stands then.
+func (s *server) sign(ctx context.Context, id billing.RunID, action auth.Action, give func(context.Context, billing.RunID, billing.UserID) error) (*body[Run], error) {
+	r, err := s.Store.RunRow(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := may(ctx, action, r.Site); err != nil {
+		return nil, err
+	}
+	if err := give(ctx, id, me(ctx)); err != nil {
+		return nil, err
+	}
+	if r, err = s.Store.RunRow(ctx, id); err != nil {
+		return nil, err
+	}
+	return &body[Run]{runOf(r)}, nil
+}
+
+func (s *server) holdBill(ctx context.Context, in *billReasonInput) (*body[Done], error) {
+	return s.moveBill(ctx, in, s.Workflows.HoldBill)
+}
+
+func (s *server) releaseBill(ctx context.Context, in *billReasonInput) (*body[Done], error) {
+	return s.moveBill(ctx, in, s.Workflows.ReleaseBill)
+}
+
+func (s *server) moveBill(ctx context.Context, in *billReasonInput,
+	move func(context.Context, billing.RunID, billing.BillID, billing.UserID, string) error,
+) (*body[Done], error) {
+	b, err := s.Store.BillSheet(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := may(ctx, auth.VerifyRun, b.Site); err != nil {
+		return nil, err
+	}
+	if err := move(ctx, b.Run, b.ID, me(ctx), in.Body.Reason); err != nil {
+		return nil, err
+	}
+	if b, err = s.Store.BillSheet(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return done(b.ID, b.State), nil
+}
