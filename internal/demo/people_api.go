@@ -71,5 +71,7 @@ func (c *Crew) approveCut(ctx context.Context, by billing.UserID, id string) err
 }
 
 func (c *Crew) endProtectionBy(ctx context.Context, by billing.UserID, id int64, second billing.UserID) error {
-	return c.office.post(ctx, by, fmt.Sprintf("/api/v1/protections/%d/end", id), map[string]string{"second": string(second)}, nil)
+	return c.office.post(ctx, by, fmt.Sprintf("/api/v1/protections/%d/end", id), map[string]string{
+		"reason": "冷库已清空，保电提前结束（The cold store was emptied）", "second_user": string(second), "second_password": Password,
+	}, nil)
 }
