@@ -45,10 +45,10 @@ type messagesInput struct {
 }
 
 // secretHeader carries the secret that the message provider shares with us.
-const secretHeader = "X-Receipt-Secret"
+const secretHeader = "Meterflow-Receipt-Secret"
 
 type receiptInput struct {
-	Secret string `header:"X-Receipt-Secret" maxLength:"256"`
+	Secret string `header:"Meterflow-Receipt-Secret" maxLength:"256"`
 	Body   struct {
 		ProviderNo string `json:"provider_no" minLength:"1" maxLength:"64" doc:"The provider's number of the message."`
 		Delivered  bool   `json:"delivered"`

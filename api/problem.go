@@ -13,13 +13,13 @@ import (
 )
 
 // Problem is a refusal as RFC 9457 describes it, with the code that programs act on. Detail is one sentence that says what to do.
+// A test holds the enumeration of codes against billing's.
 type Problem struct {
+	Type   string       `json:"type" enum:"about:blank" doc:"The code says more than an address could."`
 	Title  string       `json:"title" doc:"The status in words."`
 	Status int          `json:"status" doc:"The HTTP status."`
 	Detail string       `json:"detail" doc:"One sentence that says what to do."`
-	Code   billing.Code `json:"code" doc:"What kind of refusal it is."`
-	// TypeURI is always about:blank: the code says more than an address could.
-	TypeURI string `json:"type" doc:"Always about:blank."`
+	Code   billing.Code `json:"code" enum:"invalid_input,not_found,conflict,forbidden,unauthenticated,self_approval,already_approved,closed,stale,unavailable,blocked,tariff_missing,invalid_reading,gateway_busy,internal" doc:"What kind of refusal it is."`
 }
 
 // Error is the sentence.
@@ -31,22 +31,8 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is that of RFC 9457.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// Schema lists the codes.
-func (*Problem) Schema(r huma.Registry) *huma.Schema {
-	codes := make([]any, 0, len(billing.Codes))
-	for _, c := range billing.Codes {
-		codes = append(codes, string(c))
-	}
-	text := func(doc string) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Description: doc} }
-	return &huma.Schema{
-		Type: huma.TypeObject, Required: []string{"title", "status", "detail", "code", "type"},
-		Properties: map[string]*huma.Schema{
-			"type": text("Always about:blank."), "title": text("The status in words."), "detail": text("One sentence that says what to do."),
-			"status": {Type: huma.TypeInteger, Description: "The HTTP status."},
-			"code":   {Type: huma.TypeString, Enum: codes, Description: "What kind of refusal it is."},
-		},
-	}
-}
+// blank is the type of a problem that has no page of its own.
+const blank = "about:blank"
 
 // statuses translates each code once for the API.
 var statuses = map[billing.Code]int{
@@ -70,17 +56,18 @@ var statuses = map[billing.Code]int{
 func problemOf(err error) *Problem {
 	code := billing.CodeOf(err)
 	status := statuses[code]
-	return &Problem{Title: http.StatusText(status), Status: status, Detail: billing.MessageOf(err), Code: code, TypeURI: "about:blank"}
+	return &Problem{Title: http.StatusText(status), Status: status, Detail: billing.MessageOf(err), Code: code, Type: blank}
 }
 
 // huma builds its own refusals (a body that is no JSON, a missing field) through this one variable.
 func init() {
+	huma.DefaultArrayNullable = false // a list that has nothing in it is []
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError { return inputProblem(status, msg, errs) }
 }
 
 // inputProblem makes one sentence of what huma found wrong with a request.
 func inputProblem(status int, msg string, errs []error) *Problem {
-	p := &Problem{Title: http.StatusText(status), Status: status, Detail: msg, Code: billing.CodeInvalidInput, TypeURI: "about:blank"}
+	p := &Problem{Title: http.StatusText(status), Status: status, Detail: msg, Code: billing.CodeInvalidInput, Type: blank}
 	if status >= http.StatusInternalServerError {
 		return problemOf(errors.New(msg))
 	}
