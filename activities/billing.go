@@ -23,8 +23,14 @@ type Billing struct {
 // billPage is how many bills are rated or issued in one transaction.
 const billPage = 100
 
-// RunStart names a billing run to be made.
-type RunStart = store.RunDue
+// RunStart names a billing run to be made. By is the supervisor who asked for it; empty when the end of the month did.
+type RunStart struct {
+	RunID   billing.RunID
+	Site    billing.SiteID
+	Period  billing.Period
+	Version int
+	By      billing.UserID
+}
 
 // RunRef names a billing run.
 type RunRef struct {
@@ -45,7 +51,14 @@ func (a *Billing) OpenRun(ctx context.Context, in RunStart) (RunOpened, error) {
 	if err != nil {
 		return RunOpened{}, err
 	}
-	r, err := a.Store.OpenRun(ctx, byWorkflow(ctx), store.NewRun{ID: in.RunID, Site: in.Site, Period: in.Period, Version: in.Version})
+	by := byWorkflow(ctx)
+	if in.By != "" {
+		if err := authorize(ctx, a.Store, in.By, auth.StartRun, in.Site); err != nil {
+			return RunOpened{}, err
+		}
+		by = byPerson(ctx, in.By, "")
+	}
+	r, err := a.Store.OpenRun(ctx, by, store.NewRun{ID: in.RunID, Site: in.Site, Period: in.Period, Version: in.Version})
 	if err != nil {
 		return RunOpened{}, err
 	}

@@ -35,6 +35,66 @@ func TestCharge_daysAddUpToThePeriod(t *testing.T) {
 	f.intact()
 }
 
+func TestCharge_stepsCountTheYear(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.UseBefore = 275_000 // 2,750 kWh taken over; the first step ends at 2,760
+	account, meter := f.Account(n)
+	f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(2000)})
+	require.Equal(t, billing.Money(10_000-538-588), f.balance(account), "10 kWh at 0.538 and 10 at 0.588")
+	for d := billing.MustDate("2026-01-03"); !d.After(billing.MustDate("2026-02-01")); d = d.AddDays(1) {
+		f.day(d.String(), map[billing.MeterID]billing.Registers{meter: regs(2000)})
+	}
+	f.day("2026-02-02", map[billing.MeterID]billing.Registers{meter: regs(3000)})
+	require.Equal(t, billing.Money(10_000-538-588-588), f.balance(account), "February goes on in the second step")
+	f.intact()
+}
+
+func TestCharge_driftOfACreditThatTheMeterHolds(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.Mode = billing.CreditMeter
+	account, meter := f.Account(n)
+	live := func(day string, total int64, left billing.Money) []billing.CaseID {
+		id := f.sweepWith(day, func(r *store.Reading) { r.RemainingFen = &left }, map[billing.MeterID]billing.Registers{meter: regs(total)})
+		found := do[activities.Validated](f, f.meters.ValidateCycle, activities.CycleRef{CycleID: id})
+		do[any](f, f.meters.CloseCycle, activities.CycleRef{CycleID: id})
+		f.charge(id)
+		return found.Cases
+	}
+	require.Empty(t, live("2026-01-02", 1000, 10_000-538), "what the day used is not charged yet, and is no drift")
+	require.Empty(t, live("2026-01-03", 2000, 10_000-1076-100), "within the tolerance")
+	cases := live("2026-01-04", 3000, 10_000-1614-101)
+	require.Len(t, cases, 1)
+	c, members, err := f.Case(context.Background(), cases[0])
+	require.NoError(t, err)
+	require.Equal(t, "credit_drift", c.Kind)
+	require.False(t, c.Blocking)
+	require.Contains(t, string(members[0].Numbers), "-1.01")
+	require.Equal(t, billing.Money(10_000-1614), f.balance(account), "the registers are believed: the use is charged")
+	f.decide(activities.Decision{CaseID: cases[0], Decision: activities.DecideAccept})
+	require.Equal(t, 1, f.current(meter, "2026-01-04").Version, "nothing about the reading has changed")
+	f.intact()
+}
+
+func TestCharge_aMeterThatTripsByItselfIsACut(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.Mode, n.Fen = billing.CreditMeter, 100
+	account, meter := f.Account(n)
+	left := billing.Money(0)
+	id := f.sweepWith("2026-01-02", func(r *store.Reading) { r.RemainingFen, r.Supply = &left, "off" }, map[billing.MeterID]billing.Registers{meter: regs(186)})
+	found := do[activities.Validated](f, f.meters.ValidateCycle, activities.CycleRef{CycleID: id})
+	require.Len(t, found.Cases, 1, "nobody was told: policy would not have allowed this cut")
+	c, _, err := f.Case(context.Background(), found.Cases[0])
+	require.NoError(t, err)
+	require.Equal(t, store.KindOwnTrip, c.Kind)
+	require.Len(t, found.Restores, 1)
+	supply, err := f.Supply(context.Background(), account)
+	require.NoError(t, err)
+	require.Equal(t, billing.SupplyOff, supply.State)
+}
+
 func TestCharge_goesBackAfterACorrection(t *testing.T) {
 	f := newField(t, "2026-01-01")
 	account, meter := f.Account(storetestAccount())

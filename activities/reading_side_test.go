@@ -78,6 +78,12 @@ func regs(total int64) billing.Registers { return billing.Registers{total, 0, 0,
 // sweep plans the cycle of a day and stores what meters show; a meter without a value is silent.
 func (f *field) sweep(day string, shown map[billing.MeterID]billing.Registers) billing.CycleID {
 	f.t.Helper()
+	return f.sweepWith(day, func(*store.Reading) {}, shown)
+}
+
+// sweepWith lets a test say what else the meters show besides their registers.
+func (f *field) sweepWith(day string, also func(*store.Reading), shown map[billing.MeterID]billing.Registers) billing.CycleID {
+	f.t.Helper()
 	ctx := context.Background()
 	f.at(day, 0, 5)
 	id := billing.CycleID("park/" + day)
@@ -91,6 +97,7 @@ func (f *field) sweep(day string, shown map[billing.MeterID]billing.Registers) b
 			swept[i] = store.Swept{Meter: m.ID, Outcome: "silent", Error: "the meter does not answer"}
 			if r, ok := shown[m.ID]; ok {
 				swept[i] = store.Swept{Meter: m.ID, Outcome: "read", Reading: f.reading(id, day, m.ID, r)}
+				also(swept[i].Reading)
 			}
 		}
 		require.NoError(f.t, f.SaveSweep(ctx, storetest.By, id, g, 1, swept))

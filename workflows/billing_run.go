@@ -194,6 +194,11 @@ func (r *billingRun) sign(ctx workflow.Context, may func() error, do func(workfl
 	return do(ctx)
 }
 
+// StartRun starts a run that a supervisor asks for; the store's NextRun gives its number.
+func (c *Client) StartRun(ctx context.Context, in activities.RunStart) error {
+	return c.start(ctx, RunWorkflowID(in.RunID), BillingRun, in)
+}
+
 // VerifyRun gives the first signature under a run.
 func (c *Client) VerifyRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
 	return c.update(ctx, RunWorkflowID(id), UpdateVerify, "", activities.RunDecision{RunID: id, By: by}, nil)

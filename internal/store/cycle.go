@@ -238,9 +238,15 @@ type Swept struct {
 	Reading *Reading
 }
 
-// SaveSweep stores what a pass over (a page of) a gateway's meters brought. Saving it again changes nothing.
+// SaveSweep stores what a pass over (a page of) a gateway's meters brought. Saving it again changes nothing, and neither does a sweep
+// that comes after the cycle has gone on to validation: nobody would judge its readings any more.
 func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gateway billing.GatewayID, pass int, swept []Swept) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
+		rows, _ := tx.Query(ctx, `SELECT `+cycleColumns+` FROM cycles c WHERE c.id = $1 FOR SHARE`, id)
+		c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Cycle])
+		if err != nil || c.State != billing.CycleSweeping {
+			return err
+		}
 		var readings []Reading
 		var members, meters, outcomes, errs []string
 		for _, w := range swept {
@@ -253,13 +259,9 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gatewa
 		if _, err := copyReadings(ctx, tx, readings); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `UPDATE cycle_meters cm SET outcome = w.outcome, error = w.error, tries = $5
+		_, err = tx.Exec(ctx, `UPDATE cycle_meters cm SET outcome = w.outcome, error = w.error, tries = $5
 			FROM unnest($2::text[], $3::text[], $4::text[]) w (meter_id, outcome, error)
 			WHERE cm.cycle_id = $1 AND cm.meter_id = w.meter_id AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
-		if err != nil {
-			return err
-		}
-		c, err := lockCycle(ctx, tx, id)
 		if err != nil {
 			return err
 		}

@@ -285,3 +285,19 @@ func (s *Store) BlockedRuns(ctx context.Context, site billing.SiteID) ([]billing
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.RunID])
 	return ids, translate(err)
 }
+
+// NextRun gives the number of a further run of a period: for accounts whose bills were held when the last one was issued. While a
+// run of the period isn't finished it is billing.CodeConflict.
+func (s *Store) NextRun(ctx context.Context, site billing.SiteID, p billing.Period) (billing.RunID, int, error) {
+	var version int
+	var open *string
+	err := s.Pool.QueryRow(ctx, `SELECT coalesce(max(version), 0) + 1, min(id) FILTER (WHERE state NOT IN ('issued', 'cancelled')) FROM billing_runs WHERE site_id = $1 AND period_from = $2`,
+		site, p.From).Scan(&version, &open)
+	if err != nil {
+		return "", 0, translate(err)
+	}
+	if open != nil {
+		return "", 0, billing.Errorf(billing.CodeConflict, "run %s of this period is not finished: issue it first", *open)
+	}
+	return billing.RunID(string(site) + "/" + p.From.String()[:7] + "/" + itoa(int64(version))), version, nil
+}

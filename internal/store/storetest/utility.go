@@ -72,6 +72,8 @@ type NewAccount struct {
 	Serial   string
 	Unit     int
 	Profile  string
+	// UseBefore is what was used in the step year before OpenedOn, raw units.
+	UseBefore int64
 }
 
 // Account opens an account with its customer, service point and meter, and gives its number and the meter's.
@@ -98,7 +100,7 @@ func (u *Utility) Account(n NewAccount) (billing.AccountID, billing.MeterID) {
 	require.NoError(u.t, u.OpenAccount(ctx, By, store.NewAccount{
 		Account: store.Account{
 			ID: account, Site: u.Site, Customer: customer, ServicePoint: point, Service: n.Service, CreditMode: n.Mode, Tariff: n.Tariff,
-			PrepaidContract: true, OpenedOn: n.OpenedOn,
+			PrepaidContract: true, OpenedOn: n.OpenedOn, UseBefore: n.UseBefore,
 		},
 		Opening: n.Fen,
 	}))
