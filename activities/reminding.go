@@ -151,7 +151,7 @@ func (a *Reminding) earliestCut(ctx context.Context, id billing.ReminderID, deli
 	if err != nil {
 		return time.Time{}, err
 	}
-	day, err := supply.NextCutDate(policy.Supply, calendar, site.Zone, classOf(c.Class), delivered)
+	day, err := supply.NextCutDate(policy.Supply, calendar, site.Zone, c.Class, delivered)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -204,7 +204,7 @@ func (a *Reminding) needsManager(ctx context.Context, r store.Reminder, policy P
 		return false, err
 	}
 	c, err := a.Store.Customer(ctx, acc.Customer)
-	return slices.Contains(policy.Supply.ManagerFor, classOf(c.Class)), err
+	return slices.Contains(policy.Supply.ManagerFor, c.Class), err
 }
 
 // CloseReminder names a case to be ended for another reason than a payment.

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/meterflow/meterflow/devices"
@@ -96,7 +97,7 @@ func (a *Supply) mayDecideCut(ctx context.Context, in CutDecision, action auth.A
 const (
 	cutDeadline  = 30 * time.Minute
 	cutTryAgain  = 30 * time.Minute
-	reachedNever = "not sent, the meter can't be reached: "
+	reachedNever = "not sent: "
 )
 
 // CutOff makes one attempt of a cut. An attempt that follows one that died looks at the meter before it does anything.
@@ -135,23 +136,47 @@ func (a *Supply) CutOff(ctx context.Context, in CutRef) (CutState, error) {
 		return state, nil
 	}
 	failpoint.Hit("switch-marked-not-sent")
-	return a.sendCut(ctx, in, step.Command, terms(policy))
+	return a.sendCut(ctx, in, step, terms(policy))
 }
 
-func (a *Supply) sendCut(ctx context.Context, in CutRef, cmd store.Command, terms store.Terms) (CutState, error) {
+func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, terms store.Terms) (CutState, error) {
+	cmd := step.Command
 	m, err := commandMeter(ctx, a.Store, cmd.Meter)
 	if err != nil {
 		return CutState{}, err
 	}
-	result, err := a.Pool.Trip(ctx, m)
+	result, err := a.trip(ctx, m, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
 	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
-		c, perr := a.Store.PostponeCut(ctx, byWorkflow(ctx), in.CutoffID, cutTryAgain, reachedNever+err.Error())
+		again := cutTryAgain
+		if errors.Is(err, devices.ErrKeptClosed) {
+			again = 0 // somebody else keeps it closed, at the meter: that is ended by them, never overridden
+		}
+		c, perr := a.Store.TakeBackCut(ctx, byWorkflow(ctx), in.CutoffID, again, reachedNever+err.Error())
 		return cutState(c), perr
 	}
 	return a.settleCut(ctx, in, cmd, switchOutcome(result, err), terms)
+}
+
+// trip cuts the supply. A meter that we guarded is released first: the guard kept it from cutting without notice, and is no reason
+// against a cut that policy allows. The cut is marked already. Without credit of its own it may trip by itself at the release, which is the same cut.
+func (a *Supply) trip(ctx context.Context, m devices.Meter, guarded bool) (devices.SwitchResult, error) {
+	result, err := a.Pool.Trip(ctx, m)
+	if !guarded || !errors.Is(err, devices.ErrKeptClosed) {
+		return result, err
+	}
+	released, err := a.Pool.Release(ctx, m)
+	if err != nil || released.Outcome != devices.OutcomeVerified {
+		return released, err
+	}
+	result, err = a.Pool.Trip(ctx, m)
+	result.Frames = append(released.Frames, result.Frames...)
+	if err != nil { // the release went out, so this is no attempt of which nothing was sent
+		return devices.SwitchResult{Outcome: devices.OutcomeUnknown, Note: err.Error(), Frames: result.Frames, Sent: true}, nil
+	}
+	return result, nil
 }
 
 func (a *Supply) settleCut(ctx context.Context, in CutRef, cmd store.Command, o store.SwitchOutcome, terms store.Terms) (CutState, error) {

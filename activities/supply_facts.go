@@ -40,7 +40,7 @@ func supplyFacts(f store.SupplyFacts, site store.Site, p supply.Policy, calendar
 	p.DisconnectFen = f.Account.CutLimit // the account's own limit
 	facts := supply.Facts{
 		Now: f.Now, Location: site.Zone, Calendar: calendar, Policy: p,
-		Service: f.Account.Service, Class: classOf(f.Class), LifeSupport: f.LifeSupport, Prepaid: f.Account.PrepaidContract,
+		Service: f.Account.Service, Class: f.Class, LifeSupport: f.LifeSupport, Prepaid: f.Account.PrepaidContract,
 		Balance: f.Balance, PendingPayments: f.Pending, OpenExceptions: len(f.BlockingCases),
 		Supply: f.Supply.State, ManagerApproved: f.Approved,
 	}
@@ -58,14 +58,6 @@ func supplyFacts(f store.SupplyFacts, site store.Site, p supply.Policy, calendar
 		facts.Reading = &supply.LastReading{At: r.FreezeAt, Quality: r.Quality, Doubtful: r.Doubtful}
 	}
 	return facts
-}
-
-// classOf names a customer's class in the policy's words.
-func classOf(class string) billing.CustomerClass {
-	if class == "large" {
-		return billing.ClassImportant
-	}
-	return billing.CustomerClass(class)
 }
 
 // judgement sorts a decision into what follows from it: only the hour is against it (try again), only a manager is missing, or neither.

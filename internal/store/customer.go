@@ -14,8 +14,8 @@ type Customer struct {
 	Site        billing.SiteID `db:"site_id"`
 	Name        string
 	Phone       string
-	Class       string // household, commercial or large
-	LifeSupport bool   // protects all premises of the customer
+	Class       billing.CustomerClass
+	LifeSupport bool // protects all premises of the customer
 }
 
 const selectCustomer = `SELECT id, site_id, name, phone, class, life_support FROM customers`

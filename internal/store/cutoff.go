@@ -177,6 +177,8 @@ type CutStep struct {
 	Send    bool
 	// Look means that the command may have been sent before, by an attempt that died: read the meter, and come back with SeenOn.
 	Look bool
+	// Guarded means that the meter is held on by us, to be released for the cut.
+	Guarded bool
 	// Busy means that another switching command of the account is out: come back in a moment.
 	Busy bool
 }
@@ -200,7 +202,7 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 		if err != nil {
 			return err
 		}
-		out.Cutoff = c
+		out.Cutoff, out.Guarded = c, sup.Guarded
 		if c.Ended() || c.State == CutUnknown {
 			return nil
 		}
@@ -299,9 +301,9 @@ func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.Me
 	return saveCut(ctx, tx, wasState, c, "sending", "")
 }
 
-// PostponeCut takes back the mark of a cut whose order certainly didn't leave (the meter couldn't be reached) and plans it anew, after
-// the given business time.
-func (s *Store) PostponeCut(ctx context.Context, by By, id string, after time.Duration, note string) (Cutoff, error) {
+// TakeBackCut takes back the mark of a cut whose order certainly didn't leave, and plans it anew after the given business time; with
+// zero, the cut is prevented.
+func (s *Store) TakeBackCut(ctx context.Context, by By, id string, after time.Duration, note string) (Cutoff, error) {
 	var out CutStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
 		sup, c, err := lockCut(ctx, tx, id)
@@ -312,7 +314,11 @@ func (s *Store) PostponeCut(ctx context.Context, by By, id string, after time.Du
 		if out.Command, err = lockCommand(ctx, tx, c.CommandID); err != nil {
 			return err
 		}
-		return stopCut(ctx, tx, sup, c, Judgement{Again: tx.Now.Add(after), Print: c.Decision}, note, &out)
+		j := Judgement{Print: c.Decision}
+		if after > 0 {
+			j.Again = tx.Now.Add(after)
+		}
+		return stopCut(ctx, tx, sup, c, j, note, &out)
 	})
 	return out.Cutoff, err
 }

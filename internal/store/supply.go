@@ -73,7 +73,7 @@ type SupplyFacts struct {
 	Now           time.Time
 	Supply        Supply
 	Account       Account
-	Class         string
+	Class         billing.CustomerClass
 	LifeSupport   bool // of the customer: it protects all its accounts
 	Protections   []Protection
 	Balance       billing.Money

@@ -1,0 +1,366 @@
+package activities_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/devices/simulator"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/internal/store/storetest"
+)
+
+// due is an account at zero whose final notice was delivered and has run, with a fresh reading: everything allows its cut.
+func due(t *testing.T) (*grid, activities.CutRef) {
+	g := newGrid(t)
+	g.spend(g.plain, 0)
+	ref := g.noticed(g.plain)
+	g.reads(g.plain, billing.QualityActual, false)
+	return g, ref
+}
+
+func (g *grid) relay(serial string) string {
+	g.t.Helper()
+	s, err := g.fleet.Supply(serial)
+	require.NoError(g.t, err)
+	return string(s)
+}
+
+func TestCutOff_verifiedByReadback(t *testing.T) {
+	g, ref := due(t)
+	for range 2 {
+		c := run[activities.CutState](g, g.supply.CutOff, ref)
+		require.Equal(t, store.CutVerified, c.State)
+	}
+	require.Equal(t, "off", g.relay(serialPlatform))
+	g.proved()
+	g.intact()
+}
+
+// Each fact that forbids a cut, by itself: nothing is sent, the reasons are printed, and what may end by itself is planned anew.
+func TestCutOff_prevented(t *testing.T) {
+	ctx := context.Background()
+	for name, tt := range map[string]struct {
+		spoil func(g *grid)
+		state string
+	}{
+		"protected": {func(g *grid) {
+			_, err := g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "keep_power", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ice"})
+			require.NoError(g.t, err)
+		}, store.CutPrevented},
+		"life support": {func(g *grid) {
+			a, err := g.Utility.Store.Account(ctx, g.plain)
+			require.NoError(g.t, err)
+			require.NoError(g.t, g.SetLifeSupport(ctx, storetest.By, a.Customer, true))
+		}, store.CutPrevented},
+		"paid":               {func(g *grid) { run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000)) }, store.CutCancelled},
+		"payment on its way": {func(g *grid) { g.approved(g.plain, 5000) }, store.CutPrevented},
+		"estimated reading":  {func(g *grid) { g.reads(g.plain, billing.QualityEstimated, false) }, store.CutPrevented},
+		"doubtful reading":   {func(g *grid) { g.reads(g.plain, billing.QualityActual, true) }, store.CutPrevented},
+		"stale reading":      {func(g *grid) { g.setNow(g.now.Add(49 * time.Hour)) }, store.CutPrevented},
+		"no contract":        {func(g *grid) { g.sql(`UPDATE accounts SET prepaid_contract = false`) }, store.CutPrevented},
+		"no receipt":         {func(g *grid) { g.sql(`UPDATE messages SET state = 'sent', delivered_at = NULL`) }, store.CutPrevented},
+		"open case": {func(g *grid) {
+			g.sql(`INSERT INTO cases (id, site_id, kind, cause, blocking, state, account_id, opened_at, due_at) VALUES ('X99', 'park', 'spike', 'x', true, 'open', '` + string(g.plain) + `', now(), now())`)
+		}, store.CutPrevented},
+		"after hours": {func(g *grid) { g.setNow(g.now.Add(8 * time.Hour)) }, store.CutPlanned},
+		"weekend":     {func(g *grid) { g.setNow(billing.MustDate("2026-01-17").At(11, 0, storetest.Zone)) }, store.CutPlanned},
+		"large": {func(g *grid) {
+			g.sql(`UPDATE customers SET class = 'important'; UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
+		}, store.CutAwaitingManager},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, ref := due(t)
+			tt.spoil(g)
+			if name == "after hours" || name == "weekend" {
+				g.reads(g.plain, billing.QualityActual, false)
+			}
+			c := run[activities.CutState](g, g.supply.CutOff, ref)
+			require.Equal(t, tt.state, c.State)
+			require.Equal(t, "on", g.relay(serialPlatform))
+			if c.State == store.CutPlanned {
+				require.True(t, c.PlannedAt.After(g.now))
+			}
+			cut, err := g.Cutoff(context.Background(), ref.CutoffID)
+			require.NoError(t, err)
+			if c.State != store.CutCancelled {
+				require.Contains(t, string(cut.Decision), `"allowed": false`)
+			}
+			var commands int
+			require.NoError(t, g.Pool.QueryRow(context.Background(), `SELECT count(*) FROM commands WHERE kind = 'trip'`).Scan(&commands))
+			require.Zero(t, commands)
+		})
+	}
+}
+
+func (g *grid) sql(statement string) {
+	g.t.Helper()
+	_, err := g.Pool.Exec(context.Background(), statement)
+	require.NoError(g.t, err)
+}
+
+func TestCutOff_largeAfterApproval(t *testing.T) {
+	g, ref := due(t)
+	g.sql(`UPDATE customers SET class = 'important'; UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
+	require.Equal(t, store.CutAwaitingManager, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Contains(t, g.refuses(g.supply.ApproveCut, activities.CutDecision{CutoffID: ref.CutoffID, By: "clerk1"}), "may not")
+	require.Equal(t, store.CutPlanned, run[activities.CutState](g, g.supply.ApproveCut, activities.CutDecision{CutoffID: ref.CutoffID, By: "boss"}).State)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	g.intact()
+}
+
+// The process dies around the mark and the record; whoever takes over looks before it does anything, and cuts once.
+func TestCutOff_diesBetweenTheSteps(t *testing.T) {
+	for _, step := range []struct{ kind, event string }{{"cutoff", "sending"}, {"command", "verified"}, {"cutoff", "verified"}} {
+		t.Run(step.kind+" "+step.event, func(t *testing.T) {
+			g, ref := due(t)
+			g.dies(step.kind, step.event, func() { g.refuses(g.supply.CutOff, ref) })
+			require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+			require.Equal(t, "off", g.relay(serialPlatform))
+			g.proved()
+			g.intact()
+		})
+	}
+}
+
+// Marked, but the process died before it sent; meanwhile the customer paid. Nobody is cut, and the books know that nothing happened.
+func TestCutOff_paidBetweenMarkAndSending(t *testing.T) {
+	g, ref := due(t)
+	_, err := g.BeginCut(context.Background(), byTest, store.CutAttempt{ID: ref.CutoffID, Deadline: time.Hour, Judge: allowed})
+	require.NoError(t, err)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.Equal(t, ref.CutoffID, s.Cutoff)
+	require.NotEmpty(t, s.Restore, "the command may be out: the payment starts a restore")
+	require.True(t, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).Busy)
+	require.Equal(t, store.CutPrevented, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Equal(t, store.RestoreNotNeeded, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
+func allowed(store.SupplyFacts) (store.Judgement, error) {
+	return store.Judgement{Allowed: true, Print: []byte(`{}`)}, nil
+}
+
+func TestRestore_afterPayment(t *testing.T) {
+	g, ref := due(t)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.NotEmpty(t, s.Restore)
+	require.NotEmpty(t, s.Reminder, "the arrears case ends as paid")
+	for range 2 {
+		r := run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore})
+		require.Equal(t, store.RestoreVerified, r.State)
+	}
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.proved()
+	g.intact()
+}
+
+func TestRestore_notBelowTheConnectionBalance(t *testing.T) {
+	g, ref := due(t)
+	g.spend(g.plain, -8000)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.Empty(t, s.Restore, "an overdraft is netted first")
+	require.Empty(t, s.Reminder)
+	require.NotEmpty(t, run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000)).Restore)
+}
+
+func TestCutOff_stuckRelayIsUnknown(t *testing.T) {
+	g, ref := due(t)
+	g.fault(simulator.Fault{Kind: simulator.FaultStuckRelay, Unit: 2})
+	c := run[activities.CutState](g, g.supply.CutOff, ref)
+	require.Equal(t, store.CutUnknown, c.State)
+	require.NotEmpty(t, c.Case)
+	require.Equal(t, store.CutUnknown, run[activities.CutState](g, g.supply.LookAtCut, ref).State)
+	cut, err := g.Cutoff(context.Background(), ref.CutoffID)
+	require.NoError(t, err)
+	decide := activities.SettleUnknown{CommandID: cut.CommandID, By: "sup1", Decision: "confirm_off", Reason: "must be"}
+	require.Contains(t, g.refuses(g.supply.SettleUnknown, decide), "shows that supply is on")
+	decide.Decision = "confirm_on"
+	out := run[activities.SupplySettled](g, g.supply.SettleUnknown, decide)
+	require.True(t, out.Settled)
+	require.Equal(t, "cutoff", out.Owner)
+	require.Equal(t, store.CutCancelled, run[activities.CutState](g, g.supply.LookAtCut, ref).State)
+	sup, err := g.Supply(context.Background(), g.plain)
+	require.NoError(t, err)
+	require.Equal(t, billing.SupplyOn, sup.Wanted)
+	k, _, err := g.Case(context.Background(), c.Case)
+	require.NoError(t, err)
+	require.Equal(t, billing.UserID("sup1"), *k.DecidedBy)
+	g.intact()
+}
+
+// In doubt, then paid: the restore closes the relay, and the cut ends when the meter reads on.
+func TestCutOff_paidWhileInDoubt(t *testing.T) {
+	g, ref := due(t)
+	g.fault(simulator.Fault{Kind: simulator.FaultStuckRelay, Unit: 2, Times: 1})
+	require.Equal(t, store.CutUnknown, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.NotEmpty(t, s.Restore)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	require.Equal(t, store.CutCancelled, run[activities.CutState](g, g.supply.LookAtCut, ref).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
+func TestCutOff_silentMeterIsPlannedAgain(t *testing.T) {
+	g, ref := due(t)
+	g.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 2})
+	c := run[activities.CutState](g, g.supply.CutOff, ref)
+	require.Equal(t, store.CutPlanned, c.State)
+	g.heal(simulator.FaultSilent, 2)
+	g.setNow(c.PlannedAt)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	g.intact()
+}
+
+func TestRestore_silentMeterIsTriedAgain(t *testing.T) {
+	g, ref := due(t)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	g.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 2})
+	r := run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore})
+	require.Equal(t, store.RestoreUnknown, r.State)
+	require.NotEmpty(t, r.Case)
+	g.heal(simulator.FaultSilent, 2)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	g.proved()
+	g.intact()
+}
+
+func TestSupply_waterValve(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.water, -100)
+	ref := g.noticed(g.water)
+	g.reads(g.water, billing.QualityActual, false)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Equal(t, "off", g.relay(serialWater))
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.water, 5000))
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	require.Equal(t, "on", g.relay(serialWater))
+	g.proved()
+}
+
+// A meter that holds its own credit is held on while its case is open, cut by us, and released after the payment.
+func TestGuard_fromLowListToRelease(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.credit, 0)
+	ref := g.low(g.credit)
+	for range 2 {
+		require.True(t, run[activities.GuardDone](g, g.supply.GuardSupply, ref).Done)
+	}
+	sup, err := g.Supply(context.Background(), g.credit)
+	require.NoError(t, err)
+	require.True(t, sup.Guarded)
+	settle := g.approved(g.credit, 9000)
+	run[activities.Settled](g, g.posting.PostRecharge, settle)
+	s := run[activities.Settled](g, g.deliver.DeliverRecharge, settle)
+	require.NotEmpty(t, s.Restore, "the guard is due for release")
+	require.Equal(t, store.RestoreNotNeeded, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	sup, err = g.Supply(context.Background(), g.credit)
+	require.NoError(t, err)
+	require.False(t, sup.Guarded)
+	state, err := g.fleet.MeterState(serialCredit)
+	require.NoError(t, err)
+	require.Empty(t, state.Forced)
+	g.intact()
+}
+
+func TestGuard_platformNeedsNone(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.plain, 0)
+	require.True(t, run[activities.GuardDone](g, g.supply.GuardSupply, g.low(g.plain)).Done)
+	var n int
+	require.NoError(t, g.Pool.QueryRow(context.Background(), `SELECT count(*) FROM commands`).Scan(&n))
+	require.Zero(t, n)
+}
+
+// A guarded meter is cut by us with everything that a cut needs, and comes back after the payment without any force left on it.
+func TestCutOff_guardedMeter(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.credit, 0)
+	cut := g.noticed(g.credit)
+	g.reads(g.credit, billing.QualityActual, false)
+	c, err := g.Cutoff(context.Background(), cut.CutoffID)
+	require.NoError(t, err)
+	require.True(t, run[activities.GuardDone](g, g.supply.GuardSupply, activities.ReminderRef{ReminderID: c.Reminder}).Done)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, cut).State)
+	require.Equal(t, "off", g.relay(serialCredit))
+	pay := g.approved(g.credit, 9000)
+	run[activities.Settled](g, g.posting.PostRecharge, pay)
+	s := run[activities.Settled](g, g.deliver.DeliverRecharge, pay)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	state, err := g.fleet.MeterState(serialCredit)
+	require.NoError(t, err)
+	require.True(t, state.RelayOn)
+	require.Empty(t, state.Forced)
+	g.proved()
+	g.intact()
+}
+
+func TestOwnTrip_notAllowedGivesSupplyBack(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.credit, 0)
+	var noted store.OwnTripNoted
+	judge := func(f store.SupplyFacts) (store.Judgement, error) {
+		require.Nil(t, f.Notice)
+		return store.Judgement{Print: []byte(`{"allowed":false}`)}, nil
+	}
+	trip := store.OwnTrip{Account: g.credit, Meter: "M0001", SeenReal: time.Now(), CaseDue: time.Hour}
+	for n := range 2 {
+		require.NoError(t, g.Change(context.Background(), byTest, func(tx *store.Tx) error {
+			out, err := store.NoteOwnTrip(context.Background(), tx, trip, judge)
+			if n == 0 {
+				noted = out
+			} else {
+				require.Empty(t, out.Cutoff, "a trip is noted once")
+			}
+			return err
+		}))
+	}
+	require.NotEmpty(t, noted.Case)
+	r := run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: noted.Restore})
+	require.Equal(t, store.RestoreVerified, r.State)
+	sup, err := g.Supply(context.Background(), g.credit)
+	require.NoError(t, err)
+	require.True(t, sup.Guarded, "without credit only the guard holds the relay closed")
+	require.Equal(t, billing.SupplyOn, sup.State)
+	g.proved()
+	g.intact()
+}
+
+func TestReminding_noReceiptNoHandOver(t *testing.T) {
+	g := newGrid(t)
+	g.spend(g.plain, 0)
+	ref := g.low(g.plain)
+	n := run[activities.Notice](g, g.remind.QueueNotice, activities.QueueNotice{ReminderID: ref.ReminderID, Level: billing.ReminderFinal, Attempt: 1})
+	run[any](g, g.message.SendMessage, activities.MessageRef{MessageID: n.Message})
+	require.Contains(t, g.refuses(g.remind.HandOver, ref), "no delivery receipt")
+	for range 2 {
+		got := run[activities.ReceiptRecorded](g, g.message.RecordReceipt, activities.Receipt{ProviderNo: "SMS-" + string(n.Message), Delivered: true})
+		require.Equal(t, ref.ReminderID, got.Reminder)
+	}
+	first := run[activities.HandedOver](g, g.remind.HandOver, ref)
+	require.Equal(t, first, run[activities.HandedOver](g, g.remind.HandOver, ref))
+	g.intact()
+}
+
+// Somebody keeps the meter closed on site, or by another system: that is theirs to end.
+func TestCutOff_keptClosedByOthers(t *testing.T) {
+	g, ref := due(t)
+	m, err := g.Meter(context.Background(), "M0002")
+	require.NoError(t, err)
+	at := devices.Meter{Address: devices.Address{Gateway: "G1", HostPort: g.fleet.Addr("G1"), Unit: 2}, Serial: m.Serial, Profile: m.Profile}
+	_, err = g.supply.Pool.KeepClosed(context.Background(), at)
+	require.NoError(t, err)
+	require.Equal(t, store.CutPrevented, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
