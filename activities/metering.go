@@ -117,6 +117,7 @@ type SweptGateway struct {
 // SweepGateway reads the meters of one gateway that this pass has not tried yet, one after the other, and stores them page by
 // page. Interrupted, it goes on after the last page.
 func (a *Metering) SweepGateway(ctx context.Context, in SweepGateway) (SweptGateway, error) {
+	defer beat(ctx)() // a command may hold the line for longer than a heartbeat lasts
 	var out SweptGateway
 	c, err := a.Store.Cycle(ctx, in.CycleID)
 	if err != nil || c.State != billing.CycleSweeping {

@@ -259,6 +259,7 @@ type Reread struct {
 // RereadMembers reads the open members of a case behind one gateway and stores what is believable. It decides nothing: DecideCase closes
 // the case when nothing is left.
 func (a *Review) RereadMembers(ctx context.Context, in RereadMembers) (Reread, error) {
+	defer beat(ctx)() // a command may hold the line for longer than a heartbeat lasts
 	c, members, err := a.authorized(ctx, Decision{CaseID: in.CaseID, By: in.By, Reason: in.Reason, Decision: DecideReread})
 	if err != nil || c.State == billing.CaseResolved {
 		return Reread{}, err

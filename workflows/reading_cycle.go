@@ -93,7 +93,7 @@ func (c *readingCycle) sweepOnce(ctx workflow.Context, pass int) (left int, err 
 // pass, and then to a case: it must not hold up the others.
 func (c *readingCycle) sweepGateway(ctx workflow.Context, gateway billing.GatewayID, pass int) (left int) {
 	in := activities.SweepGateway{CycleID: c.plan.CycleID, Gateway: gateway, Pass: pass}
-	for {
+	for range ownerChanges {
 		holder, err := lineHolder(ctx, gateway)
 		if err != nil {
 			return 1
@@ -109,7 +109,11 @@ func (c *readingCycle) sweepGateway(ctx workflow.Context, gateway billing.Gatewa
 		}
 		// The owner of the line is gone: ask who owns it now.
 	}
+	return 1
 }
+
+// ownerChanges is how often a pass follows a line to a new owner.
+const ownerChanges = 3
 
 // validate judges the readings and gives each case that came of it its own workflow.
 func (c *readingCycle) validate(ctx workflow.Context) error {
