@@ -78,7 +78,7 @@ type AccountDetail struct {
 }
 
 type accountsInput struct {
-	page
+	Page
 	Text       string `query:"q" doc:"Part of the number, name, phone or address."`
 	Service    string `query:"service" enum:"power,water"`
 	CreditMode string `query:"credit_mode" enum:"platform,meter"`
@@ -88,19 +88,20 @@ type accountsInput struct {
 	ByBalance  bool   `query:"by_balance" doc:"Lowest balance first."`
 }
 
-type accountInput struct {
+// AccountPath is the address of an account.
+type AccountPath struct {
 	ID billing.AccountID `path:"id"`
 }
 
 type restoreInput struct {
-	accountInput
-	Body reasoned
+	AccountPath
+	Body Reasoned
 }
 
 type protectInput struct {
-	accountInput
+	AccountPath
 	Body struct {
-		reasoned
+		Reasoned
 		Kind    string    `json:"kind" enum:"keep_power,medical,special_day"`
 		FromAt  time.Time `json:"from_at"`
 		UntilAt time.Time `json:"until_at"`
@@ -110,7 +111,7 @@ type protectInput struct {
 type endProtectionInput struct {
 	ID   int64 `path:"id"`
 	Body struct {
-		reasoned
+		Reasoned
 		Second   string `json:"second_user" maxLength:"64" doc:"The colleague who agrees."`
 		Password string `json:"second_password" maxLength:"512" doc:"Typed by that colleague."`
 	}
@@ -152,7 +153,7 @@ func (s *server) accounts(ctx context.Context, in *accountsInput) (*body[List[Ac
 // accountMovements is how many movements an account is given with.
 const accountMovements = 50
 
-func (s *server) account(ctx context.Context, in *accountInput) (*body[AccountDetail], error) {
+func (s *server) account(ctx context.Context, in *AccountPath) (*body[AccountDetail], error) {
 	a, err := s.seenAccount(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -78,8 +78,8 @@ func settings() huma.Config {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
 	c.Servers = []*huma.Server{{URL: Prefix}}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"session": {Type: "apiKey", In: "cookie", Name: session.CookieName, Description: "From POST /session."},
-		"receipt": {Type: "apiKey", In: "header", Name: secretHeader, Description: "Shared with the message provider."},
+		sessionGuard: {Type: "apiKey", In: "cookie", Name: session.CookieName, Description: "From POST /session."},
+		receiptGuard: {Type: "apiKey", In: "header", Name: secretHeader, Description: "Shared with the message provider."},
 	}
 	return c
 }
@@ -109,8 +109,16 @@ type operation struct {
 	method, path, id, summary, tag string
 	may                            auth.Action
 	done                           int
-	public                         bool
+	// guard names the security scheme: sessionGuard unless given, or openToAll.
+	guard string
 }
+
+// The ways in. An operation that is openToAll checks for itself who calls.
+const (
+	sessionGuard = "session"
+	receiptGuard = "receipt"
+	openToAll    = "none"
+)
 
 // maxBody bounds a request, in bytes.
 const maxBody = 256 << 10
@@ -121,13 +129,16 @@ func add[I, O any](s *server, o operation, h func(context.Context, *I) (*O, erro
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{o.tag}, DefaultStatus: o.done, MaxBodyBytes: maxBody,
 		Errors: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}
-	if !o.public {
-		op.Security = []map[string][]string{{"session": {}}}
-		op.Errors = append(op.Errors, http.StatusUnauthorized)
+	if o.guard == "" {
+		o.guard = sessionGuard
 	}
+	if o.guard != openToAll {
+		op.Security = []map[string][]string{{o.guard: {}}}
+	}
+	op.Errors = append(op.Errors, http.StatusUnauthorized)
 	slices.Sort(op.Errors)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		if !o.public {
+		if o.guard == sessionGuard {
 			if err := s.admit(ctx, o.may); err != nil {
 				return nil, s.problem(ctx, err)
 			}

@@ -45,7 +45,7 @@ func (s *server) bookOperations() {
 }
 
 func (s *server) trialBalance(ctx context.Context, in *balanceInput) (*body[TrialBalance], error) {
-	sites, err := page{Site: in.Site}.sites(ctx)
+	sites, err := Page{Site: in.Site}.sites(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ type CaseDetail struct {
 }
 
 type casesInput struct {
-	page
+	Page
 	State   string          `query:"state" enum:"open,resolved"`
 	Kind    string          `query:"kind"`
 	Overdue bool            `query:"overdue" doc:"Only open ones past their due instant."`
@@ -67,15 +67,16 @@ type casesInput struct {
 	Since   string          `query:"since" format:"date" doc:"Opened on this day or later."`
 }
 
-type caseInput struct {
+// CasePath is the address of a case.
+type CasePath struct {
 	ID billing.CaseID `path:"id"`
 }
 
 type decisionInput struct {
-	caseInput
-	keyed
+	CasePath
+	Keyed
 	Body struct {
-		reasoned
+		Reasoned
 		Decision string          `json:"decision" doc:"One of the case's decisions."`
 		Values   []ManualReading `json:"values,omitempty" doc:"For manual."`
 		Exchange *MeterExchange  `json:"exchange,omitempty" doc:"For exchange."`
@@ -120,7 +121,7 @@ func (s *server) cases(ctx context.Context, in *casesInput) (*body[List[Case]], 
 	return listOf(rows, total, func(r store.CaseRow) Case { return caseOf(r.Case) }), nil
 }
 
-func (s *server) oneCase(ctx context.Context, in *caseInput) (*body[CaseDetail], error) {
+func (s *server) oneCase(ctx context.Context, in *CasePath) (*body[CaseDetail], error) {
 	c, members, err := s.Store.Case(ctx, in.ID)
 	if err != nil {
 		return nil, err

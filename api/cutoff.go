@@ -38,20 +38,21 @@ func cutoffOf(c store.CutRow) Cutoff {
 }
 
 type cutoffsInput struct {
-	page
+	Page
 	State   []string          `query:"state" doc:"Several with commas."`
 	Account billing.AccountID `query:"account"`
 	OwnTrip bool              `query:"own_trip"`
 	Since   string            `query:"since" format:"date" doc:"Opened or settled on this day or later."`
 }
 
-type cutoffInput struct {
+// CutoffPath is the address of a cut.
+type CutoffPath struct {
 	ID string `path:"id"`
 }
 
 type cancelCutInput struct {
-	cutoffInput
-	Body reasoned
+	CutoffPath
+	Body Reasoned
 }
 
 func (s *server) cutoffOperations() {
@@ -80,7 +81,7 @@ func (s *server) cutoffs(ctx context.Context, in *cutoffsInput) (*body[List[Cuto
 	return listOf(rows, total, cutoffOf), nil
 }
 
-func (s *server) cutoff(ctx context.Context, in *cutoffInput) (*body[Cutoff], error) {
+func (s *server) cutoff(ctx context.Context, in *CutoffPath) (*body[Cutoff], error) {
 	c, err := s.Store.CutRow(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func (s *server) cutoff(ctx context.Context, in *cutoffInput) (*body[Cutoff], er
 	return &body[Cutoff]{cutoffOf(c)}, nil
 }
 
-func (s *server) approveCut(ctx context.Context, in *cutoffInput) (*body[Cutoff], error) {
+func (s *server) approveCut(ctx context.Context, in *CutoffPath) (*body[Cutoff], error) {
 	return s.decideCut(ctx, in.ID, auth.OrderCut, func() error { return s.Workflows.ApproveCut(ctx, in.ID, me(ctx)) })
 }
 
@@ -110,5 +111,5 @@ func (s *server) decideCut(ctx context.Context, id string, action auth.Action, d
 	if err := decide(); err != nil {
 		return nil, err
 	}
-	return s.cutoff(ctx, &cutoffInput{ID: id})
+	return s.cutoff(ctx, &CutoffPath{ID: id})
 }

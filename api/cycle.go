@@ -55,24 +55,25 @@ type CycleDetail struct {
 }
 
 type cyclesInput struct {
-	page
+	Page
 	State string `query:"state" enum:"planned,sweeping,validating,closed"`
 }
 
-type cycleInput struct {
+// CyclePath is the address of a cycle.
+type CyclePath struct {
 	Site billing.SiteID `path:"site"`
 	Day  string         `path:"day" format:"date"`
 }
 
 type demandCycleInput struct {
-	cycleInput
+	CyclePath
 	Number string `path:"number" pattern:"^[0-9]+$" doc:"Of a cycle on demand."`
 }
 
 func (s *server) cycleOperations() {
 	add(s, operation{method: http.MethodGet, path: "/cycles", id: "list-cycles", tag: "cycles", may: auth.View, summary: "Reading cycles, newest first."}, s.cycles)
 	add(s, operation{method: http.MethodGet, path: "/cycles/{site}/{day}", id: "get-cycle", tag: "cycles", may: auth.View,
-		summary: "The cycle of a site and day, with its meters."}, func(ctx context.Context, in *cycleInput) (*body[CycleDetail], error) {
+		summary: "The cycle of a site and day, with its meters."}, func(ctx context.Context, in *CyclePath) (*body[CycleDetail], error) {
 		return s.cycle(ctx, string(in.Site), in.Day)
 	})
 	add(s, operation{method: http.MethodGet, path: "/cycles/{site}/{day}/{number}", id: "get-demand-cycle", tag: "cycles", may: auth.View,

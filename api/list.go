@@ -8,15 +8,15 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// page is the part of a list that is asked for, and at which sites.
-type page struct {
+// Page is the part of a list that is asked for, and at which sites.
+type Page struct {
 	Site   billing.SiteID `query:"site" doc:"One of your sites; all of them when left out."`
 	Limit  int            `query:"limit" default:"50" minimum:"1" maximum:"500" doc:"How many to give."`
 	Offset int            `query:"offset" default:"0" minimum:"0" maximum:"1000000" doc:"How many to leave out first."`
 }
 
 // sites are those that the list covers. A site that isn't the person's is refused.
-func (p page) sites(ctx context.Context) ([]billing.SiteID, error) {
+func (p Page) sites(ctx context.Context) ([]billing.SiteID, error) {
 	a := auth.FromContext(ctx)
 	if p.Site == "" {
 		return a.Sites, nil
@@ -52,13 +52,13 @@ func done[S ~string, I ~string](id I, state S) *body[Done] {
 	return &body[Done]{Done{ID: string(id), State: string(state)}}
 }
 
-// reasoned is the body of a decision that says why.
-type reasoned struct {
+// Reasoned is the body of a decision that says why.
+type Reasoned struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it stands in the journal."`
 }
 
-// keyed lets a request be sent again without being done again.
-type keyed struct {
+// Keyed lets a request be sent again without being done again.
+type Keyed struct {
 	Key string `header:"Idempotency-Key" maxLength:"128" doc:"A number of your own: the same one twice is one request."`
 }
 

@@ -36,7 +36,7 @@ func messageOf(m store.MessageRow) Message {
 }
 
 type messagesInput struct {
-	page
+	Page
 	State   string            `query:"state" enum:"queued,sent,delivered,failed"`
 	Kind    string            `query:"kind"`
 	Account billing.AccountID `query:"account"`
@@ -58,7 +58,7 @@ type receiptInput struct {
 
 func (s *server) messageOperations() {
 	add(s, operation{method: http.MethodGet, path: "/messages", id: "list-messages", tag: "messages", may: auth.View, summary: "Messages, newest first."}, s.messages)
-	add(s, operation{method: http.MethodPost, path: "/receipts", id: "take-receipt", tag: "messages", public: true, done: http.StatusAccepted,
+	add(s, operation{method: http.MethodPost, path: "/receipts", id: "take-receipt", tag: "messages", guard: receiptGuard, done: http.StatusAccepted,
 		summary: "For the message provider: what became of a message. The same receipt again changes nothing; 503 asks to come again."}, s.receipt)
 }
 

@@ -93,7 +93,7 @@ func readingOf(r store.Reading) Reading {
 }
 
 type metersInput struct {
-	page
+	Page
 	Text    string            `query:"q" doc:"Part of the number, serial, account or name."`
 	Gateway billing.GatewayID `query:"gateway"`
 	Service billing.Service   `query:"service" enum:"power,water"`
@@ -102,12 +102,13 @@ type metersInput struct {
 	Removed bool              `query:"removed"`
 }
 
-type meterInput struct {
+// MeterPath is the address of a meter.
+type MeterPath struct {
 	ID billing.MeterID `path:"id"`
 }
 
 type readingsInput struct {
-	meterInput
+	MeterPath
 	Limit  int `query:"limit" default:"50" minimum:"1" maximum:"500"`
 	Offset int `query:"offset" default:"0" minimum:"0" maximum:"1000000"`
 }
@@ -138,7 +139,7 @@ func (s *server) meters(ctx context.Context, in *metersInput) (*body[List[Meter]
 // meterCommands is how many commands a meter is given with.
 const meterCommands = 20
 
-func (s *server) meter(ctx context.Context, in *meterInput) (*body[MeterDetail], error) {
+func (s *server) meter(ctx context.Context, in *MeterPath) (*body[MeterDetail], error) {
 	m, err := s.seenMeter(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -174,7 +175,7 @@ func (s *server) readings(ctx context.Context, in *readingsInput) (*body[List[Re
 	return listOf(rows, total, readingOf), nil
 }
 
-func (s *server) readMeter(ctx context.Context, in *meterInput) (*body[Reading], error) {
+func (s *server) readMeter(ctx context.Context, in *MeterPath) (*body[Reading], error) {
 	m, err := s.seenMeter(ctx, in.ID)
 	if err != nil {
 		return nil, err

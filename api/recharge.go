@@ -43,7 +43,7 @@ func rechargeOf(r store.Recharge) Recharge {
 }
 
 type rechargesInput struct {
-	page
+	Page
 	State   string            `query:"state" enum:"entered,approved_once,approved,delivering,credited,rejected,expired,in_doubt"`
 	Account billing.AccountID `query:"account"`
 	Waiting bool              `query:"waiting" doc:"Only those that you may approve."`
@@ -51,7 +51,7 @@ type rechargesInput struct {
 }
 
 type enterInput struct {
-	keyed
+	Keyed
 	Body struct {
 		Account  billing.AccountID `json:"account" minLength:"1"`
 		Amount   string            `json:"amount" maxLength:"20" doc:"Yuan with at most two decimals, as text: \"12.34\"."`
@@ -61,18 +61,19 @@ type enterInput struct {
 	}
 }
 
-type rechargeInput struct {
+// RechargePath is the address of a recharge.
+type RechargePath struct {
 	ID billing.RechargeID `path:"id"`
 }
 
 type approveInput struct {
-	rechargeInput
-	keyed
+	RechargePath
+	Keyed
 }
 
 type rejectInput struct {
-	rechargeInput
-	Body reasoned
+	RechargePath
+	Body Reasoned
 }
 
 func (s *server) rechargeOperations() {
@@ -107,7 +108,7 @@ func (s *server) recharges(ctx context.Context, in *rechargesInput) (*body[List[
 	return listOf(rows, tally.N, func(r store.RechargeRow) Recharge { return rechargeOf(r.Recharge) }), nil
 }
 
-func (s *server) recharge(ctx context.Context, in *rechargeInput) (*body[Recharge], error) {
+func (s *server) recharge(ctx context.Context, in *RechargePath) (*body[Recharge], error) {
 	r, err := s.Store.Recharge(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -163,7 +164,7 @@ func (s *server) enterRecharge(ctx context.Context, in *enterInput) (*body[Recha
 	if err != nil {
 		return nil, err
 	}
-	return s.recharge(ctx, &rechargeInput{ID: entered.RechargeID})
+	return s.recharge(ctx, &RechargePath{ID: entered.RechargeID})
 }
 
 func (s *server) approveRecharge(ctx context.Context, in *approveInput) (*body[Recharge], error) {
@@ -177,7 +178,7 @@ func (s *server) approveRecharge(ctx context.Context, in *approveInput) (*body[R
 	if err := s.Workflows.ApproveRecharge(ctx, r.ID, me(ctx), in.Key); err != nil {
 		return nil, err
 	}
-	return s.recharge(ctx, &in.rechargeInput)
+	return s.recharge(ctx, &in.RechargePath)
 }
 
 func (s *server) rejectRecharge(ctx context.Context, in *rejectInput) (*body[Recharge], error) {
@@ -191,5 +192,5 @@ func (s *server) rejectRecharge(ctx context.Context, in *rejectInput) (*body[Rec
 	if err := s.Workflows.RejectRecharge(ctx, r.ID, me(ctx), in.Body.Reason); err != nil {
 		return nil, err
 	}
-	return s.recharge(ctx, &in.rechargeInput)
+	return s.recharge(ctx, &in.RechargePath)
 }

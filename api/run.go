@@ -83,34 +83,36 @@ type BillDetail struct {
 }
 
 type runsInput struct {
-	page
+	Page
 	State string `query:"state" enum:"rating,blocked,awaiting_verification,verified,issued,cancelled"`
 }
 
-type runInput struct {
+// RunPath is the address of a run.
+type RunPath struct {
 	Site    billing.SiteID `path:"site"`
 	Month   string         `path:"month" pattern:"^[0-9]{4}-[0-9]{2}$"`
 	Version string         `path:"version" pattern:"^[0-9]+$"`
 }
 
-func (in runInput) id() billing.RunID {
+func (in RunPath) id() billing.RunID {
 	return billing.RunID(strings.Join([]string{string(in.Site), in.Month, in.Version}, "/"))
 }
 
 type billsInput struct {
-	runInput
+	RunPath
 	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
 	Offset int    `query:"offset" default:"0" minimum:"0" maximum:"1000000"`
 	State  string `query:"state" enum:"draft,held,issued,cancelled"`
 }
 
-type billInput struct {
+// BillPath is the address of a bill.
+type BillPath struct {
 	ID billing.BillID `path:"id"`
 }
 
 type billReasonInput struct {
-	billInput
-	Body reasoned
+	BillPath
+	Body Reasoned
 }
 
 func (s *server) runOperations() {
@@ -141,7 +143,7 @@ func (s *server) runs(ctx context.Context, in *runsInput) (*body[List[Run]], err
 	return listOf(rows, total, runOf), nil
 }
 
-func (s *server) run(ctx context.Context, in *runInput) (*body[RunDetail], error) {
+func (s *server) run(ctx context.Context, in *RunPath) (*body[RunDetail], error) {
 	r, err := s.seenRun(ctx, in.id())
 	if err != nil {
 		return nil, err
@@ -171,7 +173,7 @@ func (s *server) bills(ctx context.Context, in *billsInput) (*body[List[Bill]], 
 	}), nil
 }
 
-func (s *server) bill(ctx context.Context, in *billInput) (*body[BillDetail], error) {
+func (s *server) bill(ctx context.Context, in *BillPath) (*body[BillDetail], error) {
 	b, err := s.Store.BillSheet(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -192,11 +194,11 @@ func (s *server) bill(ctx context.Context, in *billInput) (*body[BillDetail], er
 	return &body[BillDetail]{d}, nil
 }
 
-func (s *server) verifyRun(ctx context.Context, in *runInput) (*body[Run], error) {
+func (s *server) verifyRun(ctx context.Context, in *RunPath) (*body[Run], error) {
 	return s.sign(ctx, in.id(), auth.VerifyRun, s.Workflows.VerifyRun)
 }
 
-func (s *server) issueRun(ctx context.Context, in *runInput) (*body[Run], error) {
+func (s *server) issueRun(ctx context.Context, in *RunPath) (*body[Run], error) {
 	return s.sign(ctx, in.id(), auth.IssueRun, s.Workflows.IssueRun)
 }
 

@@ -44,7 +44,7 @@ func (in *signInInput) Resolve(ctx huma.Context) []error {
 }
 
 func (s *server) sessionOperations() {
-	add(s, operation{method: http.MethodPost, path: "/session", id: "sign-in", tag: "session", public: true,
+	add(s, operation{method: http.MethodPost, path: "/session", id: "sign-in", tag: "session", guard: openToAll,
 		summary: "Sign in; the answer sets the session cookie."}, s.signIn)
 	add(s, operation{method: http.MethodGet, path: "/session", id: "who-am-i", tag: "session", summary: "Who is signed in."}, s.whoAmI)
 	add(s, operation{method: http.MethodDelete, path: "/session", id: "sign-out", tag: "session", done: http.StatusNoContent,

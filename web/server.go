@@ -53,7 +53,7 @@ func NewServer(c Config) http.Handler {
 	health(r, c)
 	r.Handle(static.Prefix+"*", static.Handler())
 	if c.API != nil {
-		r.Handle(APIPrefix+"/*", c.API)
+		r.Mount(APIPrefix, c.API)
 	}
 	r.Group(func(r chi.Router) {
 		r.Use(locale.Middleware, c.Sessions.Load(d.Fail), private)

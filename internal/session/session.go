@@ -61,19 +61,29 @@ func New(c Config) *Manager {
 	return &Manager{scs: m, store: c.Store, log: c.Log, tries: newThrottle(c.Now), verifying: make(chan struct{}, 2)}
 }
 
-// Load gives each request its session and its actor, if someone is signed in. fail answers when the database can't be asked.
+// Load gives each request its session and its actor, if someone is signed in. fail answers when the database can't be asked:
+// pages and API answer each in their own way.
 func (m *Manager) Load(fail func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler {
-	m.scs.ErrorFunc = fail
+	loader := *m.scs // shares everything with the manager but the answer to a failure
+	loader.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) { fail(w, r, m.unavailable(r, err)) }
 	return func(next http.Handler) http.Handler {
-		return m.scs.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return loader.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			actor, err := m.actor(r.Context())
 			if err != nil {
-				fail(w, r, err)
+				fail(w, r, m.unavailable(r, err))
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(auth.WithActor(r.Context(), actor)))
 		}))
 	}
+}
+
+// unavailable is what people are told when sessions can't be read; the log gets the cause.
+func (m *Manager) unavailable(r *http.Request, err error) error {
+	if r.Context().Err() == nil {
+		m.log.ErrorContext(r.Context(), "session", "path", r.URL.Path, "error", err)
+	}
+	return billing.Errorf(billing.CodeUnavailable, "the database doesn't answer: nothing was changed, try again in a minute")
 }
 
 // actor reads the person anew at each request, so that one who is switched off, or who loses a site, loses it at once.

@@ -5,6 +5,7 @@ package webtest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"github.com/meterflow/meterflow/api"
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/billing/tariffdata"
 	"github.com/meterflow/meterflow/internal/session"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
@@ -50,10 +52,15 @@ const (
 // Start is the business instant at which the clock of a test stands.
 var Start = time.Date(2026, 9, 10, 1, 0, 0, 0, time.UTC) // 09:00 in China
 
+// setup is who makes the test's utility.
+var setup = store.By{Actor: "test", Reason: "test utility"}
+
 // Server is a running server and its store.
 type Server struct {
 	URL   string
 	Store *store.Store
+
+	accounts int
 }
 
 // New starts a server without a workflow engine, in demo mode.
@@ -89,6 +96,16 @@ func seed(t testing.TB, s *store.Store) {
 	ctx := context.Background()
 	_, err := s.Pool.Exec(ctx, `INSERT INTO sites (id, name_zh, name_en) VALUES ('compound', '翠苑小区', 'Cuiyuan'), ('plaza', '银泰广场', 'Plaza')`)
 	require.NoError(t, err)
+	tariffs, err := tariffdata.LoadDemoTariffs()
+	require.NoError(t, err)
+	for _, tariff := range tariffs {
+		require.NoError(t, s.AddTariff(ctx, setup, tariff))
+	}
+	for i, site := range []billing.SiteID{Compound, Plaza} {
+		require.NoError(t, s.OpenHouse(ctx, setup, site))
+		g := store.Gateway{ID: billing.GatewayID("G-" + site), Site: site, Name: string(site), Address: fmt.Sprintf("127.0.0.1:%d", i+1), TimeoutMillis: 200}
+		require.NoError(t, s.AddGateway(ctx, setup, g))
+	}
 	hash, err := auth.HashPassword(Password)
 	require.NoError(t, err)
 	one, both := []billing.SiteID{Compound}, []billing.SiteID{Compound, Plaza}
@@ -103,8 +120,37 @@ func seed(t testing.TB, s *store.Store) {
 		{ID: Administrator, Name: "吴管理", Role: billing.RoleAdministrator, Sites: both},
 		{ID: Customer, Name: "郑用户", Role: billing.RoleCustomer, Sites: one},
 	} {
-		require.NoError(t, s.AddUser(ctx, store.By{Actor: "test"}, u, hash))
+		require.NoError(t, s.AddUser(ctx, setup, u, hash))
 	}
+}
+
+// Account opens a residential power account on platform credit, with a customer and a fitted meter, and gives the meter's number.
+// The balance is in fen.
+func (s *Server) Account(t testing.TB, site billing.SiteID, id billing.AccountID, fen billing.Money) billing.MeterID {
+	t.Helper()
+	ctx := context.Background()
+	s.accounts++
+	point, meter := billing.ServicePointID("P"+id), billing.MeterID("M"+id)
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO service_points (id, site_id, service, address) VALUES ($1, $2, 'power', $3)`, point, site, "Room "+string(id))
+	require.NoError(t, err)
+	c := store.Customer{ID: billing.CustomerID("C" + id), Site: site, Name: "客户" + string(id), Phone: fmt.Sprintf("139%08d", s.accounts), Class: "household"}
+	require.NoError(t, s.Store.AddCustomer(ctx, setup, c))
+	opened := billing.DateOf(Start, storetest.Zone)
+	require.NoError(t, s.Store.FitMeter(ctx, setup, store.NewFitting{
+		Meter: store.Meter{
+			ID: meter, Site: site, Gateway: billing.GatewayID("G-" + site), Unit: s.accounts, Serial: fmt.Sprintf("%012d", s.accounts),
+			Profile: "sim-ddsy1352", Service: billing.Power, Digits: 8, Ratio: 1, CapacityPerHour: 2200,
+		},
+		ServicePoint: point, At: opened.Start(storetest.Zone), Opening: make(billing.Registers, 6),
+	}))
+	require.NoError(t, s.Store.OpenAccount(ctx, setup, store.NewAccount{
+		Account: store.Account{
+			ID: id, Site: site, Customer: c.ID, ServicePoint: point, Service: billing.Power, CreditMode: billing.CreditPlatform,
+			Tariff: "zj-residential", PrepaidContract: true, OpenedOn: opened,
+		},
+		Opening: fen,
+	}))
+	return meter
 }
 
 // Browser is a client with its own cookies that doesn't follow redirects.
