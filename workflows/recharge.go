@@ -329,15 +329,8 @@ type running interface {
 	Get(ctx context.Context, result any) error
 }
 
-// What pages and the API fill in for the methods here; the activities' own types, under names of this package.
-type (
-	// RechargeForm is what a clerk enters.
-	RechargeForm = activities.EnterRecharge
-	// RechargeEntered is the recharge as it stands.
-	RechargeEntered = activities.RechargeEntered
-	// ProviderReceipt is what a message provider says of a message.
-	ProviderReceipt = activities.Receipt
-)
+// ProviderReceipt is what a message provider says of a message; the activities' own type, under a name of this package.
+type ProviderReceipt = activities.Receipt
 
 // ApproveRecharge gives one approval. The nonce makes a double click one approval.
 func (c *Client) ApproveRecharge(ctx context.Context, id billing.RechargeID, by billing.UserID, nonce string) error {
