@@ -177,9 +177,6 @@ func Receipt(ctx workflow.Context, in activities.Receipt) error {
 	return nil
 }
 
-// ReceiptWorkflowID names the workflow of a provider's receipt.
-func ReceiptWorkflowID(providerNo string) string { return "receipt/" + providerNo }
-
 // receiptPatience is how long, in real time, a receipt waits for the message that it is about to be recorded as sent.
 const receiptPatience = time.Hour
 

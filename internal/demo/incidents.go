@@ -77,7 +77,7 @@ func quiet(service billing.Service) func(*Premise) bool {
 
 func habit(site billing.SiteID, service billing.Service, h Habit) func(*Premise) bool {
 	return func(p *Premise) bool {
-		return p.Site == site && p.Service == service && p.Habit == h && p.Class != "large" && p.Gateway != silentGateway
+		return p.Site == site && p.Service == service && p.Habit == h && p.Class != "important" && p.Gateway != silentGateway
 	}
 }
 

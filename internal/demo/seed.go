@@ -183,10 +183,10 @@ func passwordHashes() (map[billing.UserID]string, error) {
 func Policies() map[billing.SiteID]string {
 	return map[billing.SiteID]string{
 		Garden: `{"supply": {
-			"notice_days": {"household": 3}, "manager_for": ["large"],
+			"notice_days": {"household": 3}, "manager_for": ["important"],
 			"level1": {"days": 5, "fen": 1000}, "level2": {"days": 2, "fen": 500}}}`,
 		Plaza: `{"supply": {
-			"notice_days": {"commercial": 2, "large": 2}, "manager_for": ["large"],
+			"notice_days": {"commercial": 2, "important": 2}, "manager_for": ["important"],
 			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}}}`,
 	}
 }

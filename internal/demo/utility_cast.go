@@ -215,7 +215,7 @@ func (u *Utility) protections() []protection {
 			grant.reason = "冷库存药，停电须先转移（Cold store of medicines: to be moved before any cut）"
 		case p.Habit == HabitProtected && !p.LifeSupport:
 			grant.reason = "社区保电名单（On the district's keep-power list）"
-		case p.Habit == HabitAmple && p.Service == billing.Power && !spare[p.Site] && p.Class != "large":
+		case p.Habit == HabitAmple && p.Service == billing.Power && !spare[p.Site] && p.Class != "important":
 			spare[p.Site] = true
 			grant.kind, grant.until = "special_day", firstDay.AddDays(20)
 			grant.reason = "活动期间保电（Keep power during an event）"

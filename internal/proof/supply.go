@@ -60,6 +60,7 @@ func (c *checker) noWrongCut(ctx context.Context, inv *Invariant) error {
 			if e.Kind != simulator.EntryTrip && e.Kind != simulator.EntrySelfTrip {
 				continue
 			}
+			// A trip that a stuck relay didn't follow cut nobody, but it was ordered, so it is judged all the same.
 			inv.check(1)
 			if err := c.judge(ctx, inv, windows, cut{serial, e.Business, e.Kind == simulator.EntrySelfTrip}); err != nil {
 				return err

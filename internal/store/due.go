@@ -47,7 +47,7 @@ func (s *Store) DueCycles(ctx context.Context, site Site, now time.Time) ([]Cycl
 	if err != nil || first == nil {
 		return nil, translate(err)
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT day FROM cycles WHERE site_id = $1 AND day >= $2`, site.ID, *first)
+	rows, _ := s.Pool.Query(ctx, `SELECT day FROM cycles WHERE site_id = $1 AND day >= $2 AND id = site_id || '/' || day`, site.ID, *first)
 	have, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
 	if err != nil {
 		return nil, translate(err)

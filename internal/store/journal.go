@@ -83,7 +83,7 @@ func checkSeals(ctx context.Context, tx pgx.Tx, c *journal.Checker) error {
 
 // headsUpTo are a site's chain ends as they stood when lastID was the newest row.
 func headsUpTo(ctx context.Context, tx pgx.Tx, site string, lastID int64) ([]journal.Head, error) {
-	rows, _ := tx.Query(ctx, `SELECT DISTINCT ON (chain) chain, seq, hash FROM journal WHERE site_id = $1 AND id <= $2 ORDER BY chain COLLATE "C", seq DESC`, site, lastID)
+	rows, _ := tx.Query(ctx, `SELECT DISTINCT ON (chain COLLATE "C") chain, seq, hash FROM journal WHERE site_id = $1 AND id <= $2 ORDER BY chain COLLATE "C", seq DESC`, site, lastID)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[journal.Head])
 }
 

@@ -64,10 +64,12 @@ DECLARE
 BEGIN
     IF to_regclass(v_name) IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext('reading partition'));
-        IF to_regclass(v_name) IS NULL THEN
+        BEGIN
             EXECUTE format('CREATE TABLE %I PARTITION OF readings FOR VALUES FROM (%L) TO (%L)', v_name, v_from, v_to);
             EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION forbid_change()', v_name || '_append_only', v_name);
-        END IF;
+        EXCEPTION WHEN duplicate_table THEN
+            NULL; -- another transaction made it while this one waited for the lock
+        END;
     END IF;
 END $$;
 

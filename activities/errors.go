@@ -1,0 +1,55 @@
+package activities
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+// retryable says which refusals may pass by themselves. All others need a person or another input, so repeating them is noise.
+var retryable = map[billing.Code]bool{
+	billing.CodeUnavailable: true,
+	billing.CodeGatewayBusy: true,
+	billing.CodeInternal:    true,
+}
+
+// toTemporal gives an activity's error to the engine: the code as its type, the sentence as its message.
+func toTemporal(err error) error {
+	code := billing.CodeOf(err)
+	if code == "" || code == billing.CodeInternal {
+		return err
+	}
+	if retryable[code] {
+		return temporal.NewApplicationErrorWithOptions(billing.MessageOf(err), string(code), temporal.ApplicationErrorOptions{})
+	}
+	// An expected refusal: it must not raise an alarm.
+	return temporal.NewApplicationErrorWithOptions(billing.MessageOf(err), string(code), temporal.ApplicationErrorOptions{
+		NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
+	})
+}
+
+// ErrorInterceptor classifies the errors of all activities in one place.
+type ErrorInterceptor struct {
+	interceptor.WorkerInterceptorBase
+}
+
+// InterceptActivity wraps every activity.
+func (*ErrorInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &errorInbound{interceptor.ActivityInboundInterceptorBase{Next: next}}
+}
+
+type errorInbound struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+// ExecuteActivity runs the activity and classifies its error.
+func (e *errorInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	out, err := e.Next.ExecuteActivity(ctx, in)
+	if err != nil {
+		return nil, toTemporal(err)
+	}
+	return out, nil
+}

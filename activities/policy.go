@@ -1,0 +1,86 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/metering"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/internal/supply"
+)
+
+// Policy is a site's policy data: every number that a regulator, a contract or a manager may change. A site's JSON overrides
+// single fields of the defaults.
+type Policy struct {
+	Reading    ReadingPolicy    `json:"reading"`
+	Validation ValidationPolicy `json:"validation"`
+	Supply     supply.Policy    `json:"supply"`
+	Recharge   RechargePolicy   `json:"recharge"`
+	Reminder   ReminderPolicy   `json:"reminder"`
+	Billing    BillingPolicy    `json:"billing"`
+}
+
+// ReadingPolicy is when and how often a cycle reads. Minutes are business time.
+type ReadingPolicy struct {
+	ToleranceMinutes int `json:"tolerance_minutes"`  // a live register read this long after the freeze instant counts as of it
+	PassPauseMinutes int `json:"pass_pause_minutes"` // between the first and the second pass over silent meters
+	LatePassMinutes  int `json:"late_pass_minutes"`  // between the second and the third
+	WindowEndHour    int `json:"window_end_hour"`    // local hour after which no pass starts
+	DecisionDueHours int `json:"decision_due_hours"` // an exception undecided for so long is escalated
+	ClockSkewSeconds int `json:"clock_skew_seconds"` // a meter's clock may differ by this much
+}
+
+// RechargePolicy bounds recharges. Amounts in fen.
+type RechargePolicy struct {
+	MaxFen       billing.Money `json:"max_fen"`       // one recharge at most
+	CeilingFen   billing.Money `json:"ceiling_fen"`   // balance + amount at most (anti-hoarding, rule 35)
+	ExpiryHours  int           `json:"expiry_hours"`  // without both approvals by then it expires
+	ToleranceFen billing.Money `json:"tolerance_fen"` // how much the meter may have used between two reads of its balance, beyond the credit written
+}
+
+// ValidationPolicy bounds what a reading may say, by service.
+type ValidationPolicy struct {
+	Power metering.Limits `json:"power"`
+	Water metering.Limits `json:"water"`
+}
+
+// ReminderPolicy is about the messages of an arrears case; when a customer is low stands in supply.Policy.
+type ReminderPolicy struct {
+	ReceiptHours int `json:"receipt_hours"` // a message without a receipt for so long is sent again
+}
+
+// BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt.
+type BillingPolicy struct {
+	HoldAfterHours int `json:"hold_after_hours"`
+}
+
+// DefaultPolicy is in force where a site says nothing. Numbers without a source in law are general practice: check with your regulator.
+func DefaultPolicy() Policy {
+	return Policy{
+		Reading:    ReadingPolicy{ToleranceMinutes: 15, PassPauseMinutes: 30, LatePassMinutes: 120, WindowEndHour: 6, DecisionDueHours: 24, ClockSkewSeconds: 600},
+		Validation: ValidationPolicy{Power: metering.DefaultLimits(billing.Power), Water: metering.DefaultLimits(billing.Water)},
+		Supply:     supply.DefaultPolicy(),
+		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72, ToleranceFen: 500},
+		Reminder:   ReminderPolicy{ReceiptHours: 4},
+		Billing:    BillingPolicy{HoldAfterHours: 48},
+	}
+}
+
+// sitePolicy reads the policy that is in force at a site.
+func sitePolicy(ctx context.Context, s *store.Store, id billing.SiteID) (store.Site, Policy, error) {
+	p := DefaultPolicy()
+	site, err := s.Site(ctx, id)
+	if err != nil {
+		return site, p, err
+	}
+	if err := json.Unmarshal(site.Policy, &p); err != nil {
+		return site, p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", id, err)
+	}
+	return site, p, nil
+}
+
+func minutes(n int) time.Duration { return time.Duration(n) * time.Minute }
+
+func hours(n int) time.Duration { return time.Duration(n) * time.Hour }

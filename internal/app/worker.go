@@ -1,0 +1,114 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/notify"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/worker"
+	"github.com/meterflow/meterflow/workflows"
+)
+
+// Worker is `meterflow worker`.
+type Worker struct {
+	Database
+	Temporal
+	Field
+	Messages
+}
+
+// Messages is how messages to customers leave.
+type Messages struct {
+	ReceiptURL    string `help:"Where the simulated message provider delivers its receipts; the real providers come later behind the same door." default:"http://127.0.0.1:8080/api/v1/receipts" placeholder:"URL"`
+	ReceiptSecret string `help:"Shared secret that the provider sends with its receipts." placeholder:"TEXT"`
+}
+
+// Field is how a worker reaches the meters.
+type Field struct {
+	WorkerID    string        `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
+	DueEvery    time.Duration `help:"How often each site's due work is looked for." default:"1m"`
+	LineTimeout time.Duration `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
+	AsideFor    time.Duration `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
+}
+
+// receiptHeader carries the shared secret, see package api.
+const receiptHeader = "Meterflow-Receipt-Secret"
+
+// sender is the simulated provider: it takes messages and posts its receipts to our API, as from outside.
+func (m Messages) sender() *notify.Demo {
+	client := &http.Client{Timeout: 5 * time.Second}
+	return &notify.Demo{Delay: 20 * time.Millisecond, Deliver: func(ctx context.Context, r notify.Receipt) error {
+		body, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.ReceiptURL, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set(receiptHeader, m.ReceiptSecret)
+		answer, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode >= 300 {
+			return fmt.Errorf("the receipt of message %s was not taken: %s", r.ProviderNo, answer.Status)
+		}
+		return nil
+	}}
+}
+
+// Run works until ctx ends.
+func (c Worker) Run(ctx context.Context, log *slog.Logger) error {
+	s, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	flows, err := c.dial(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer flows.T.Close()
+	return c.Field.work(ctx, s, flows, c.sender(), c.pool(), log)
+}
+
+// pool owns this worker's lines.
+func (f Field) pool() *devices.Pool {
+	p := devices.NewPool(devices.Config{Timeout: f.LineTimeout, SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor})
+	p.OnPoint = failpoint.Hit
+	return p
+}
+
+// work holds lines, keeps the Schedules as the code has them, and runs workflows and activities.
+func (f Field) work(ctx context.Context, s *store.Store, flows *workflows.Client, sender notify.Sender, pool *devices.Pool, log *slog.Logger) error {
+	defer pool.Shutdown()
+	if err := applySchedules(ctx, s, flows, f.DueEvery); err != nil {
+		return err
+	}
+	return worker.Run(ctx, worker.Config{Temporal: flows.T, Store: s, Pool: pool, Sender: sender, Holder: f.WorkerID, Log: log})
+}
+
+// applySchedules keeps one Schedule per site as the code has it.
+func applySchedules(ctx context.Context, s *store.Store, flows *workflows.Client, every time.Duration) error {
+	sites, err := s.Sites(ctx)
+	if err != nil {
+		return err
+	}
+	ids := make([]billing.SiteID, len(sites))
+	for i, site := range sites {
+		ids[i] = site.ID
+	}
+	return flows.ApplySchedules(ctx, ids, every)
+}

@@ -1,0 +1,113 @@
+// Package worker builds the Temporal workers: which workflows and activities run on which queue, with how many slots, and how they
+// stop. It owns the registration and the leases of lines; it refuses to know what any of them does.
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/notify"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/workflows"
+)
+
+// Config is what a worker needs.
+type Config struct {
+	Temporal client.Client
+	Store    *store.Store
+	Pool     *devices.Pool
+	Sender   notify.Sender
+	// Holder names this worker as owner of lines; it must be its own in the whole installation and the same after a restart.
+	Holder string
+	Log    *slog.Logger
+}
+
+// The lease outlives several missed renewals, and a dead worker's lines come free soon enough for the day's sweep.
+const (
+	leaseTTL   = 15 * time.Second
+	leaseRenew = 4 * time.Second
+	// stopTimeout is longer than any heartbeat interval, so that batches stop at a page's end.
+	stopTimeout = 15 * time.Second
+)
+
+// Run holds lines and works until ctx ends, then stops gracefully and gives the lines up.
+func Run(ctx context.Context, c Config) error {
+	if _, err := c.Store.HoldLines(ctx, c.Holder, leaseTTL); err != nil {
+		return err
+	}
+	defer func() {
+		if err := c.Store.ReleaseLines(context.WithoutCancel(ctx), c.Holder); err != nil {
+			c.Log.Warn("the lines were not given up; they come free when the leases run out", "error", err)
+		}
+	}()
+	workers := build(c)
+	for i, w := range workers {
+		if err := w.Start(); err != nil {
+			stop(workers[:i])
+			return err
+		}
+	}
+	defer stop(workers)
+	return renewLeases(ctx, c)
+}
+
+// renewLeases keeps the lines until ctx ends. A database that is away for a moment costs no more than the leases' time.
+func renewLeases(ctx context.Context, c Config) error {
+	tick := time.NewTicker(leaseRenew)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if _, err := c.Store.HoldLines(ctx, c.Holder, leaseTTL); err != nil && ctx.Err() == nil {
+				c.Log.Warn("leases not renewed", "error", err)
+			}
+		}
+	}
+}
+
+func stop(workers []worker.Worker) {
+	for _, w := range workers {
+		w.Stop()
+	}
+}
+
+// build makes one worker per queue, so that each has slots of its own: sweeps can't fill those of commands.
+func build(c Config) []worker.Worker {
+	options := func(activitySlots int) worker.Options {
+		return worker.Options{
+			MaxConcurrentActivityExecutionSize: activitySlots,
+			WorkerStopTimeout:                  stopTimeout,
+			WorkflowPanicPolicy:                worker.BlockWorkflow,
+			Interceptors:                       []interceptor.WorkerInterceptor{&activities.ErrorInterceptor{}},
+		}
+	}
+	main := worker.New(c.Temporal, workflows.QueueBilling, options(16))
+	workflows.Register(main)
+	for _, a := range []any{
+		&activities.Clock{Store: c.Store}, &activities.Lines{Store: c.Store}, &activities.Due{Store: c.Store},
+		&activities.Metering{Store: c.Store, Pool: c.Pool}, &activities.Review{Store: c.Store, Pool: c.Pool},
+		&activities.Rating{Store: c.Store}, &activities.Billing{Store: c.Store}, &activities.Posting{Store: c.Store},
+		&activities.Delivery{Store: c.Store, Pool: c.Pool}, &activities.Supply{Store: c.Store, Pool: c.Pool},
+		&activities.Reminding{Store: c.Store}, &activities.Messaging{Store: c.Store, Sender: c.Sender},
+	} {
+		main.RegisterActivity(a)
+	}
+	sweep := worker.New(c.Temporal, workflows.SweepQueue(c.Holder), options(32))
+	sweep.RegisterActivity(&activities.Metering{Store: c.Store, Pool: c.Pool})
+	command := worker.New(c.Temporal, workflows.CommandQueue(c.Holder), options(32))
+	command.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
+	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
+	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
+	messages := worker.New(c.Temporal, workflows.QueueMessages, options(8))
+	messages.RegisterActivity(&activities.Messaging{Store: c.Store, Sender: c.Sender})
+	return []worker.Worker{main, sweep, command, messages}
+}

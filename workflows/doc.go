@@ -1,0 +1,23 @@
+// Package workflows is WHAT happens, in order: one file per stage, each a deterministic Temporal workflow that reads as the process.
+//
+// It owns the order of steps, the timers and the messages; it refuses to touch the world (package activities does) and to price
+// anything (internal/rating does, inside activities, so that a mended tariff bug never changes the replay of runs in flight).
+//
+//	workflow         id                        queue     messages                              waits for
+//	StartDue         by Schedule due/<site>    billing   –                                     –
+//	ReadingCycle     cycle/<cycle>             billing   –                                     second and third pass for silent meters
+//	ExceptionReview  case/<case>               billing   update Decide                         a decision; escalates when overdue
+//	DailyCharge      charge/<cycle>            billing   –                                     –
+//	BillingRun       billing-run/<run>         billing   updates Verify Issue HoldBill         cases that block, two supervisors
+//	                                                     ReleaseBill, signal CaseResolved
+//	ArrearsReminder  reminder/<reminder>       billing   signals PaymentSettled BalanceFell    receipts, the next level, the date of the cut
+//	                                                     MessageDelivered
+//	Recharge         recharge/<recharge>       billing   updates Enter Approve Reject          two clerks; expires
+//	Cutoff           cutoff/<cutoff>           billing   updates ApproveCut CancelCut          its hour, a manager for large customers
+//	                                                     signal PaymentSettled
+//	Restore          restore/<restore>         billing   –                                     proof that supply is back
+//	Receipt          receipt/<provider's no>   billing   –                                     –
+//
+// Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't
+// take the slots of commands. Messages to customers run on the queue messages.
+package workflows
