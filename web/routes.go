@@ -7,7 +7,13 @@ import (
 
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/web/accounts"
+	"github.com/meterflow/meterflow/web/cycles"
+	"github.com/meterflow/meterflow/web/exceptions"
+	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/web/recharges"
+	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
 	"github.com/meterflow/meterflow/web/today"
 	"github.com/meterflow/meterflow/web/trace"
@@ -27,6 +33,12 @@ func signedIn(r chi.Router, d page.Deps) {
 		r.Use(require(d, auth.View))
 		r.Get(page.EventsPath, newEvents(d.Store, d.Log).ServeHTTP)
 		today.Routes(r, d)
+		cycles.Routes(r, d)
+		exceptions.Routes(r, d)
+		runs.Routes(r, d)
+		meters.Routes(r, d)
+		recharges.Routes(r, d)
+		accounts.Routes(r, d)
 		trace.Routes(r, d)
 	})
 }
