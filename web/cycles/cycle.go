@@ -29,6 +29,7 @@ func cycleOf(ctx context.Context, c store.CycleRow, results []store.CycleResult,
 		head: components.Head{
 			Title: locale.T(ctx, "cycles.of", page.SiteName(ctx, c.Site), locale.Day(ctx, c.FreezeAt)), Subtitle: string(c.ID),
 			BackHref: base, BackLabel: locale.T(ctx, "cycles.title"), Badge: components.StateBadge(locale.Cycle, c.State),
+			Actions: components.ButtonLink(page.TraceHref(string(c.ID)), locale.T(ctx, "cycles.trace"), false),
 		},
 		progress: progressOf(ctx, c, now),
 		facts:    cycleFacts(ctx, c, now),

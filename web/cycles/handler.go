@@ -4,6 +4,7 @@ package cycles
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/go-chi/chi/v5"
 
@@ -50,8 +51,22 @@ func cycleID(r *http.Request) billing.CycleID {
 	return billing.CycleID(id)
 }
 
-// timelineRows is how many changes a page shows; trace leads to the rest.
-const timelineRows = 60
+// timelineRows is how many journal rows of a cycle are read: each gateway writes some per pass.
+const timelineRows = 400
+
+// told leaves out what the page shows better: the steps of single gateways, and what the charge did to single accounts. Trace has all.
+func told(events []store.Event) []store.Event {
+	return slices.DeleteFunc(events, func(e store.Event) bool {
+		switch e.Kind {
+		case "cycle", "charge_run":
+			return e.From == e.To && e.Event != "pass_started"
+		case "case":
+			return false
+		default:
+			return true
+		}
+	})
+}
 
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -77,7 +92,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx = locale.WithZone(ctx, page.SiteZone(ctx, c.Site))
 	v := cycleOf(ctx, c, results, cases, page.Now(ctx))
-	v.timeline = page.Timeline(ctx, "cycle", string(c.ID), events)
+	v.timeline = page.Timeline(ctx, "cycle", string(c.ID), told(events))
 	return h.Render(w, r.WithContext(ctx), page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
 

@@ -63,7 +63,7 @@ func listOf(ctx context.Context, rows []store.CycleRow, now time.Time) listView 
 	for _, c := range rows {
 		href := page.Home("cycle", string(c.ID))
 		v.table.Rows = append(v.table.Rows, components.Row{ID: string(c.ID), Href: href, Tone: rowTone(c, now), Cells: []templ.Component{
-			components.Lines(components.Day(c.FreezeAt), freezeNote(ctx, c)), components.Text(page.SiteName(ctx, c.Site)), components.StateBadge(locale.Cycle, c.State),
+			dayCell(ctx, c), components.Text(page.SiteName(ctx, c.Site)), components.StateBadge(locale.Cycle, c.State),
 			components.Count(c.Planned), components.Count(c.Read), countOrDash(c.Estimated), countOrDash(c.Manual), countOrDash(c.Silent),
 			casesCell(ctx, c), components.Text(timeAgainstPlan(ctx, c, now)),
 		}})
@@ -76,12 +76,12 @@ func listOf(ctx context.Context, rows []store.CycleRow, now time.Time) listView 
 	return v
 }
 
-// freezeNote tells a cycle on demand, whose instant is no midnight, from the day's own.
-func freezeNote(ctx context.Context, c store.CycleRow) string {
+// dayCell tells a cycle on demand, whose instant is no midnight, from the day's own.
+func dayCell(ctx context.Context, c store.CycleRow) templ.Component {
 	if clock := locale.Clock(ctx, c.FreezeAt); clock != "00:00" {
-		return locale.T(ctx, "cycles.on_demand", clock)
+		return components.Text(locale.Day(ctx, c.FreezeAt) + " · " + locale.T(ctx, "cycles.on_demand", clock))
 	}
-	return locale.Clock(ctx, c.FreezeAt)
+	return components.Day(c.FreezeAt)
 }
 
 func rowTone(c store.CycleRow, now time.Time) components.Tone {

@@ -131,10 +131,14 @@ func subjectFacts(ctx context.Context, s subject) []components.Fact {
 		average.Value = components.Quantity(s.used*int64(s.meter.Ratio)/int64(s.days), scale, unit)
 		average.Hint = locale.T(ctx, "exceptions.average_days", s.days)
 	}
-	return []components.Fact{
+	facts := []components.Fact{
 		before, value, use, average,
 		{ID: "meter", Label: locale.T(ctx, "exceptions.meter"), Value: components.Link(page.Home("meter", string(s.meter.ID)), string(s.meter.ID)), Hint: s.meter.Address},
 	}
+	if answer := lineAnswer(s.member.Numbers); answer != "" {
+		facts = append(facts, components.Fact{ID: "answer", Label: locale.T(ctx, "exceptions.answer"), Value: components.Muted(answer)})
+	}
+	return facts
 }
 
 func rechargeFacts(ctx context.Context, rc store.CaseRecharge) []components.Fact {

@@ -29,7 +29,7 @@ var rules = map[string]ruleWords{
 	"relay_mismatch": {locale.Key("exceptions.rule_relay_mismatch"), []string{"commanded", "read"}},
 	"credit_drift":   {locale.Key("exceptions.rule_credit_drift"), []string{"meter", "ledger", "difference"}},
 	"malformed":      {locale.Key("exceptions.rule_malformed"), []string{"reason"}},
-	"missing":        {locale.Key("exceptions.rule_missing"), []string{"error"}},
+	"missing":        {locale.Key("exceptions.rule_missing"), []string{"outcome"}},
 	"keep_on":        {locale.Key("exceptions.rule_keep_on"), []string{"commanded_keep_on", "read_keep_on"}},
 }
 
@@ -59,6 +59,9 @@ func ruleText(ctx context.Context, rule string, raw json.RawMessage, service bil
 func numberText(ctx context.Context, rule, name string, raw json.RawMessage, service billing.Service) string {
 	var text string
 	if json.Unmarshal(raw, &text) != nil || text == "" {
+		if name == "outcome" {
+			return missText(ctx, "silent")
+		}
 		return "–"
 	}
 	switch {
@@ -71,7 +74,12 @@ func numberText(ctx context.Context, rule, name string, raw json.RawMessage, ser
 			return locale.T(ctx, "exceptions.yes")
 		}
 		return locale.T(ctx, "exceptions.no")
+	case name == "outcome":
+		return missText(ctx, text)
 	case rule == "credit_drift":
+		if fen, err := billing.ParseMoney(text); err == nil {
+			return locale.Money(fen)
+		}
 		return text
 	case quantities[name] && service.Valid():
 		if q, err := billing.ParseQuantity(text); err == nil {
@@ -81,6 +89,29 @@ func numberText(ctx context.Context, rule, name string, raw json.RawMessage, ser
 		}
 	}
 	return text
+}
+
+var missKeys = map[string]string{
+	"silent": locale.Key("exceptions.miss_silent"), "refused": locale.Key("exceptions.miss_refused"), "wrong": locale.Key("exceptions.miss_wrong"),
+}
+
+// missText says why there is no reading.
+func missText(ctx context.Context, outcome string) string {
+	if key, ok := missKeys[outcome]; ok {
+		return locale.T(ctx, key)
+	}
+	return outcome
+}
+
+// lineAnswer is what the line said when a member was asked, as it was recorded; empty when it said nothing special.
+func lineAnswer(raw json.RawMessage) string {
+	var n struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(raw, &n) != nil {
+		return ""
+	}
+	return n.Error
 }
 
 // registerName is the word of a register by its name in data.

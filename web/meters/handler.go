@@ -33,7 +33,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	f := store.MeterFilter{
 		Sites: page.Sites(ctx), Gateway: billing.GatewayID(l.Get("gateway")), Service: billing.Service(l.One("service", "power", "water")),
 		Supply: l.One("supply", "on", "off", "unknown"), Command: l.One("command", "open", "refused", "unknown"),
-		Silent: l.Get("silent") != "", SilentSince: today.Start(locale.Zone(ctx)), Text: l.Get("q"), Removed: l.Get("removed") != "",
+		Silent: l.Get("silent") != "", SilentSince: today.Start(locale.Zone(ctx)), Text: l.Get("q"),
 	}
 	rows, total, err := h.Store.MeterPage(ctx, f, l.Limit(), l.Offset())
 	if err != nil {

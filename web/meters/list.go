@@ -36,17 +36,16 @@ func filterOf(ctx context.Context, l page.List, f store.MeterFilter, gateways []
 	}
 	var lines []components.Option
 	for _, g := range gateways {
-		lines = append(lines, components.Option{Value: string(g.ID), Label: string(g.ID) + " · " + g.Name})
+		lines = append(lines, components.Option{Value: string(g.ID), Label: g.Name + " · " + page.SiteName(ctx, g.Site)})
 	}
 	commands := append([]components.Option{{Value: "open", Label: locale.T(ctx, "meters.command_open")}}, word(locale.Command, "unknown", "refused")...)
-	return components.Filter{URL: base, Total: total, ClearHref: l.ClearHref("q", "gateway", "service", "supply", "command", "silent", "removed"), Fields: []components.Field{
+	return components.Filter{URL: base, Total: total, ClearHref: l.ClearHref("q", "gateway", "service", "supply", "command", "silent"), Fields: []components.Field{
 		{Kind: components.SearchField, Name: "q", Label: locale.T(ctx, "meters.search"), Value: f.Text, Placeholder: locale.T(ctx, "meters.search_hint"), MaxLength: 64},
 		choice(ctx, "gateway", locale.T(ctx, "meters.gateway"), string(f.Gateway), lines...),
 		choice(ctx, "service", locale.T(ctx, "meters.service"), string(f.Service), word(locale.Service, "power", "water")...),
 		choice(ctx, "supply", locale.T(ctx, "meters.supply"), f.Supply, word(locale.Supply, "on", "off", "unknown")...),
 		choice(ctx, "command", locale.T(ctx, "meters.command"), f.Command, commands...),
 		choice(ctx, "silent", locale.T(ctx, "meters.reading"), l.One("silent", "1"), components.Option{Value: "1", Label: locale.T(ctx, "meters.silent_today")}),
-		choice(ctx, "removed", locale.T(ctx, "meters.fitted"), l.One("removed", "1"), components.Option{Value: "1", Label: locale.T(ctx, "meters.removed")}),
 	}}
 }
 
@@ -115,6 +114,8 @@ func quality(ctx context.Context, m store.MeterRow) templ.Component {
 // supply is what is proved of the account's supply; a meter without an account shows what it said itself.
 func supply(ctx context.Context, m store.MeterRow) templ.Component {
 	switch {
+	case m.State != "fitted":
+		return components.Badge(components.Neutral, locale.T(ctx, "meters.removed"))
 	case m.Supply != "":
 		return components.StateBadge(locale.Supply, m.Supply)
 	case m.ReadSupply != "":

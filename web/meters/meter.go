@@ -47,9 +47,6 @@ func meterOf(ctx context.Context, k known) meterView {
 	head := components.Head{
 		Title: string(m.ID), Subtitle: subtitle(ctx, m), BackHref: base, BackLabel: locale.T(ctx, "meters.title"), Badge: supply(ctx, m),
 	}
-	if m.State != "fitted" {
-		head.Badge = components.Badge(components.Neutral, locale.T(ctx, "meters.removed"))
-	}
 	return meterView{
 		head: head, notices: noticesOf(ctx, k), live: liveFacts(ctx, k), registers: registerTable(ctx, m, k.reading), supply: supplyFacts(ctx, k),
 		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), fittings: fittingTable(ctx, m, k.fittings),
