@@ -55,6 +55,7 @@ var (
 func rows(t *testing.T, s *webtest.Server) {
 	t.Helper()
 	s.Account(t, webtest.Compound, "A1", 5_000)
+	s.Account(t, webtest.Plaza, "B1", 5_000)
 	for _, sql := range []string{
 		`INSERT INTO cycles (id, site_id, day, freeze_at, window_end, state, opened_at) VALUES
 			('compound/2026-09-09', 'compound', '2026-09-09', '2026-09-08T16:00Z', '2026-09-08T22:00Z', 'sweeping', '2026-09-08T16:05Z')`,

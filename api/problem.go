@@ -53,9 +53,11 @@ var statuses = map[billing.Code]int{
 	billing.CodeInternal:        http.StatusInternalServerError,
 }
 
+// StatusOf is the HTTP status of an error; 500 for one without a code.
+func StatusOf(err error) int { return statuses[billing.CodeOf(err)] }
+
 func problemOf(err error) *Problem {
-	code := billing.CodeOf(err)
-	status := statuses[code]
+	code, status := billing.CodeOf(err), StatusOf(err)
 	return &Problem{Title: http.StatusText(status), Status: status, Detail: billing.MessageOf(err), Code: code, Type: blank}
 }
 

@@ -3,7 +3,10 @@ package webtest
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -34,14 +37,28 @@ func NewWithEngine(t testing.TB) *Server {
 	t.Cleanup(c.Close)
 	s := NewWith(t, storetest.New(t), &workflows.Client{T: c})
 
+	// The provider's receipts come back over HTTP, as from outside.
+	provider := s.Open(t)
+	provider.Header.Set("Meterflow-Receipt-Secret", ReceiptSecret)
+	sender := &notify.Demo{Deliver: func(_ context.Context, r notify.Receipt) error {
+		body, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if a := provider.JSON(http.MethodPost, "/api/v1/receipts", string(body)); a.Status != http.StatusAccepted {
+			return fmt.Errorf("status %d", a.Status)
+		}
+		return nil
+	}}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- worker.Run(ctx, worker.Config{
-			Temporal: c, Store: s.Store, Pool: devices.NewPool(devices.Config{}), Sender: &notify.Demo{}, Holder: namespace, Log: slog.New(slog.DiscardHandler),
+			Temporal: c, Store: s.Store, Pool: devices.NewPool(devices.Config{}), Sender: sender, Holder: namespace, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
 	t.Cleanup(func() {
+		require.Eventually(t, sender.Quiet, Patience, Pause)
 		stop()
 		require.NoError(t, <-ended)
 	})
@@ -66,3 +83,9 @@ func makeNamespace(t testing.TB, o client.Options) {
 		return err == nil
 	}, time.Minute, 200*time.Millisecond, "the new namespace isn't known after a minute")
 }
+
+// Patience is how long, in real time, a test waits for a workflow, and Pause how long between two looks.
+const (
+	Patience = 30 * time.Second
+	Pause    = 50 * time.Millisecond
+)
