@@ -29,15 +29,13 @@ type ReadingPolicy struct {
 	LatePassMinutes  int `json:"late_pass_minutes"`  // between the second and the third
 	WindowEndHour    int `json:"window_end_hour"`    // local hour after which no pass starts
 	DecisionDueHours int `json:"decision_due_hours"` // an exception undecided for so long is escalated
-	ClockSkewSeconds int `json:"clock_skew_seconds"` // a meter's clock may differ by this much
 }
 
 // RechargePolicy bounds recharges. Amounts in fen.
 type RechargePolicy struct {
-	MaxFen       billing.Money `json:"max_fen"`       // one recharge at most
-	CeilingFen   billing.Money `json:"ceiling_fen"`   // balance + amount at most (anti-hoarding, rule 35)
-	ExpiryHours  int           `json:"expiry_hours"`  // without both approvals by then it expires
-	ToleranceFen billing.Money `json:"tolerance_fen"` // how much the meter may have used between two reads of its balance, beyond the credit written
+	MaxFen      billing.Money `json:"max_fen"`      // one recharge at most
+	CeilingFen  billing.Money `json:"ceiling_fen"`  // balance + amount at most (anti-hoarding, rule 35)
+	ExpiryHours int           `json:"expiry_hours"` // without both approvals by then it expires
 }
 
 // ValidationPolicy bounds what a reading may say, by service.
@@ -59,10 +57,10 @@ type BillingPolicy struct {
 // DefaultPolicy is in force where a site says nothing. Numbers without a source in law are general practice: check with your regulator.
 func DefaultPolicy() Policy {
 	return Policy{
-		Reading:    ReadingPolicy{ToleranceMinutes: 15, PassPauseMinutes: 30, LatePassMinutes: 120, WindowEndHour: 6, DecisionDueHours: 24, ClockSkewSeconds: 600},
+		Reading:    ReadingPolicy{ToleranceMinutes: 15, PassPauseMinutes: 30, LatePassMinutes: 120, WindowEndHour: 6, DecisionDueHours: 24},
 		Validation: ValidationPolicy{Power: metering.DefaultLimits(billing.Power), Water: metering.DefaultLimits(billing.Water)},
 		Supply:     supply.DefaultPolicy(),
-		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72, ToleranceFen: 500},
+		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
 		Billing:    BillingPolicy{HoldAfterHours: 48},
 	}
@@ -77,6 +75,9 @@ func sitePolicy(ctx context.Context, s *store.Store, id billing.SiteID) (store.S
 	}
 	if err := json.Unmarshal(site.Policy, &p); err != nil {
 		return site, p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", id, err)
+	}
+	if err := p.Supply.Validate(); err != nil {
+		return site, p, err
 	}
 	return site, p, nil
 }

@@ -77,19 +77,37 @@ func (d Database) open(ctx context.Context) (*store.Store, error) {
 
 // dial connects to the engine that the flags name.
 func (t Temporal) dial(ctx context.Context, log *slog.Logger) (*workflows.Client, error) {
-	if t.TemporalAddress == "" {
-		return nil, billing.Errorf(billing.CodeInvalidInput, "say where the Temporal server is: --temporal-address or METERFLOW_TEMPORAL_ADDRESS")
+	o, err := t.options(log)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := client.DialContext(ctx, client.Options{
-		HostPort: t.TemporalAddress, Namespace: t.TemporalNamespace,
-		Logger: temporallog.NewStructuredLogger(slog.New(atLeast{log.Handler(), slog.LevelWarn})),
-	})
+	c, err := client.DialContext(ctx, o)
 	if err != nil {
 		return nil, billing.Errorf(billing.CodeUnavailable, "the Temporal server at %s doesn't answer: start it or correct --temporal-address", t.TemporalAddress)
 	}
 	return &workflows.Client{T: c}, nil
+}
+
+// dialLater connects when the engine is first needed: with the engine down people still read, and every action says that it was not taken.
+func (t Temporal) dialLater(log *slog.Logger) (*workflows.Client, error) {
+	o, err := t.options(log)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.NewLazyClient(o)
+	return &workflows.Client{T: c}, err
+}
+
+func (t Temporal) options(log *slog.Logger) (client.Options, error) {
+	if t.TemporalAddress == "" {
+		return client.Options{}, billing.Errorf(billing.CodeInvalidInput, "say where the Temporal server is: --temporal-address or METERFLOW_TEMPORAL_ADDRESS")
+	}
+	return client.Options{
+		HostPort: t.TemporalAddress, Namespace: t.TemporalNamespace,
+		Logger: temporallog.NewStructuredLogger(slog.New(atLeast{log.Handler(), slog.LevelWarn})),
+	}, nil
 }
 
 // atLeast drops the engine client's chatter below a level.

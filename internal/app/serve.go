@@ -29,7 +29,7 @@ func (c Serve) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer s.Close()
-	flows, err := c.dial(ctx, log)
+	flows, err := c.dialLater(log)
 	if err != nil {
 		return err
 	}
