@@ -24,7 +24,7 @@ func (h handler) decide(r *http.Request) (page.Done, error) {
 	}
 	in := page.Read(r)
 	d := workflows.Decision{
-		CaseID: c.row.ID, By: page.Actor(ctx).UserID, Decision: in.OneOf("decision", workflows.AllowedDecisions(c.row.Kind)...), Reason: in.Reason(), Nonce: in.Nonce(),
+		CaseID: c.row.ID, By: page.Actor(ctx).UserID, Decision: in.OneOf("decision", withoutValues(c.row.Kind)...), Reason: in.Reason(), Nonce: in.Nonce(),
 	}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
@@ -33,6 +33,11 @@ func (h handler) decide(r *http.Request) (page.Done, error) {
 		return page.Done{}, err
 	}
 	return h.decided(r, c.row.ID)
+}
+
+// withoutValues are the decisions on a kind of case that need nothing typed in.
+func withoutValues(kind string) []string {
+	return slices.DeleteFunc(workflows.AllowedDecisions(kind), func(d string) bool { return d == workflows.DecideManual || d == workflows.DecideExchange })
 }
 
 // manual takes what a person read off the display of each meter that is still in doubt.

@@ -16,7 +16,7 @@ import (
 // actionsOf are the forms of an open case: the choice among the proposals, and those that need values typed in.
 func actionsOf(r *http.Request, c doubt) (actions []components.Action, extra []extraView) {
 	kinds := workflows.AllowedDecisions(c.row.Kind)
-	actions = []components.Action{decideAction(r, c, kinds)}
+	actions = []components.Action{decideAction(r, c)}
 	if err := auth.Can(page.Actor(r.Context()), auth.DecideException, c.row.Site); err != nil {
 		return actions, nil // the first form says why
 	}
@@ -37,14 +37,12 @@ func formURL(r *http.Request, c doubt, action string) string {
 	return page.Home("case", string(c.row.ID)) + "/" + action + filterQuery(r)
 }
 
-func decideAction(r *http.Request, c doubt, kinds []string) components.Action {
+func decideAction(r *http.Request, c doubt) components.Action {
 	ctx := r.Context()
 	f := page.FormOf(r, "decide")
 	field := components.Field{Kind: components.ChoiceField, Name: "decision", Label: locale.T(ctx, "exceptions.proposals"), Value: f.Value("decision", ""), Required: true, Error: f.Problem("decision")}
-	for _, kind := range kinds {
-		if kind != workflows.DecideManual && kind != workflows.DecideExchange {
-			field.Options = append(field.Options, optionOf(ctx, c, kind))
-		}
+	for _, decision := range withoutValues(c.row.Kind) {
+		field.Options = append(field.Options, optionOf(ctx, c, decision))
 	}
 	a := components.Action{
 		ID: "decide", Title: locale.T(ctx, "exceptions.decide"), URL: formURL(r, c, "decide"), Submit: locale.T(ctx, "exceptions.submit"), Key: "s", Error: f.Error(),

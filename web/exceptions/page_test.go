@@ -1,0 +1,225 @@
+package exceptions_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/PuerkitoBio/goquery"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/internal/store/storetest"
+	"github.com/meterflow/meterflow/internal/webtest"
+	"github.com/meterflow/meterflow/workflows"
+)
+
+// bands is a vector of a meter that counts in the peak band only.
+func bands(total int64) billing.Registers { return billing.Registers{total, 0, total, 0, 0, 0} }
+
+// doubt makes a case about a meter's reading of a day.
+func doubt(kind string, meter billing.MeterID, account billing.AccountID, day billing.Date, total int64, numbers map[string]string) store.NewCase {
+	cycle, gateway, freeze := billing.CycleID("compound/"+day.String()), billing.GatewayID("G-compound"), day.Start(storetest.Zone)
+	n := store.NewCase{
+		Site: webtest.Compound, Kind: kind, Cause: string(cycle) + "/" + kind + "/" + string(meter), Blocking: true, Cycle: &cycle, Gateway: &gateway, Meter: &meter, Account: &account,
+		DueAfter: 24 * time.Hour, Members: []store.NewMember{{Meter: meter, FreezeAt: freeze, Rule: kind, Numbers: numbers}},
+	}
+	if total > 0 {
+		n.Members[0].Doubt = &store.Reading{
+			Meter: meter, FreezeAt: freeze, TakenAt: freeze, TakenReal: freeze, Quality: billing.QualityActual, Registers: bands(total), Doubtful: true, RecordedBy: "workflow", Cycle: &cycle,
+		}
+	}
+	return n
+}
+
+// queue serves three cases: two doubts about use that is too high, and a meter without a reading. Ten days of use lie before.
+func queue(t *testing.T) (*webtest.Server, *webtest.Recorder) {
+	t.Helper()
+	s, rec := webtest.NewRecorded(t)
+	m1, m2, m3 := s.Account(t, webtest.Compound, "1001", 5000), s.Account(t, webtest.Compound, "1002", 5000), s.Account(t, webtest.Compound, "1003", 5000)
+	day := billing.MustDate("2026-09-11")
+	for i := range int64(10) {
+		at := day.AddDays(int(i))
+		s.Read(t, webtest.Compound, at, map[billing.MeterID]billing.Registers{m1: bands(900 * (i + 1)), m2: bands(500 * (i + 1)), m3: bands(300 * (i + 1))})
+	}
+	day = day.AddDays(10)
+	high := map[string]string{"use": "900.00", "limit": "18.00", "hours": "24"}
+	s.Read(t, webtest.Compound, day, map[billing.MeterID]billing.Registers{m1: bands(99000), m2: bands(77000)},
+		doubt("too_high", m1, "1001", day, 99000, high), doubt("too_high", m2, "1002", day, 77000, high),
+		doubt("missing", m3, "1003", day, 0, map[string]string{"outcome": "silent", "error": "no answer"}))
+	return s, rec
+}
+
+func ids(a webtest.Answer) []string {
+	var list []string
+	a.Doc().Find(`[data-testid="table-cases"] tr[data-id]`).Each(func(_ int, row *goquery.Selection) { list = append(list, row.AttrOr("data-id", "")) })
+	return list
+}
+
+func TestList_filtersAndCounts(t *testing.T) {
+	s, _ := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	a := b.Get("/exceptions")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Equal(t, []string{"X1", "X2", "X3"}, ids(a), "what is open, oldest first")
+	require.Contains(t, a.Find("row-X1").Text(), "900.00 kWh counted in 24 h", "the rule's numbers in words")
+	require.Contains(t, a.Find("row-X3").Text(), "the meter did not answer")
+
+	require.Equal(t, []string{"X3"}, ids(b.Get("/exceptions?kind=missing")))
+	require.Empty(t, ids(b.Get("/exceptions?overdue=1")))
+	require.Equal(t, 1, b.Get("/exceptions?overdue=1").Find("empty").Length(), "an empty list says what will appear")
+	require.Empty(t, ids(b.Get("/exceptions?mine=1")))
+	require.Empty(t, ids(b.Get("/exceptions?state=resolved")))
+	require.Empty(t, ids(s.SignIn(t, webtest.OtherSupervisor).Get("/exceptions")), "another site's cases stay away")
+	require.Equal(t, "/exceptions/X3?kind=missing", b.Get("/exceptions?kind=missing").Doc().Find(`[data-testid="row-X3"]`).AttrOr("data-href", ""), "the queue goes along")
+}
+
+func TestShow_theDoubtBesideHistory(t *testing.T) {
+	s, _ := queue(t)
+	a := s.SignIn(t, webtest.Supervisor).Get("/exceptions/X1")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Contains(t, a.Find("why-doubt").Text(), "at most 18.00 kWh is believed")
+	require.Contains(t, a.Find("fact-before").Text(), "90.00")
+	require.Contains(t, a.Find("fact-value").Text(), "990.00")
+	require.Contains(t, a.Find("fact-use").Text(), "900.00")
+	require.Contains(t, a.Find("fact-average").Text(), "9.00")
+	require.Equal(t, 1, a.Find("usage-chart").Length())
+	require.Equal(t, 1, a.Doc().Find(".doubt").Length(), "one day carries the mark")
+	options := a.Find("field-decision").Text()
+	require.Contains(t, options, "value 990.00, use 900.00 kWh", "what accepting would mean")
+	require.Contains(t, options, "about: value 99.00, use 9.00 kWh", "what an estimate would mean")
+	require.Equal(t, 1, a.Find("action-manual").Length())
+	require.Equal(t, 1, a.Find("action-exchange").Length())
+
+	missing := s.SignIn(t, webtest.Supervisor).Get("/exceptions/X3")
+	require.NotContains(t, missing.Find("field-decision").Text(), "Accept", "nothing there to accept")
+}
+
+func TestShow_whoMayNot(t *testing.T) {
+	s, rec := queue(t)
+	a := s.SignIn(t, webtest.Clerk).Get("/exceptions/X1")
+	require.Equal(t, http.StatusOK, a.Status)
+	require.Contains(t, a.Find("why-decide").Text(), "ask a supervisor", "the button explains itself")
+	require.Zero(t, a.Find("action-manual").Length())
+
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get("/exceptions/X1").Status)
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.Supervisor).Get("/exceptions/X99").Status)
+	a = s.SignIn(t, webtest.Clerk).Post("/exceptions/X1/decide", "decision", "accept", "reason", "I say so")
+	require.Equal(t, http.StatusForbidden, a.Status)
+	a = s.SignIn(t, webtest.OtherSupervisor).Post("/exceptions/X1/decide", "decision", "accept", "reason", "I say so")
+	require.Equal(t, http.StatusNotFound, a.Status)
+	require.Empty(t, rec.Updates)
+}
+
+func TestDecide_needsAReason(t *testing.T) {
+	s, rec := queue(t)
+	a := s.SignIn(t, webtest.Supervisor).Post("/exceptions/X1/decide", "decision", "accept", "reason", " ")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-reason").Text(), "say why")
+	require.Equal(t, 1, a.Doc().Find(`input[name="decision"][value="accept"][checked]`).Length(), "what was chosen is kept")
+	require.Empty(t, rec.Updates)
+}
+
+func TestDecide_sendsAndOpensTheNext(t *testing.T) {
+	s, rec := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.Equal(t, http.StatusUnprocessableEntity, b.Post("/exceptions/X1/decide", "decision", "confirm_on", "reason", "x").Status, "not one of the answers")
+	require.Empty(t, rec.Updates)
+
+	a := b.Post("/exceptions/X1/decide?kind=too_high", "decision", "estimate", "reason", "holiday", "nonce", "n1")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Equal(t, "/exceptions/X2?kind=too_high", a.Header.Get("Location"), "the next of the same queue")
+	require.Len(t, rec.Updates, 1)
+	require.Equal(t, "case/X1", rec.Updates[0].WorkflowID)
+	require.Equal(t, "n1", rec.Updates[0].UpdateID, "a double click is one decision")
+	d := rec.Updates[0].Args[0].(workflows.Decision)
+	require.Equal(t, workflows.Decision{CaseID: "X1", By: webtest.Supervisor, Decision: "estimate", Reason: "holiday", Nonce: "n1"}, d)
+	require.Contains(t, b.Get(a.Header.Get("Location")).Find("notice").Text(), "Case X1 is decided")
+
+	rec.Refuse = temporal.NewNonRetryableApplicationError("this case was decided already: open it to see by whom and how", string(billing.CodeClosed), nil)
+	a = b.Post("/exceptions/X2/decide", "decision", "accept", "reason", "typed before")
+	require.Equal(t, http.StatusConflict, a.Status)
+	require.Contains(t, a.Find("action-error").Text(), "decided already", "the refusal stands beside the control")
+	require.Contains(t, a.Body, "typed before", "what was typed is kept")
+}
+
+func TestManual(t *testing.T) {
+	s, rec := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	fields := []string{"reason", "seen on site", "nonce", "m"}
+	for _, register := range []string{"sharp", "flat", "valley", "deep_valley"} {
+		fields = append(fields, "value-M1003-"+register, "0")
+	}
+	a := b.Post("/exceptions/X3/manual", append(fields, "value-M1003-total", "33.005", "value-M1003-peak", "-1")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-value-M1003-total").Text(), "finer than the register")
+	require.Contains(t, a.Find("error-value-M1003-peak").Text(), "only counts up")
+	_, isOpen := a.Find("extra-manual").Attr("open")
+	require.True(t, isOpen, "the refused form stays open")
+	require.Empty(t, rec.Updates)
+
+	a = b.Post("/exceptions/X3/manual", append(fields, "value-M1003-total", "1,033.05", "value-M1003-peak", "1033.05")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	d := rec.Updates[0].Args[0].(workflows.Decision)
+	require.Equal(t, []workflows.ManualValue{{Meter: "M1003", Registers: billing.Registers{103305, 0, 103305, 0, 0, 0}}}, d.Values)
+}
+
+func TestExchange(t *testing.T) {
+	s, rec := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	fields := []string{"reason", "burnt", "new_meter", "M9", "nonce", "x"}
+	for _, register := range []string{"total", "sharp", "peak", "flat", "valley", "deep_valley"} {
+		fields = append(fields, "closing-M1003-"+register, "40", "opening-M1003-"+register, "0")
+	}
+	a := b.Post("/exceptions/X3/exchange", append(fields, "serial", "12")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-serial").Text(), "12 digits")
+	a = b.Post("/exceptions/X3/exchange", append(fields, "serial", "260100000009")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	form := rec.Updates[0].Args[0].(workflows.Decision).Exchange
+	require.Equal(t, billing.MeterID("M9"), form.NewMeter)
+	require.Equal(t, int64(4000), form.Closing.Total())
+}
+
+func TestSeveral(t *testing.T) {
+	s, rec := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	a := b.Post("/exceptions/choose", "action", "estimate", "id", "X1", "id", "X3")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("action-error").Text(), "several kinds")
+	require.Equal(t, http.StatusUnprocessableEntity, b.Post("/exceptions/choose", "action", "estimate").Status, "nothing chosen")
+
+	a = b.Post("/exceptions/choose?kind=too_high", "action", "estimate", "id", "X1", "id", "X2")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	to, err := url.Parse(a.Header.Get("Location"))
+	require.NoError(t, err)
+	preview := b.Get(to.String())
+	require.Equal(t, http.StatusOK, preview.Status, preview.Body)
+	require.Contains(t, preview.Find("row-X1").Text(), "use 9.00 kWh", "the consequence of each, before the decision")
+	require.Empty(t, rec.Updates, "a preview decides nothing")
+
+	a = b.Post("/exceptions/decide", "decision", "estimate", "id", "X1", "id", "X2", "nonce", "n")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-reason").Text(), "say why")
+	a = b.Post("/exceptions/decide?kind=too_high", "decision", "estimate", "id", "X1", "id", "X2", "nonce", "n", "reason", "festival")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Equal(t, "/exceptions?kind=too_high", a.Header.Get("Location"))
+	require.Len(t, rec.Updates, 2)
+	require.NotEqual(t, rec.Updates[0].UpdateID, rec.Updates[1].UpdateID)
+
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post("/exceptions/decide", "decision", "accept", "id", "X1", "reason", "x").Status)
+	require.Len(t, rec.Updates, 2)
+}
+
+func TestPages_inChinese(t *testing.T) {
+	s, _ := queue(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	b.Header.Set("Accept-Language", "zh-CN")
+	a := b.Get("/exceptions/X1")
+	require.Contains(t, a.Find("why-doubt").Text(), "按本表近期用量最多应为 18.00 kWh")
+	require.False(t, strings.Contains(a.Body, "exceptions."), "no key without words")
+}

@@ -1,0 +1,69 @@
+package meters_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/webtest"
+)
+
+func bands(total int64) billing.Registers { return billing.Registers{total, 0, total, 0, 0, 0} }
+
+func TestMeters(t *testing.T) {
+	s := webtest.New(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.Equal(t, 1, b.Get("/meters").Find("empty").Length(), "an empty list says what will appear")
+
+	m1, m2 := s.Account(t, webtest.Compound, "1001", 5000), s.Account(t, webtest.Compound, "1002", 5000)
+	s.Account(t, webtest.Plaza, "2001", 5000)
+	day := billing.MustDate("2026-09-11")
+	s.Read(t, webtest.Compound, day, map[billing.MeterID]billing.Registers{m1: bands(900), m2: bands(100)})
+	s.Read(t, webtest.Compound, day.AddDays(1), map[billing.MeterID]billing.Registers{m1: bands(2000)})
+	ctx := context.Background()
+	_, err := s.Store.Pool.Exec(ctx, `UPDATE supplies SET state = 'off', wanted = 'off', cut_cause = 'credit' WHERE account_id = '1001'`)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, deadline, readback, attempts, frames, requested_at)
+		VALUES ('D1', 'compound', '1001', $1, 'trip', 'verified', 'cutoff/C1', 'workflow', now(), 'off', 1,
+			'[{"sent_at":"2026-09-12T00:00:00Z","answered_at":"2026-09-12T00:00:01Z","request":"0001000000060110","reply":""}]', business_now())`, m1)
+	require.NoError(t, err)
+
+	list := b.Get("/meters")
+	require.Equal(t, 2, list.Find("table-meters").Find("tbody tr").Length(), "another site's meters stay away")
+	require.Contains(t, list.Find("row-"+string(m1)).Text(), "20.00")
+	for path, want := range map[string]int{
+		"/meters?supply=off": 1, "/meters?supply=unknown": 0, "/meters?command=open": 0, "/meters?q=m1002": 1, "/meters?silent=1": 1, "/meters?gateway=G-compound": 2, "/meters?service=water": 0,
+	} {
+		require.Equal(t, want, b.Get(path).Find("table-meters").Find("tbody tr").Length(), path)
+	}
+
+	one := b.Get("/meters/" + string(m1))
+	require.Equal(t, http.StatusOK, one.Status, one.Body)
+	require.Contains(t, one.Find("row-peak").Text(), "20.00", "each register")
+	require.Equal(t, "off", one.Find("fact-supply").Find(".badge").AttrOr("data-state", ""))
+	require.Contains(t, one.Find("fact-why").Text(), "cut for credit after notice")
+	require.Equal(t, 1, one.Find("usage-chart").Length())
+	require.Contains(t, one.Find("commands").Text(), "Cut supply")
+	require.Contains(t, one.Find("frames").Text(), "0001000000060110", "the frames, on request")
+	require.Contains(t, one.Find("frames").Text(), "no reply")
+	require.Contains(t, one.Find("table-fittings").Text(), "Fitted")
+
+	require.Equal(t, http.StatusNotFound, b.Get("/meters/M2001").Status, "another site's meter")
+	require.Equal(t, http.StatusNotFound, b.Get("/meters/nothing").Status)
+}
+
+func TestRead_refusals(t *testing.T) {
+	s := webtest.New(t)
+	m := s.Account(t, webtest.Compound, "1001", 5000)
+	path := "/meters/" + string(m)
+	clerk := s.SignIn(t, webtest.Clerk)
+	require.Contains(t, clerk.Get(path).Find("why-read").Text(), "ask a supervisor or manager")
+	require.Equal(t, http.StatusForbidden, clerk.Post(path+"/read").Status)
+	a := s.SignIn(t, webtest.Supervisor).Post(path + "/read")
+	require.Equal(t, http.StatusServiceUnavailable, a.Status)
+	require.Contains(t, a.Find("action-error").Text(), "not taken")
+	require.Equal(t, 1, a.Find("section-live").Find(`[data-testid="empty"]`).Length(), "before the first reading the page says what will appear")
+}
