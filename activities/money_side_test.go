@@ -2,6 +2,7 @@ package activities_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type grid struct {
 	fleet   *simulator.Fleet
 	dir     string
 	now     time.Time
+	meters  atomic.Int64 // now, as the meters read it
 	posting activities.Posting
 	deliver activities.Delivery
 	supply  activities.Supply
@@ -48,6 +50,7 @@ type grid struct {
 func newGrid(t *testing.T) *grid {
 	t.Helper()
 	g := &grid{t: t, now: time.Date(2026, 1, 12, 2, 30, 0, 0, time.UTC), dir: t.TempDir()}
+	g.meters.Store(g.now.UnixNano())
 	g.Utility = storetest.NewUtility(t, g.now)
 	ctx := context.Background()
 	days := billing.CalendarYear{Year: 2026, Days: []billing.CalendarDay{{Date: billing.MustDate("2026-01-01"), Off: true, Name: "New Year"}}}
@@ -81,7 +84,7 @@ func (g *grid) serve() {
 		{Unit: 1, Serial: serialCredit, Profile: "sim-ddsy1352", LoadProfile: power[0], CreditMode: true, RemainingFen: 10_000, PricesE8: prices, OpeningRegisters: make([]int64, 6)},
 		{Unit: 2, Serial: serialPlatform, Profile: "sim-ddsy1352", LoadProfile: power[1], OpeningRegisters: make([]int64, 6)},
 		{Unit: 3, Serial: serialWater, Profile: "sim-valve-water", LoadProfile: flow[0], OpeningRegisters: []int64{0}, ValveMillis: 20},
-	}}}}, g.dir, func() time.Time { return g.now })
+	}}}}, g.dir, func() time.Time { return time.Unix(0, g.meters.Load()).UTC() })
 	require.NoError(g.t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -267,6 +270,7 @@ func (g *grid) noticed(account billing.AccountID) activities.CutRef {
 
 func (g *grid) setNow(at time.Time) {
 	g.now = at
+	g.meters.Store(at.UnixNano())
 	storetest.SetClock(g.t, g.Store, at)
 }
 

@@ -134,7 +134,7 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 	rows, _ = tx.Query(ctx, `
 		SELECT r.freeze_at, r.quality,
 			-- A reading whose cycle isn't closed has not been validated: nothing may rest on it yet.
-			r.doubtful OR NOT EXISTS (SELECT 1 FROM good_readings g WHERE g.meter_id = r.meter_id AND g.freeze_at = r.freeze_at AND g.version = r.version),
+			r.doubtful OR NOT EXISTS (SELECT 1 FROM good_readings g WHERE g.meter_id = r.meter_id AND g.freeze_at = r.freeze_at AND g.version = r.version) AS doubtful,
 			r.supply
 		FROM current_readings r WHERE r.meter_id = $1 ORDER BY r.freeze_at DESC LIMIT 1`, f.Meter)
 	if f.Reading, err = optional[LastReading](rows); err != nil {
