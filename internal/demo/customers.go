@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,16 +210,12 @@ func (c *Crew) payAtOnce(ctx context.Context, pay payment) error {
 	return nil
 }
 
-// otherClerk is the first clerk who is none of the given.
+// otherClerk is the first clerk after the first given one who is none of the given.
 func otherClerk(not ...billing.UserID) billing.UserID {
-	for n := range clerks {
-		free := true
-		for _, id := range not {
-			free = free && id != clerk(n)
-		}
-		if free {
-			return clerk(n)
+	first := int(not[0][len(not[0])-1] - '0')
+	for n := first; ; n++ {
+		if id := clerk(n); !slices.Contains(not, id) {
+			return id
 		}
 	}
-	return ""
 }

@@ -179,7 +179,8 @@ func passwordHashes() (map[billing.UserID]string, error) {
 // Policies are what the sites set differently from the defaults, as JSON.
 //
 // The notice times are shorter than a real utility should choose: the demo shows one month, and with a notice of a week few of its
-// cuts would fall before the holiday in which none is made. Large customers are those whose cut a manager approves.
+// cuts would fall before the holiday in which none is made. Large customers are those whose cut a manager approves. A shop's meter may
+// differ by 3 yuan from the books: it is read five minutes after midnight, and a shop may have used so much since.
 func Policies() map[billing.SiteID]string {
 	return map[billing.SiteID]string{
 		Garden: `{"supply": {
@@ -187,7 +188,8 @@ func Policies() map[billing.SiteID]string {
 			"level1": {"days": 5, "fen": 1000}, "level2": {"days": 2, "fen": 500}}}`,
 		Plaza: `{"supply": {
 			"notice_days": {"commercial": 2, "important": 2}, "manager_for": ["important"],
-			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}}}`,
+			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}},
+			"validation": {"power": {"credit_drift_fen": 300}}}`,
 	}
 }
 
