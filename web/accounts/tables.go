@@ -12,8 +12,8 @@ import (
 	"github.com/meterflow/meterflow/web/page"
 )
 
-func moneyCol(ctx context.Context, key string) components.Col {
-	return components.Col{Label: locale.T(ctx, key), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}
+func amountCol(ctx context.Context) components.Col {
+	return components.Col{Label: locale.T(ctx, "accounts.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}
 }
 
 // openTable is what waits for somebody or something: cases, arrears, recharges, cuts, restores.
@@ -105,7 +105,7 @@ func protectionTable(ctx context.Context, s story) components.Table {
 func billTable(ctx context.Context, s story) components.Table {
 	t := components.Table{ID: "bills", Caption: locale.T(ctx, "accounts.bills"), Cols: []components.Col{
 		{Label: locale.T(ctx, "accounts.bill")}, {Label: locale.T(ctx, "accounts.period")}, {Label: locale.T(ctx, "accounts.use"), Unit: s.row.Service.Unit(), Align: components.Number},
-		moneyCol(ctx, "accounts.amount"), {Label: locale.T(ctx, "accounts.state")},
+		amountCol(ctx), {Label: locale.T(ctx, "accounts.state")},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "accounts.no_bills"), Body: locale.T(ctx, "accounts.no_bills_body")}}
 	for _, b := range s.bills {
 		t.Rows = append(t.Rows, components.Row{ID: string(b.ID), Href: page.Home("bill", string(b.ID)), Cells: []templ.Component{
@@ -118,7 +118,7 @@ func billTable(ctx context.Context, s story) components.Table {
 
 func rechargeTable(ctx context.Context, s story) components.Table {
 	t := components.Table{ID: "recharges", Caption: locale.T(ctx, "accounts.recharges"), Cols: []components.Col{
-		{Label: locale.T(ctx, "accounts.recharge_no")}, {Label: locale.T(ctx, "accounts.at")}, moneyCol(ctx, "accounts.amount"),
+		{Label: locale.T(ctx, "accounts.recharge_no")}, {Label: locale.T(ctx, "accounts.at")}, amountCol(ctx),
 		{Label: locale.T(ctx, "accounts.channel")}, {Label: locale.T(ctx, "accounts.state")},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "accounts.no_recharges"), Body: locale.T(ctx, "accounts.no_recharges_body")}}
 	for _, rc := range s.recharges {

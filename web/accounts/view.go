@@ -113,7 +113,10 @@ func facts(ctx context.Context, a store.AccountRow) []components.Fact {
 
 func lastsHint(ctx context.Context, a store.AccountRow) string {
 	n, ok := a.Lasts()
-	if !ok {
+	switch {
+	case a.Balance <= a.CutLimit:
+		return locale.T(ctx, "accounts.used_up")
+	case !ok:
 		return locale.T(ctx, "accounts.lasts_unknown")
 	}
 	return locale.T(ctx, "accounts.lasts_for", n, locale.Money(a.Daily()))

@@ -48,7 +48,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		v.restores, v.pager, v.sites.Total = restoreTable(ctx, rows), l.Pager(len(rows), total), total
+		v.cuts, v.pager, v.sites.Total = restoreTable(ctx, rows), l.Pager(len(rows), total), total
 		return h.Render(w, r, page.View{Title: locale.T(ctx, "cutoffs.title"), Nav: path, Body: list(v)})
 	}
 	f := filterOf(ctx, l)
@@ -57,11 +57,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range rows {
-		v.cuts = append(v.cuts, cardOf(ctx, c))
-	}
-	v.pager, v.sites.Total = l.Pager(len(rows), total), total
-	v.empty = emptyOf(ctx, viewName(l))
+	v.cuts, v.pager, v.sites.Total = cutTable(ctx, viewName(l), rows), l.Pager(len(rows), total), total
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "cutoffs.title"), Nav: path, Body: list(v)})
 }
 

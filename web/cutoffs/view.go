@@ -17,23 +17,10 @@ import (
 
 // listView is one view of the list.
 type listView struct {
-	tabs     []components.Tab
-	sites    components.Filter
-	cuts     []card
-	restores components.Table
-	empty    components.EmptyView
-	pager    components.PagerView
-}
-
-// card is one cut with its reasons: a table row has no room for what speaks for and against it.
-type card struct {
-	id, href, account, customer, when string
-	state                             string
-	tone                              components.Tone
-	facts                             []components.Fact
-	brief                             string
-	lines                             []line
-	mayStop                           bool
+	tabs  []components.Tab
+	sites components.Filter
+	cuts  components.Table
+	pager components.PagerView
 }
 
 // The views of the list. Today's page asks by state.
@@ -132,22 +119,58 @@ func emptyOf(ctx context.Context, view string) components.EmptyView {
 	}
 }
 
-func cardOf(ctx context.Context, c store.CutRow) card {
-	d := decisionOf(c.Decision)
-	v := card{id: c.ID, href: href(c.ID), account: string(c.Account), customer: c.Customer, state: c.State, brief: brief(ctx, d), lines: lines(ctx, d),
-		when: locale.Day(ctx, c.PlannedAt) + " " + locale.Clock(ctx, c.PlannedAt)}
-	v.facts = []components.Fact{
-		{ID: "balance", Label: locale.T(ctx, "cutoffs.balance"), Value: components.Money(c.Balance), Hint: locale.T(ctx, "cutoffs.limit_is", locale.Money(c.Limit))},
-		{ID: "notice", Label: locale.T(ctx, "cutoffs.notice"), Value: instant(c.NoticeAt)},
+// cutTable is one view of the cuts. Those to come show what stands against them, those that are over what was read back.
+func cutTable(ctx context.Context, view string, rows []store.CutRow) components.Table {
+	t := components.Table{ID: "cuts", Caption: locale.T(ctx, "cutoffs.title"), Empty: emptyOf(ctx, view), Cols: []components.Col{
+		{Label: locale.T(ctx, "cutoffs.number")}, {Label: locale.T(ctx, "cutoffs.not_before")}, {Label: locale.T(ctx, "cutoffs.account")},
+		{Label: locale.T(ctx, "cutoffs.balance"), Align: components.Number}, {Label: locale.T(ctx, "cutoffs.reasons")},
+	}}
+	over := view == viewDone || view == viewOwnTrips
+	if over {
+		t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "cutoffs.readback")}, components.Col{Label: locale.T(ctx, "cutoffs.load"), Unit: "W", Align: components.Number})
 	}
-	if c.Ended() || c.State == store.CutUnknown {
-		v.facts = append(v.facts, proofFacts(ctx, c)...)
+	t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "cutoffs.state")})
+	if view == viewPlanned || view == viewManager {
+		t.Cols = append(t.Cols, components.Col{Label: ""})
 	}
-	if c.State == store.CutUnknown || c.State == store.CutAwaitingManager {
-		v.tone = components.ToneOf(locale.Cutoff, c.State)
+	for _, c := range rows {
+		d := decisionOf(c.Decision)
+		row := components.Row{ID: c.ID, Href: href(c.ID), Cells: []templ.Component{
+			components.Text(c.ID), components.When(c.PlannedAt), components.Lines(components.Link("/accounts/"+string(c.Account), string(c.Account)), c.Customer),
+			components.Money(c.Balance), reasonCell(brief(ctx, d), lines(ctx, d)),
+		}}
+		if over {
+			row.Cells = append(row.Cells, readbackCell(ctx, c), loadCell(c))
+		}
+		row.Cells = append(row.Cells, components.StateBadge(locale.Cutoff, c.State))
+		if view == viewPlanned || view == viewManager {
+			row.Cells = append(row.Cells, stopCell(c.ID, stoppable(c) && auth.Can(page.Actor(ctx), auth.StopCuts, c.Site) == nil))
+		}
+		if c.State == store.CutUnknown || c.State == store.CutAwaitingManager {
+			row.Tone = components.ToneOf(locale.Cutoff, c.State)
+		}
+		t.Rows = append(t.Rows, row)
 	}
-	v.mayStop = stoppable(c) && auth.Can(page.Actor(ctx), auth.StopCuts, c.Site) == nil
-	return v
+	return t
+}
+
+// readbackCell is the relay or valve as read back, and the real time of the answer.
+func readbackCell(ctx context.Context, c store.CutRow) templ.Component {
+	if c.Readback == "" {
+		return components.Muted("–")
+	}
+	badge := components.StateBadge(locale.Supply, c.Readback)
+	if c.ReadbackReal == nil {
+		return badge
+	}
+	return components.Lines(badge, locale.T(ctx, "cutoffs.real", locale.Stamp(ctx, *c.ReadbackReal)))
+}
+
+func loadCell(c store.CutRow) templ.Component {
+	if c.PowerW == nil {
+		return components.Muted("–")
+	}
+	return components.Quantity(*c.PowerW, 0, "")
 }
 
 // proofFacts are what became of a cut: the read-back with the real time of its answer and the load then.

@@ -108,6 +108,9 @@ func meterLink(id billing.MeterID) templ.Component {
 }
 
 func lasts(ctx context.Context, a store.AccountRow) string {
+	if a.Balance <= a.CutLimit {
+		return locale.T(ctx, "recharges.used_up")
+	}
 	if days, ok := a.Lasts(); ok {
 		return locale.T(ctx, "recharges.lasts", days, locale.Money(a.Daily()))
 	}
@@ -168,7 +171,7 @@ func pastTable(ctx context.Context, rows []store.RechargeRow) components.Table {
 		{Label: locale.T(ctx, "recharges.number")}, {Label: locale.T(ctx, "recharges.entered_at")},
 		{Label: locale.T(ctx, "recharges.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
 		{Label: locale.T(ctx, "recharges.channel")}, {Label: locale.T(ctx, "recharges.state")},
-	}, Empty: components.EmptyView{Title: locale.T(ctx, "recharges.first"), Body: locale.T(ctx, "recharges.first_body")}}
+	}}
 	for _, rc := range rows {
 		t.Rows = append(t.Rows, components.Row{ID: string(rc.ID), Href: href(rc.ID), Cells: []templ.Component{
 			components.Text(string(rc.ID)), components.When(rc.EnteredAt), components.Money(rc.Amount),
