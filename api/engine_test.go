@@ -101,7 +101,7 @@ func TestRecharge_rejected(t *testing.T) {
 
 func TestCase_decidedOnceOnly(t *testing.T) {
 	s := webtest.NewWithEngine(t)
-	rows(t, s)
+	s.Rows(t)
 	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE cases SET state = 'resolved', decision = 'accept', decided_by = 'sup2', resolved_at = '2026-09-09T23:00Z'`)
 	require.NoError(t, err)
 	b := s.SignIn(t, webtest.Supervisor)

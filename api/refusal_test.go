@@ -42,7 +42,7 @@ func unchanged(t *testing.T, s *webtest.Server, f func()) {
 
 func TestRefusals_ofInput(t *testing.T) {
 	s := webtest.New(t)
-	rows(t, s)
+	s.Rows(t)
 	clerk := s.SignIn(t, webtest.Clerk)
 	enter := func(account, amount, more string) string {
 		return `{"account":"` + account + `","amount":"` + amount + `","channel":"cash"` + more + `}`

@@ -124,8 +124,8 @@ func sameOrigin(d page.Deps) func(http.Handler) http.Handler {
 	return guard.Handler
 }
 
-// require refuses a page to roles that may not do the action anywhere.
-func require(d page.Deps, action auth.Action) func(http.Handler) http.Handler {
+// allow refuses a page to roles that may not do the action anywhere.
+func allow(d page.Deps, action auth.Action) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return d.Handle(func(w http.ResponseWriter, r *http.Request) error {
 			if err := auth.Can(auth.FromContext(r.Context()), action, ""); err != nil {

@@ -8,8 +8,11 @@ import (
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/accounts"
+	"github.com/meterflow/meterflow/web/admin"
+	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
 	"github.com/meterflow/meterflow/web/exceptions"
+	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/web/recharges"
@@ -30,7 +33,7 @@ func signedIn(r chi.Router, d page.Deps) {
 	r.Post(page.ClockPath, d.Act("clock", d.SteerClock, lastRefusal))
 	r.Post(page.ColleaguesPath, d.Act("colleagues", d.SwitchColleagues, lastRefusal))
 	r.Group(func(r chi.Router) {
-		r.Use(require(d, auth.View))
+		r.Use(allow(d, auth.View))
 		r.Get(page.EventsPath, newEvents(d.Store, d.Log).ServeHTTP)
 		today.Routes(r, d)
 		cycles.Routes(r, d)
@@ -39,6 +42,9 @@ func signedIn(r chi.Router, d page.Deps) {
 		meters.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)
+		admin.Routes(r, d)
+		cutoffs.Routes(r, d)
+		messages.Routes(r, d)
 		trace.Routes(r, d)
 	})
 }
