@@ -53,7 +53,7 @@ type server struct {
 // New is the API, to be mounted at Prefix.
 func New(c Config) http.Handler {
 	r := chi.NewRouter()
-	r.Use(noStore, c.Sessions.Load(c.failed))
+	r.Use(noStore, c.sameOrigin, c.Sessions.Load(c.failed))
 	r.NotFound(c.handler(billing.Errorf(billing.CodeNotFound, "there is no such operation: see %s%s", Prefix, documentPath)))
 	r.MethodNotAllowed(c.handler(billing.Errorf(billing.CodeNotFound, "this address has no such operation: see %s%s", Prefix, documentPath)))
 	s := &server{Config: c, api: humachi.New(r, settings())}
@@ -189,6 +189,13 @@ func may(ctx context.Context, action auth.Action, site billing.SiteID) error {
 		return err
 	}
 	return auth.Can(auth.FromContext(ctx), action, site)
+}
+
+// sameOrigin refuses requests that another site's page makes with the person's cookie.
+func (c Config) sameOrigin(next http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(c.handler(billing.Errorf(billing.CodeForbidden, "this request came from another site and was not taken")))
+	return guard.Handler(next)
 }
 
 func noStore(next http.Handler) http.Handler {

@@ -115,7 +115,7 @@ func private(next http.Handler) http.Handler {
 	})
 }
 
-// sameOrigin refuses actions that another site's page started in the person's browser.
+// sameOrigin refuses actions that another site's page started in the person's browser. The API does so itself.
 func sameOrigin(d page.Deps) func(http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(d.Handle(func(http.ResponseWriter, *http.Request) error {

@@ -49,14 +49,14 @@ func NewServer(c Config) http.Handler {
 	d := page.Deps{Store: c.Store, Workflows: c.Workflows, Sessions: c.Sessions, Log: c.Log, Demo: c.Demo}
 
 	r := chi.NewRouter()
-	r.Use(observe(c), crashPage(c.Log), securityHeaders, sameOrigin(d))
+	r.Use(observe(c), crashPage(c.Log), securityHeaders)
 	health(r, c)
 	r.Handle(static.Prefix+"*", static.Handler())
 	if c.API != nil {
 		r.Mount(APIPrefix, c.API)
 	}
 	r.Group(func(r chi.Router) {
-		r.Use(locale.Middleware, c.Sessions.Load(d.Fail), private)
+		r.Use(locale.Middleware, sameOrigin(d), c.Sessions.Load(d.Fail), private)
 		r.Get("/lang", locale.Switch)
 		open(r, d)
 		r.Group(func(r chi.Router) {
