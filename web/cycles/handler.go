@@ -4,7 +4,6 @@ package cycles
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/go-chi/chi/v5"
 
@@ -51,22 +50,14 @@ func cycleID(r *http.Request) billing.CycleID {
 	return billing.CycleID(id)
 }
 
-// timelineRows is how many journal rows of a cycle are read: each gateway writes some per pass.
-const timelineRows = 400
+// timelineRows is how many changes a page tells; trace has all.
+const timelineRows = 60
 
-// told leaves out what the page shows better: the steps of single gateways, and what the charge did to single accounts. Trace has all.
-func told(events []store.Event) []store.Event {
-	return slices.DeleteFunc(events, func(e store.Event) bool {
-		switch e.Kind {
-		case "cycle", "charge_run":
-			return e.From == e.To && e.Event != "pass_started"
-		case "case":
-			return false
-		default:
-			return true
-		}
-	})
-}
+// What the page shows better than a timeline: the steps of single gateways, and what the charge did to pages of accounts.
+var (
+	told   = []string{"cycle", "charge_run", "case"}
+	untold = []string{"cycle/gateway_swept", "cycle/gateway_validated", "charge_run/page_charged"}
+)
 
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -86,13 +77,13 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	events, err := h.Store.Timeline(ctx, []billing.SiteID{c.Site}, string(c.ID), 0, timelineRows)
+	events, err := h.Store.Story(ctx, []billing.SiteID{c.Site}, string(c.ID), told, untold, timelineRows)
 	if err != nil {
 		return err
 	}
 	ctx = locale.WithZone(ctx, page.SiteZone(ctx, c.Site))
 	v := cycleOf(ctx, c, results, cases, page.Now(ctx))
-	v.timeline = page.Timeline(ctx, "cycle", string(c.ID), told(events))
+	v.timeline = page.Timeline(ctx, "cycle", string(c.ID), events)
 	return h.Render(w, r.WithContext(ctx), page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
 

@@ -37,7 +37,7 @@ func listOf(r *http.Request, l page.List, f store.CaseFilter, rows []store.CaseR
 		tabs: tabs(ctx, l, f, counts), filter: filterBar(ctx, l, f, total), pager: l.Pager(len(rows), total),
 		table: caseTable(ctx, rows, filterQuery(r), page.Now(ctx)),
 	}
-	if f.State == string(billing.CaseResolved) || auth.Can(page.Actor(ctx), auth.DecideException, "") != nil || len(rows) == 0 {
+	if (f.State != string(billing.CaseOpen) && !f.Overdue) || auth.Can(page.Actor(ctx), auth.DecideException, "") != nil || len(rows) == 0 {
 		return v
 	}
 	form := page.FormOf(r, "choose")
@@ -85,17 +85,13 @@ func caseTable(ctx context.Context, rows []store.CaseRow, query string, now time
 	t := components.Table{
 		ID: "cases", Caption: locale.T(ctx, "exceptions.title"), Cols: []components.Col{
 			{Label: locale.T(ctx, "exceptions.case")}, {Label: locale.T(ctx, "exceptions.kind")}, {Label: locale.T(ctx, "exceptions.about")},
-			{Label: locale.T(ctx, "exceptions.doubt")}, {Label: locale.T(ctx, "exceptions.stops"), WideOnly: true}, {Label: locale.T(ctx, "exceptions.waits")}, {Label: locale.T(ctx, "exceptions.state")},
+			{Label: locale.T(ctx, "exceptions.doubt")}, {Label: locale.T(ctx, "exceptions.waits")}, {Label: locale.T(ctx, "exceptions.state")},
 		},
 		Empty: components.EmptyView{Title: locale.T(ctx, "exceptions.none"), Body: locale.T(ctx, "exceptions.none_body")},
 	}
 	for _, k := range rows {
-		stops := components.Muted("–")
-		if k.Blocking {
-			stops = components.Text(locale.T(ctx, "exceptions.blocking"))
-		}
 		row := components.Row{ID: string(k.ID), Href: page.Home("case", string(k.ID)) + query, Cells: []templ.Component{
-			components.Text(string(k.ID)), components.Text(locale.State(ctx, locale.Rule, k.Kind)), components.Text(about(k)), components.Muted(caseText(ctx, k)), stops,
+			components.Text(string(k.ID)), oneLine(locale.State(ctx, locale.Rule, k.Kind)), oneLine(about(k)), components.Muted(briefText(ctx, k)),
 		}}
 		if k.State == billing.CaseOpen {
 			row.Cells = append(row.Cells, components.Waited(k.OpenedAt, now), openBadge(ctx, k, now))

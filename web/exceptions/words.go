@@ -189,6 +189,35 @@ func caseText(ctx context.Context, k store.CaseRow) string {
 	}
 }
 
+// briefs are the few words of a rule in the queue, where each case has one line.
+var briefs = map[string]ruleWords{
+	"too_high":       {locale.Key("exceptions.brief_high"), []string{"use", "limit"}},
+	"capacity":       {locale.Key("exceptions.brief_high"), []string{"use", "limit"}},
+	"too_low":        {locale.Key("exceptions.brief_low"), []string{"use", "limit"}},
+	"negative":       {locale.Key("exceptions.brief_back"), []string{"previous", "current"}},
+	"sum_mismatch":   {locale.Key("exceptions.brief_difference"), []string{"difference"}},
+	"credit_drift":   {locale.Key("exceptions.brief_drift"), []string{"difference"}},
+	"relay_mismatch": {locale.Key("exceptions.brief_relay"), []string{"commanded", "read"}},
+	"missing":        {locale.Key("exceptions.brief_missing"), []string{"outcome"}},
+}
+
+// briefText says in a few words what is in doubt.
+func briefText(ctx context.Context, k store.CaseRow) string {
+	words, known := briefs[k.SubjectRule]
+	numbers := map[string]json.RawMessage{}
+	if !known || k.Kind != k.SubjectRule || json.Unmarshal(k.SubjectNumbers, &numbers) != nil {
+		return caseText(ctx, k)
+	}
+	if k.Kind == "relay_mismatch" && numbers["commanded"] == nil {
+		return caseText(ctx, k)
+	}
+	args := make([]any, len(words.numbers))
+	for i, name := range words.numbers {
+		args[i] = numberText(ctx, k.Kind, name, numbers[name], k.SubjectService)
+	}
+	return locale.T(ctx, words.key, args...)
+}
+
 var decisionKeys = map[string]string{
 	workflows.DecideAccept: locale.Key("exceptions.accept"), workflows.DecideReread: locale.Key("exceptions.reread"),
 	workflows.DecideEstimate: locale.Key("exceptions.estimate"), workflows.DecideManual: locale.Key("exceptions.manual"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -91,7 +92,7 @@ func lineTable(ctx context.Context, b store.BillSheet) components.Table {
 			title = l.NameEN
 		}
 		t.Rows = append(t.Rows, components.Row{ID: locale.Count(l.Seq), Cells: []templ.Component{
-			components.Text(title), components.Text(bandOf(ctx, l)), components.Text(locale.ShortDay(ctx, l.FromAt) + " – " + locale.ShortDay(ctx, l.ToAt)),
+			components.Text(title), components.Text(bandOf(ctx, l)), oneLine(days(ctx, l)),
 			rawOrDash(l.Opening, b.Service), rawOrDash(l.Closing, b.Service), number(l.Quantity.Fixed(2)), number(l.Price.String()), number(factorText(l.Factor)), components.Money(l.AmountFen),
 		}})
 	}
@@ -99,6 +100,11 @@ func lineTable(ctx context.Context, b store.BillSheet) components.Table {
 		t.Foot = []templ.Component{components.Text(locale.T(ctx, "runs.bill_total")), nil, nil, nil, nil, nil, nil, nil, components.Money(b.TotalFen)}
 	}
 	return t
+}
+
+// days are the first and the last day of a line: its end is the midnight after.
+func days(ctx context.Context, l store.BillLine) string {
+	return locale.ShortDay(ctx, l.FromAt) + " – " + locale.ShortDay(ctx, l.ToAt.Add(-time.Second))
 }
 
 // bandOf names the register, and the step when the price has steps.

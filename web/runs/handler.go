@@ -64,7 +64,14 @@ func (h handler) seen(r *http.Request) (store.RunRow, error) {
 	return run, page.See(r.Context(), run.Site)
 }
 
+// timelineRows is how many changes a page tells; trace has all.
 const timelineRows = 60
+
+// What the list of bills shows better than a timeline: the rating and issue of each.
+var (
+	told   = []string{"run", "bill", "case"}
+	untold = []string{"bill/rated", "bill/superseded", "bill/issued", "run/page_rated"}
+)
 
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	run, err := h.seen(r)
@@ -90,7 +97,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	events, err := h.Store.Timeline(ctx, []billing.SiteID{run.Site}, string(run.ID), 0, timelineRows)
+	events, err := h.Store.Story(ctx, []billing.SiteID{run.Site}, string(run.ID), told, untold, timelineRows)
 	if err != nil {
 		return err
 	}
