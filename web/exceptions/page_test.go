@@ -66,7 +66,7 @@ func TestList_filtersAndCounts(t *testing.T) {
 	a := b.Get("/exceptions")
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Equal(t, []string{"X1", "X2", "X3"}, ids(a), "what is open, oldest first")
-	require.Contains(t, a.Find("row-X1").Text(), "900.00 kWh counted in 24 h", "the rule's numbers in words")
+	require.Contains(t, a.Find("row-X1").Text(), "900.00 kWh, at most 18.00 kWh", "the rule's numbers in a few words")
 	require.Contains(t, a.Find("row-X3").Text(), "the meter did not answer")
 
 	require.Equal(t, []string{"X3"}, ids(b.Get("/exceptions?kind=missing")))
