@@ -103,6 +103,7 @@ func build(c Config) []worker.Worker {
 	}
 	sweep := worker.New(c.Temporal, workflows.SweepQueue(c.Holder), options(32))
 	sweep.RegisterActivity(&activities.Metering{Store: c.Store, Pool: c.Pool})
+	sweep.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
 	command := worker.New(c.Temporal, workflows.CommandQueue(c.Holder), options(32))
 	command.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
