@@ -96,6 +96,9 @@ func (d Demo) Run(ctx context.Context, log *slog.Logger) error {
 		return billing.Errorf(billing.CodeInvalidInput, "--days must be 1 to %d", maxDemoDays)
 	}
 	began := time.Now()
+	if err := d.mayReport(); err != nil {
+		return err
+	}
 	if d.Data == "" {
 		d.Data = "meterflow-demo"
 		if d.Exit {
@@ -116,6 +119,21 @@ func (d Demo) Run(ctx context.Context, log *slog.Logger) error {
 	return r.live(ctx, began)
 }
 
+// mayReport finds out before the first day, not after the last, that the report can't be written.
+func (d Demo) mayReport() error {
+	if d.Report == "" {
+		return nil
+	}
+	f, err := os.OpenFile(d.Report, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // a report is there to be read
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return billing.Errorf(billing.CodeInvalidInput, "the report can't be written, choose another file with --report: %v", err)
+	}
+	return nil
+}
+
 // say tells the person at the terminal what is going on.
 func (r *running) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 
@@ -126,6 +144,12 @@ func (r *running) up(ctx context.Context) (stop func(), err error) {
 		for i := len(stops) - 1; i >= 0; i-- {
 			stops[i]()
 		}
+	}
+	if r.Listen != "" { // an address in use is said before anything has been started
+		if r.pages, err = listen(r.Listen); err != nil {
+			return stop, err
+		}
+		stops = append(stops, func() { _ = r.pages.Close() })
 	}
 	if r.DatabaseURL == "" || r.TemporalAddress == "" {
 		stack, err := devstack.Start(ctx, devstack.Options{Dir: r.Data, TemporalBinary: r.TemporalServer, Log: r.out, WithoutTemporal: r.TemporalAddress != ""})
@@ -156,10 +180,12 @@ func (r *running) up(ctx context.Context) (stop func(), err error) {
 		return stop, err
 	}
 	stops = append(stops, func() { _ = r.fleet.Close() })
-	if r.pages, err = r.listenPages(); err != nil {
-		return stop, err
+	if r.pages == nil {
+		if r.pages, err = r.listenPages(); err != nil {
+			return stop, err
+		}
+		stops = append(stops, func() { _ = r.pages.Close() })
 	}
-	stops = append(stops, func() { _ = r.pages.Close() })
 	return stop, nil
 }
 
@@ -190,11 +216,8 @@ func (r *running) startFleet(ctx context.Context) error {
 
 func (r *running) recordDir() string { return filepath.Join(r.Data, "meters") }
 
-// listenPages opens the flag's address, else the folder's own, which is picked once so that a bookmark stays good.
+// listenPages opens the folder's own address, which is picked once so that a bookmark stays good.
 func (r *running) listenPages() (net.Listener, error) {
-	if r.Listen != "" {
-		return listen(r.Listen)
-	}
 	kept := filepath.Join(r.Data, "address")
 	if address, err := os.ReadFile(kept); err == nil {
 		return listen(string(address))
@@ -208,8 +231,8 @@ func (r *running) listenPages() (net.Listener, error) {
 	return l, os.WriteFile(kept, []byte(l.Addr().String()), 0o600)
 }
 
-// live runs the parts until the days are over (with --exit) or ctx ends.
-func (r *running) live(ctx context.Context, began time.Time) error {
+// live runs the parts until the days are over (with --exit) or asked ends.
+func (r *running) live(asked context.Context, began time.Time) error {
 	base := "http://" + r.pages.Addr().String()
 	web := Web{ReceiptSecret: r.secret}
 	messages := Messages{ReceiptURL: base + "/api/v1/receipts", ReceiptSecret: r.secret}
@@ -221,7 +244,7 @@ func (r *running) live(ctx context.Context, began time.Time) error {
 	}
 	r.sms.Fails = utility.MessageFails()
 
-	parts, ctx := errgroup.WithContext(ctx)
+	parts, ctx := errgroup.WithContext(asked)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	parts.Go(func() error { return r.fleet.Serve(ctx) })
@@ -231,12 +254,18 @@ func (r *running) live(ctx context.Context, began time.Time) error {
 	} else {
 		parts.Go(func() error { return field.work(ctx, r.store, r.flows, r.sms, r.pool, r.log) })
 	}
+	over := false
 	parts.Go(func() error {
 		defer end()
-		return r.drive(ctx, base, began)
+		err := r.drive(ctx, base, began)
+		over = err == nil
+		return err
 	})
 	err = parts.Wait()
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case asked.Err() != nil && r.Exit && !over:
+		return billing.Errorf(billing.CodeConflict, "it was ended before the days were over, so nothing was checked")
+	case asked.Err() != nil, errors.Is(err, context.Canceled): // whatever broke off then, broke off because of that
 		return nil
 	}
 	return err
@@ -244,7 +273,7 @@ func (r *running) live(ctx context.Context, began time.Time) error {
 
 // demoField has time-outs that suit simulated lines at full speed: a minute of real time is days of the demo's.
 func demoField() Field {
-	return Field{WorkerID: "demo", DueEvery: time.Minute, LineTimeout: time.Second, AsideFor: 200 * time.Millisecond}
+	return Field{WorkerID: "demo", DueEvery: time.Minute, LineTimeout: time.Second, SwitchLimit: 3 * time.Second, AsideFor: 200 * time.Millisecond}
 }
 
 // drive moves the clock, and with --exit checks and reports at the end.
@@ -332,6 +361,6 @@ func (r *running) workerEnv(m Messages) []string {
 	return append(os.Environ(),
 		"METERFLOW_DATABASE_URL="+r.DatabaseURL, "METERFLOW_TEMPORAL_ADDRESS="+r.TemporalAddress,
 		"METERFLOW_TEMPORAL_NAMESPACE="+r.TemporalNamespace, "METERFLOW_WORKER_ID="+f.WorkerID,
-		"METERFLOW_LINE_TIMEOUT="+f.LineTimeout.String(), "METERFLOW_ASIDE_FOR="+f.AsideFor.String(),
+		"METERFLOW_LINE_TIMEOUT="+f.LineTimeout.String(), "METERFLOW_ASIDE_FOR="+f.AsideFor.String(), "METERFLOW_SWITCH_LIMIT="+f.SwitchLimit.String(),
 		"METERFLOW_RECEIPT_URL="+m.ReceiptURL, "METERFLOW_RECEIPT_SECRET="+m.ReceiptSecret)
 }

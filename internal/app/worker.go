@@ -37,6 +37,7 @@ type Field struct {
 	WorkerID    string        `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
 	DueEvery    time.Duration `help:"How often each site's due work is looked for." default:"1m"`
 	LineTimeout time.Duration `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
+	SwitchLimit time.Duration `help:"How long a relay or valve may take to show what was commanded, before its state counts as unknown." default:"1m"`
 	AsideFor    time.Duration `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
 }
 
@@ -86,7 +87,7 @@ func (c Worker) Run(ctx context.Context, log *slog.Logger) error {
 
 // pool owns this worker's lines.
 func (f Field) pool() *devices.Pool {
-	p := devices.NewPool(devices.Config{Timeout: f.LineTimeout, SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor})
+	p := devices.NewPool(devices.Config{Timeout: f.LineTimeout, SwitchLimit: f.SwitchLimit, SwitchPoll: min(f.SwitchLimit/20, 500*time.Millisecond), SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor})
 	p.OnPoint = failpoint.Hit
 	return p
 }
