@@ -32,9 +32,9 @@ var plantings = []planting{
 	{invariant: proof.CreditedOnce, record: func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry {
 		i := slices.IndexFunc(entries, func(e simulator.RecordEntry) bool { return e.Kind == simulator.EntryPurchase })
 		require.GreaterOrEqual(t, i, 0, "no meter accepted a purchase")
-		twice := entries[i]
-		twice.Count += 1000
-		return append(slices.Clone(entries), twice)
+		again := entries[i]
+		again.Count += 1000 // not a count that we ever wrote
+		return slices.Insert(slices.Clone(entries), i+1, again)
 	}},
 	{invariant: proof.BilledEqualsRead, sql: []string{
 		`UPDATE bills SET quantity = quantity + 1 WHERE id = (SELECT min(id) FROM bills WHERE state = 'issued')`}},
@@ -52,7 +52,7 @@ var plantings = []planting{
 		`DELETE FROM case_members x USING victim v WHERE x.meter_id = v.meter_id AND x.freeze_at = v.freeze_at`,
 		`DELETE FROM readings r USING victim v WHERE r.meter_id = v.meter_id AND r.freeze_at = v.freeze_at`}},
 	{invariant: proof.JournalComplete, sql: []string{
-		`UPDATE journal SET reason = reason || '!' WHERE id = (SELECT max(id) / 2 FROM journal)`}},
+		`UPDATE journal SET reason = reason || '!' WHERE id = (SELECT id FROM journal ORDER BY id OFFSET 1000 LIMIT 1)`}},
 	{invariant: proof.VerifiedWasTrue, sql: []string{
 		`UPDATE commands SET readback = 'off' WHERE id = (SELECT min(id) FROM commands WHERE kind = 'close' AND state = 'verified')`}},
 }
