@@ -175,7 +175,7 @@ func (c *Crew) watchCut(ctx context.Context, p *Premise, w wallet) {
 		return
 	}
 	c.watched[p.Account] = true
-	c.watching.Go(func() {
+	go func() {
 		stop := time.Now().Add(watchFor)
 		for time.Now().Before(stop) && ctx.Err() == nil {
 			var state string
@@ -188,7 +188,7 @@ func (c *Crew) watchCut(ctx context.Context, p *Premise, w wallet) {
 			}
 			time.Sleep(watchEvery)
 		}
-	})
+	}()
 }
 
 // Real time in which a customer watches.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/meterflow/meterflow/devices/simulator"
@@ -31,7 +30,6 @@ type Crew struct {
 	seen      map[string]time.Time   // real instant at which an item was first seen
 	grace     time.Duration
 	begun     bool
-	watching  sync.WaitGroup
 	watched   map[billing.AccountID]bool
 	slipped   map[int]bool // days on which a clerk made the week's mistakes
 }
@@ -158,9 +156,6 @@ func (c *Crew) Refusals() map[string]int {
 	defer c.office.mu.Unlock()
 	return maps.Clone(c.office.refused)
 }
-
-// Wait returns when no customer watches for the moment of a cut any more.
-func (c *Crew) Wait() { c.watching.Wait() }
 
 // due says whether people take an item up now: it has waited for the grace time, and wasn't tried in vain just before.
 func (c *Crew) due(item string, now time.Time) bool {

@@ -80,10 +80,11 @@ type RechargeCounts struct {
 	TotalFen  billing.Money `json:"total_fen"`
 }
 
-// CutoffCounts count cuts by how they ended. A planned cut that a payment cancelled counts as prevented too.
+// CutoffCounts count cuts by how they ended: Prevented ones were refused by the policy, Cancelled ones by a payment or a person.
 type CutoffCounts struct {
 	Verified  int64 `json:"verified"`
 	Prevented int64 `json:"prevented"`
+	Cancelled int64 `json:"cancelled"`
 	Unknown   int64 `json:"unknown"`
 }
 
@@ -160,13 +161,13 @@ func (r *Report) count(ctx context.Context, tx pgx.Tx) error {
 		{`SELECT count(*) FROM billing_runs WHERE state = 'issued'`, []any{&r.Runs.Issued}},
 		{`SELECT count(*) FILTER (WHERE state = 'issued'), count(*) FILTER (WHERE state = 'cancelled'),
 			coalesce(sum(total_fen) FILTER (WHERE state = 'issued'), 0)::bigint FROM bills`, []any{&r.Bills.Issued, &r.Bills.Cancelled, &r.Bills.TotalFen}},
-		{`SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered')), count(*) FILTER (WHERE state = 'delivered')
+		{`SELECT count(sent_at), count(*) FILTER (WHERE state = 'delivered')
 			FROM messages WHERE kind IN ('level1', 'level2', 'final')`, []any{&r.Reminders.Sent, &r.Reminders.Delivered}},
 		{`SELECT count(*), count(*) FILTER (WHERE state = 'credited'), count(*) FILTER (WHERE state = 'rejected'), count(*) FILTER (WHERE state = 'in_doubt'),
 			coalesce(sum(amount_fen) FILTER (WHERE state = 'credited'), 0)::bigint FROM recharges`,
 			[]any{&r.Recharges.Requested, &r.Recharges.Credited, &r.Recharges.Rejected, &r.Recharges.InDoubt, &r.Recharges.TotalFen}},
-		{`SELECT count(*) FILTER (WHERE state = 'verified'), count(*) FILTER (WHERE state IN ('prevented', 'cancelled')), count(*) FILTER (WHERE state = 'unknown')
-			FROM cutoffs`, []any{&r.Cutoffs.Verified, &r.Cutoffs.Prevented, &r.Cutoffs.Unknown}},
+		{`SELECT count(*) FILTER (WHERE state = 'verified'), count(*) FILTER (WHERE state = 'prevented'), count(*) FILTER (WHERE state = 'cancelled'),
+			count(*) FILTER (WHERE state = 'unknown') FROM cutoffs`, []any{&r.Cutoffs.Verified, &r.Cutoffs.Prevented, &r.Cutoffs.Cancelled, &r.Cutoffs.Unknown}},
 		{`SELECT count(*) FILTER (WHERE state = 'verified'), count(*) FILTER (WHERE state = 'unknown') FROM restores`,
 			[]any{&r.Restores.Verified, &r.Restores.Unknown}},
 		{`SELECT (SELECT count(*) FROM ledger_entries), coalesce(sum(amount_fen) FILTER (WHERE amount_fen > 0), 0)::bigint,

@@ -49,7 +49,7 @@ func TestMakeReport_ofTheFirstDay(t *testing.T) {
 	for _, field := range []string{
 		`"business_days":1`, `"readings":{"planned":2,"stored":1,`, `"exceptions":{"opened":1,"resolved":0,"open":1,"by_kind":{"missing":1}}`,
 		`"bills":{"issued":0,"cancelled":0,"total_fen":0}`, `"reminders":{"sent":0,"delivered":0}`,
-		`"recharges":{"requested":0,"credited":0,"rejected":0,"in_doubt":0,"total_fen":0}`, `"cutoffs":{"verified":0,"prevented":0,"unknown":0}`,
+		`"recharges":{"requested":0,"credited":0,"rejected":0,"in_doubt":0,"total_fen":0}`, `"cutoffs":{"verified":0,"prevented":0,"cancelled":0,"unknown":0}`,
 		`"restores":{"verified":0,"unknown":0}`, `"balanced":true`, `"chain_ok":true`, `"faults_injected":3`,
 		`"invariants":[{"name":"x","checked":1,"violations":0}]`, `"took_seconds":1.5`,
 	} {

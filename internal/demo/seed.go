@@ -5,6 +5,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -163,8 +164,9 @@ func holidays() ([]billing.CalendarYear, error) {
 	return years, nil
 }
 
-// passwordHashes hashes the one password for each person with a salt of its own, at the cost that sign-in checks at.
-func passwordHashes() (map[billing.UserID]string, error) {
+// passwordHashes hashes the one password for each person with a salt of its own, at the cost that sign-in checks at: once per
+// process, because it is meant to be slow.
+var passwordHashes = sync.OnceValues(func() (map[billing.UserID]string, error) {
 	hashes := map[billing.UserID]string{}
 	for _, p := range People() {
 		hash, err := argon2id.CreateHash(Password, argon2id.DefaultParams)
@@ -174,7 +176,7 @@ func passwordHashes() (map[billing.UserID]string, error) {
 		hashes[p.ID] = hash
 	}
 	return hashes, nil
-}
+})
 
 // Policies are what the sites set differently from the defaults, as JSON.
 //

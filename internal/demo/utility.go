@@ -72,9 +72,6 @@ const (
 	HabitProtected  Habit = "protected"   // is protected, runs to zero and below, and doesn't pay
 )
 
-// pays says whether the customer ever pays.
-func (h Habit) pays() bool { return h != HabitAmple && h != HabitNever && h != HabitProtected }
-
 // Premise is one account with everything that belongs to it: its customer, its service point, its meter, and how it will fare.
 type Premise struct {
 	Site         billing.SiteID
