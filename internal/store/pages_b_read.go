@@ -68,7 +68,8 @@ func (s *Store) RechargePage(ctx context.Context, f RechargeFilter, limit, offse
 			AND (@text = '' OR position(lower(@text) IN lower(concat_ws(' ', r.id, r.receipt_no, r.evidence, r.account_id, c.name))) > 0)
 		ORDER BY CASE WHEN `+awaits+` THEN 0 WHEN r.state = 'in_doubt' THEN 1 WHEN r.state IN ('entered', 'approved_once') THEN 2
 				WHEN r.state IN ('approved', 'delivering') THEN 3 ELSE 4 END,
-			CASE WHEN r.state IN ('credited', 'rejected', 'expired') THEN NULL ELSE r.entered_at END, r.entered_at DESC, r.id DESC
+			CASE WHEN r.state NOT IN ('credited', 'rejected', 'expired') THEN r.entered_at END,
+			CASE WHEN r.state NOT IN ('credited', 'rejected', 'expired') THEN r.id END, r.entered_at DESC, r.id DESC
 		LIMIT @limit OFFSET @offset`, f.args(limit, offset))
 	var t RechargeTally
 	list, n, err := unwrap(rows, func(r countedRecharge) (RechargeRow, int) {

@@ -247,7 +247,7 @@ func form(v formView) templ.Component {
 							}
 							return nil
 						})
-						templ_7745c5c3_Err = components.Section(components.SectionView{ID: "account", Title: locale.T(ctx, "recharges.customer")}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var10), templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = components.Section(components.SectionView{ID: "account", Title: locale.T(ctx, "recharges.account")}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var10), templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
