@@ -108,6 +108,6 @@ func said(ctx context.Context, how, part string) string {
 		}
 		return strings.Join(names, "或")
 	default:
-		return State(ctx, Kind(how), part)
+		return State(ctx, Kind(how), strings.ReplaceAll(part, " ", "_")) // refusals write states as words
 	}
 }

@@ -22,6 +22,7 @@ func TestSentence(t *testing.T) {
 		"Your role may not order a cut; ask a manager.":                                  "您的角色不能下达停电/关阀，请找经理办理。",
 		"Your role may not stop planned cuts; ask a manager or supervisor.":              "您的角色不能停止待执行的停电，请找经理或核算主管办理。",
 		"Recharge R-7 is credited already: nothing was changed.":                         "充值 R-7 已到账，未作任何更改。",
+		"Recharge R-7 is in doubt already: nothing was changed.":                         "充值 R-7 存疑，未作任何更改。",
 		`The amount "1.234" has more than two decimals: the smallest coin is 0.01 yuan.`: `金额 "1.234" 超过两位小数：最小为 0.01 元。`,
 		"the bill can't be released: decide case EX-1 first":                             "账单不能放行：请先处理工单 EX-1。",
 		"the bill can't be released: there is no such record":                            "账单不能放行：没有这条记录。",
