@@ -34,6 +34,7 @@ func (r *running) keepWorker(ctx context.Context, m Messages) error {
 		if killed(err) && point != "" {
 			name, _, _ := strings.Cut(point, ":")
 			r.killsDone.add(name)
+			r.log.Info("the worker was killed and is started again", "at", name)
 			points = points[1:]
 			continue
 		}

@@ -219,6 +219,10 @@ func translate(err error) error {
 func rootCause(err error) error {
 	for {
 		next := errors.Unwrap(err)
+		// A connection is tried in several ways; what the last one said stands for all.
+		if all, ok := err.(interface{ Unwrap() []error }); ok && len(all.Unwrap()) > 0 { //nolint:errorlint // one step at a time
+			next = all.Unwrap()[len(all.Unwrap())-1]
+		}
 		if next == nil {
 			return err
 		}
