@@ -59,6 +59,8 @@
 // A region that changes by itself stands in @page.Live("id") { … }: it is fetched again from its own address when something
 // changed. Forms stay outside of it, or what is being typed is lost.
 //
-// Times are shown in page.Zone of the chosen site (already set in the context). The business instant for "since" and "late"
-// is page.Now(ctx).
+// Times are shown in the zone of the chosen site, which stands in the context already. The business instant for "since" and
+// "late" is page.Now(ctx).
+//
+// Tests open the whole server with internal/webtest: s := webtest.New(t), s.SignIn(t, webtest.Clerk).Get("/recharges").
 package page

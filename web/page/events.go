@@ -100,4 +100,6 @@ var events = map[string]string{
 	"validating":            locale.Key("event.validating"),
 	"verified":              locale.Key("event.verified"),
 	"withdrawn":             locale.Key("event.withdrawn"),
+	"issue_approved":        locale.Key("event.issue_approved"),
+	"totals_changed":        locale.Key("event.totals_changed"),
 }

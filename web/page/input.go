@@ -2,6 +2,7 @@ package page
 
 import (
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -144,7 +145,21 @@ func (in *Input) OneOf(field string, offered ...string) string {
 func (in *Input) Nonce() string { return in.Text(nonceField) }
 
 // Nonce is the hidden field that Input.Nonce reads. A form tried again keeps its number, in case the first try was taken and
-// only the answer was lost.
+// only the answer was lost. What was refused gets a new one: the engine answers the same number with the same refusal, however
+// the form was corrected.
 func (f Form) Nonce() components.Hidden {
-	return components.Hidden{Name: nonceField, Value: f.Value(nonceField, rand.Text())}
+	fresh := rand.Text()
+	if f.refusedForGood() {
+		return components.Hidden{Name: nonceField, Value: fresh}
+	}
+	return components.Hidden{Name: nonceField, Value: f.Value(nonceField, fresh)}
+}
+
+// refusedForGood says that the form was answered with no, and not merely left unanswered or never sent because of a field.
+func (f Form) refusedForGood() bool {
+	if _, unsent := errors.AsType[Problems](f.err); unsent || f.err == nil {
+		return false
+	}
+	code := billing.CodeOf(f.err)
+	return code != billing.CodeUnavailable && code != billing.CodeInternal
 }

@@ -96,6 +96,18 @@ func TestForm_givesBackWhatWasTyped(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, status(ctx))
 }
 
+func TestForm_numberAfterAnAnswer(t *testing.T) {
+	for code, kept := range map[billing.Code]bool{
+		billing.CodeUnavailable: true, billing.CodeInternal: true, // it may have been taken
+		billing.CodeInvalidInput: false, billing.CodeInvalidReading: false, billing.CodeConflict: false,
+	} {
+		r := posted("value", "0.01", "nonce", "N1")
+		err := billing.Errorf(code, "no")
+		r = r.WithContext(context.WithValue(r.Context(), refusedKey{}, refused{action: "manual", typed: r.PostForm, err: err}))
+		require.Equal(t, kept, FormOf(r, "manual").Nonce().Value == "N1", code)
+	}
+}
+
 func TestList_livesInTheAddress(t *testing.T) {
 	l := ListOf(httptest.NewRequest(http.MethodGet, "/recharges?state=entered&page=3&empty=", nil))
 	require.Equal(t, 100, l.Offset())

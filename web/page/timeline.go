@@ -43,7 +43,7 @@ func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": 
 var vocabularies = map[string]locale.Kind{
 	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
-	"cutoff": "cutoff", "restore": "restore",
+	"cutoff": locale.Cutoff, "restore": locale.Restore,
 }
 
 // Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
