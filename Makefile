@@ -22,9 +22,10 @@ TEMPL := github.com/a-h/templ/cmd/templ@v0.3.977
 ARGS ?=
 WHAT ?= rating
 PROVE ?= .
+RECORD ?= first-month
 DIGEST := find . -name '*_templ.go' -not -path './build/*' | sort | xargs -r sha256sum
 
-.PHONY: help build demo test prove bench lint generate clean FORCE
+.PHONY: help build demo test prove record bench lint generate clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,10 @@ prove: ## the long proofs (PROVE=name picks some), with their reports below buil
 	@$(MAKE) --no-print-directory build build/withstack build/counttests
 	@METERFLOW_TEMPORAL_SERVER="$(CURDIR)/bin/temporal-server" METERFLOW_REPORTS="$(CURDIR)/build" build/withstack -dir build/provestack \
 		build/counttests env $(GOTEST) -count=1 -tags prove -timeout 6h -run '$(PROVE)' ./...
+
+record: build ## histories of a demo month, for the replay tests, below workflows/testdata/replay (RECORD=folder)
+	rm -rf workflows/testdata/replay/$(RECORD)
+	bin/meterflow demo --exit --histories workflows/testdata/replay/$(RECORD)
 
 bench: build ## one benchmark (WHAT=name), with its report below build/
 	@mkdir -p build
