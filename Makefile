@@ -72,7 +72,7 @@ lint: ## go vet, staticcheck, workflowcheck, formatting, and that generated page
 	@$(GO) run $(WORKFLOWCHECK) ./workflows/...
 
 generate: ## page functions from the .templ files
-	@$(GO) run $(TEMPL) generate -log-level error
+	@$(GO) run $(TEMPL) generate -path web -log-level error
 
 clean: ## delete what was built
 	rm -rf bin build
