@@ -202,10 +202,13 @@ func usageOf(ctx context.Context, s subject, days []store.DayUse) components.Usa
 	return u
 }
 
+// memberTable lists the meters of a case with what an estimate would give each.
 func memberTable(ctx context.Context, c doubt) components.Table {
 	t := components.Table{ID: "members", Caption: locale.T(ctx, "exceptions.members"), Cols: []components.Col{
 		{Label: locale.T(ctx, "exceptions.meter")}, {Label: locale.T(ctx, "exceptions.account")}, {Label: locale.T(ctx, "exceptions.freeze")},
-		{Label: locale.T(ctx, "exceptions.before"), Align: components.Number}, {Label: locale.T(ctx, "exceptions.proposal"), WideOnly: true}, {Label: locale.T(ctx, "exceptions.outcome")},
+		{Label: locale.T(ctx, "exceptions.before"), Align: components.Number}, {Label: locale.T(ctx, "exceptions.estimate_value"), Align: components.Number},
+		{Label: locale.T(ctx, "exceptions.estimate_use"), Align: components.Number}, {Label: locale.T(ctx, "exceptions.estimate_money"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
+		{Label: locale.T(ctx, "exceptions.outcome")},
 	}}
 	byMeter := map[billing.MeterID]subject{}
 	for _, s := range c.subjects {
@@ -213,22 +216,39 @@ func memberTable(ctx context.Context, c doubt) components.Table {
 	}
 	for _, m := range c.members {
 		s := byMeter[m.Meter]
-		before, proposal := components.Muted("–"), components.Muted("–")
-		if s.before != nil {
-			before = components.Quantity(s.before.Registers.Total(), s.meter.Service.Scale(), s.meter.Service.Unit())
-		}
-		if e, ok := s.estimated(locale.Zone(ctx)); ok && m.Outcome == "" && m.FreezeAt.Equal(s.member.FreezeAt) {
-			proposal = components.Muted(effectText(ctx, e, s.meter.Service))
-		}
 		outcome := components.StateBadge(locale.Case, billing.CaseOpen)
 		if m.Outcome != "" {
 			outcome = components.Badge(components.Good, outcomeWord(ctx, m.Outcome))
 		}
-		t.Rows = append(t.Rows, components.Row{ID: string(m.Meter) + "@" + m.FreezeAt.UTC().Format("20060102T1504"), Href: page.Home("meter", string(m.Meter)), Cells: []templ.Component{
-			components.Code(string(m.Meter)), components.Text(strings.TrimSpace(string(s.meter.Account) + " " + s.meter.Customer)), components.When(m.FreezeAt), before, proposal, outcome,
-		}})
+		before := components.Muted("–")
+		if s.before != nil {
+			before = components.Quantity(s.before.Registers.Total(), s.meter.Service.Scale(), s.meter.Service.Unit())
+		}
+		cells := []templ.Component{
+			components.Code(string(m.Meter)), oneLine(strings.TrimSpace(string(s.meter.Account) + " " + s.meter.Customer)), components.When(m.FreezeAt), before,
+		}
+		cells = append(append(cells, estimateCells(ctx, s, m)...), outcome)
+		t.Rows = append(t.Rows, components.Row{ID: string(m.Meter) + "@" + m.FreezeAt.UTC().Format("20060102T1504"), Href: page.Home("meter", string(m.Meter)), Cells: cells})
 	}
 	return t
+}
+
+// estimateCells are value, use and money of an estimate for an open member, as far as they can be told.
+func estimateCells(ctx context.Context, s subject, m store.Member) []templ.Component {
+	none := components.Muted("–")
+	cells := []templ.Component{none, none, none}
+	e, ok := s.estimated(locale.Zone(ctx))
+	if !ok || m.Outcome != "" || !m.FreezeAt.Equal(s.member.FreezeAt) {
+		return cells
+	}
+	cells[0] = components.Quantity(e.total, s.meter.Service.Scale(), "")
+	if e.hasUse {
+		cells[1] = components.Quantity(e.use, s.meter.Service.Scale(), s.meter.Service.Unit())
+	}
+	if e.hasMoney {
+		cells[2] = components.Money(e.fen)
+	}
+	return cells
 }
 
 func decidedFacts(ctx context.Context, k store.CaseRow) []components.Fact {

@@ -89,6 +89,8 @@ func effectOn(ctx context.Context, c doubt, decision string) (hint, disabled str
 		switch {
 		case !ok:
 			return "", locale.T(ctx, "exceptions.accept_none")
+		case s.before != nil && !e.hasUse:
+			return "", locale.T(ctx, "exceptions.accept_back")
 		case !s.current.Doubtful:
 			return locale.T(ctx, "exceptions.accept_noted"), ""
 		default:

@@ -24,7 +24,7 @@ func previewOf(r *http.Request, decision string, doubts []doubt) previewView {
 	kind := doubts[0].row.Kind
 	v := previewView{
 		head: components.Head{
-			Title:    locale.T(ctx, "exceptions.several", decisionWord(ctx, decision), len(doubts)),
+			Title:    locale.T(ctx, "exceptions.several", len(doubts), decisionWord(ctx, decision)),
 			Subtitle: locale.State(ctx, locale.Rule, kind), BackHref: base + filterQuery(r), BackLabel: locale.T(ctx, "exceptions.title"),
 		},
 		table: components.Table{ID: "chosen", Caption: locale.T(ctx, "exceptions.title"), Cols: []components.Col{
