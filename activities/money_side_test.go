@@ -265,7 +265,7 @@ func (g *grid) noticed(account billing.AccountID) activities.CutRef {
 	c, err := g.Cutoff(context.Background(), over.CutoffID)
 	require.NoError(g.t, err)
 	g.setNow(c.PlannedAt)
-	return activities.CutRef{CutoffID: over.CutoffID}
+	return activities.CutRef(over)
 }
 
 func (g *grid) setNow(at time.Time) {

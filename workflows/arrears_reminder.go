@@ -162,7 +162,7 @@ func (r *arrears) handOver(ctx workflow.Context) error {
 	if err := workflow.ExecuteActivity(withStore(ctx), reminding.HandOver, r.in).Get(ctx, &over); err != nil || over.CutoffID == "" {
 		return err
 	}
-	return startAbandoned(ctx, CutoffWorkflowID(over.CutoffID), Cutoff, activities.CutRef{CutoffID: over.CutoffID})
+	return startAbandoned(ctx, CutoffWorkflowID(over.CutoffID), Cutoff, activities.CutRef(over))
 }
 
 // Receipt records what the provider says of a message and tells the arrears case that waits for it.

@@ -45,16 +45,6 @@ func (c *Client) update(ctx context.Context, id, name, nonce string, in, out any
 	return fromTemporal(h.Get(ctx, out))
 }
 
-// signal tells a running workflow a fact; one that has ended needs it no more.
-func (c *Client) signal(ctx context.Context, id, name string, fact any) error {
-	err := c.T.SignalWorkflow(ctx, id, "", name, fact)
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
-		return nil
-	}
-	return fromTemporal(err)
-}
-
 // fromTemporal turns what the engine answers into the one error vocabulary.
 func fromTemporal(err error) error {
 	if err == nil {

@@ -122,16 +122,6 @@ func (p *Profile) Command(name string) (Command, bool) {
 	return command, ok
 }
 
-// block returns the block of that name.
-func (p *Profile) block(name string) (Block, bool) {
-	for _, b := range p.Blocks {
-		if b.Name == name {
-			return b, true
-		}
-	}
-	return Block{}, false
-}
-
 var load = sync.OnceValues(func() (map[string]*Profile, error) { return loadFS(embedded) })
 
 // Get returns the embedded profile of that name.

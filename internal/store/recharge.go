@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -288,12 +287,4 @@ func moveRecharge(ctx context.Context, tx *Tx, r *Recharge, to billing.RechargeS
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: r.Site, Kind: "recharge", ID: string(r.ID), Event: event, From: string(was), To: string(to), Refs: append(r.refs(), refs...), Data: data})
-}
-
-func jsonOf(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return json.RawMessage(`{}`)
-	}
-	return b
 }
