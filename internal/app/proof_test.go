@@ -20,41 +20,67 @@ import (
 
 // planting is one violation: planted in the tables, or in the meters' record.
 type planting struct {
-	invariant string
-	sql       []string
-	record    func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry
+	invariant, what string
+	sql             []string
+	record          func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry
 }
+
+// firstCut picks the account and the instant of the first cut that the meter took; the plantings that make it a wrong one share it.
+const firstCut = `CREATE TEMP TABLE cut AS SELECT account_id, meter_id, site_id, sent_at FROM commands
+	WHERE kind = 'trip' AND state = 'verified' AND sent_at IS NOT NULL ORDER BY sent_at LIMIT 1`
 
 // The tables forbid most of these: triggers and constraints are switched off first, as somebody with the superuser's password could.
 var plantings = []planting{
-	{invariant: proof.LedgerBalances, sql: []string{
+	{invariant: proof.LedgerBalances, what: "a balance that no posting explains", sql: []string{
 		`UPDATE balances SET balance_fen = balance_fen + 1 WHERE account_id = (SELECT min(account_id) FROM balances)`}},
-	{invariant: proof.CreditedOnce, record: func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry {
-		i := slices.IndexFunc(entries, func(e simulator.RecordEntry) bool { return e.Kind == simulator.EntryPurchase })
-		require.GreaterOrEqual(t, i, 0, "no meter accepted a purchase")
+	{invariant: proof.CreditedOnce, what: "a purchase that nobody ordered", record: func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry {
+		i := firstPurchase(t, entries)
 		again := entries[i]
 		again.Count += 1000 // not a count that we ever wrote
 		return slices.Insert(slices.Clone(entries), i+1, again)
 	}},
-	{invariant: proof.BilledEqualsRead, sql: []string{
+	{invariant: proof.CreditedOnce, what: "a credit that the meter doesn't know", record: func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry {
+		i := firstPurchase(t, entries)
+		return slices.Delete(slices.Clone(entries), i, i+1)
+	}},
+	{invariant: proof.BilledEqualsRead, what: "a bill for a unit too much", sql: []string{
 		`UPDATE bills SET quantity = quantity + 1 WHERE id = (SELECT min(id) FROM bills WHERE state = 'issued')`}},
-	{invariant: proof.NoWrongCut, sql: []string{
+	{invariant: proof.NoWrongCut, what: "of a protected customer", sql: []string{firstCut,
 		`INSERT INTO protections (account_id, kind, from_at, until_at, owner, reason)
-			SELECT account_id, 'keep_power', sent_at - interval '1 day', sent_at + interval '1 day', (SELECT min(id) FROM users), 'planted'
-			FROM commands WHERE kind = 'trip' AND state = 'verified' AND sent_at IS NOT NULL ORDER BY id LIMIT 1`}},
-	{invariant: proof.ThreePersons, sql: []string{
+			SELECT account_id, 'keep_power', sent_at - interval '1 day', sent_at + interval '1 day', (SELECT min(id) FROM users), 'planted' FROM cut`}},
+	{invariant: proof.NoWrongCut, what: "on a day off", sql: []string{firstCut,
+		`INSERT INTO calendar_days (day, off, name) SELECT (sent_at AT TIME ZONE 'Asia/Shanghai')::date, true, 'planted' FROM cut
+			ON CONFLICT (day) DO UPDATE SET off = true`}},
+	{invariant: proof.NoWrongCut, what: "on a doubtful reading", sql: []string{firstCut,
+		`UPDATE readings r SET doubtful = true FROM cut WHERE r.meter_id = cut.meter_id`}},
+	{invariant: proof.NoWrongCut, what: "without a delivered notice", sql: []string{firstCut,
+		`UPDATE messages m SET delivered_at = cut.sent_at + interval '1 minute' FROM cut WHERE m.account_id = cut.account_id AND m.kind = 'final'`}},
+	{invariant: proof.ThreePersons, what: "one approver twice", sql: []string{
 		`ALTER TABLE recharges DROP CONSTRAINT approvers_differ`,
 		`UPDATE recharges SET approved2_by = approved1_by WHERE id = (SELECT min(id) FROM recharges WHERE state = 'credited')`}},
-	{invariant: proof.CycleComplete, sql: []string{
+	{invariant: proof.CycleComplete, what: "neither reading nor case", sql: []string{
 		`CREATE TEMP TABLE victim AS SELECT m.meter_id, c.freeze_at FROM cycles c JOIN cycle_meters m ON m.cycle_id = c.id
 			WHERE c.state = 'closed' AND extract(day FROM c.day) = 2
 			AND NOT EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.meter_id) ORDER BY m.meter_id LIMIT 1`,
 		`DELETE FROM case_members x USING victim v WHERE x.meter_id = v.meter_id AND x.freeze_at = v.freeze_at`,
 		`DELETE FROM readings r USING victim v WHERE r.meter_id = v.meter_id AND r.freeze_at = v.freeze_at`}},
-	{invariant: proof.JournalComplete, sql: []string{
+	{invariant: proof.CycleComplete, what: "a meter left out", sql: []string{
+		`DELETE FROM cycle_meters WHERE ctid = (SELECT min(ctid) FROM cycle_meters)`}},
+	{invariant: proof.JournalComplete, what: "a row rewritten", sql: []string{
 		`UPDATE journal SET reason = reason || '!' WHERE id = (SELECT id FROM journal ORDER BY id OFFSET 1000 LIMIT 1)`}},
-	{invariant: proof.VerifiedWasTrue, sql: []string{
+	{invariant: proof.JournalComplete, what: "the end of a chain cut off", sql: []string{
+		`DELETE FROM journal WHERE id = (SELECT max(id) FROM journal WHERE chain LIKE 'bill/%')`}},
+	{invariant: proof.JournalComplete, what: "a state that nobody journaled", sql: []string{
+		`UPDATE messages SET state = 'failed' WHERE id = (SELECT min(id) FROM messages WHERE kind NOT IN ('level1', 'level2', 'final'))`}},
+	{invariant: proof.VerifiedWasTrue, what: "a read-back that wasn't", sql: []string{
 		`UPDATE commands SET readback = 'off' WHERE id = (SELECT min(id) FROM commands WHERE kind = 'close' AND state = 'verified')`}},
+}
+
+func firstPurchase(t *testing.T, entries []simulator.RecordEntry) int {
+	t.Helper()
+	i := slices.IndexFunc(entries, func(e simulator.RecordEntry) bool { return e.Kind == simulator.EntryPurchase })
+	require.GreaterOrEqual(t, i, 0, "no meter accepted a purchase")
+	return i
 }
 
 // testPlantings plants each violation in a copy of a finished demo's database and wants exactly its invariant red.
@@ -65,7 +91,7 @@ func testPlantings(t *testing.T, dir string) {
 	record, err := simulator.ReadRecord(filepath.Join(dir, "meters"))
 	require.NoError(t, err)
 	for _, p := range plantings {
-		t.Run(p.invariant, func(t *testing.T) {
+		t.Run(p.invariant+": "+p.what, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			pool := copyDatabase(ctx, t, stack.DatabaseURL())
