@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ const historiesPerType = 4
 // recordHistories writes histories of closed runs of every workflow type to dir, for the replay tests. Among the runs of a type it
 // prefers those whose sequence of events differs from the ones it has.
 func recordHistories(ctx context.Context, c client.Client, namespace, dir string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	kept := map[string]map[string]bool{}
@@ -80,10 +81,17 @@ func history(ctx context.Context, c client.Client, id, run string) (*historypb.H
 	return &h, strings.Join(steps, " "), nil
 }
 
+// writeHistory writes one run as the replayer reads it, without the name of the machine that it ran on.
 func writeHistory(dir, name string, h *historypb.History) error {
 	text, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(h)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, name), text, 0o600)
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	text = bytes.ReplaceAll(text, []byte("@"+host+"@"), []byte("@machine@"))
+	text = bytes.ReplaceAll(text, []byte(`"`+host+":"), []byte(`"machine:`))
+	return os.WriteFile(filepath.Join(dir, name), append(text, '\n'), 0o644) //nolint:gosec // recorded histories are part of the source
 }
