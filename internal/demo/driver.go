@@ -31,6 +31,8 @@ type Driver struct {
 	Log  *slog.Logger
 
 	sites []store.Site
+	// moved is when the clock was last moved, for the pace that is observed.
+	moved time.Time
 	// triggered remembers when a site's due work was last asked for, so that a busy engine isn't asked again and again.
 	triggered map[billing.SiteID]time.Time
 }
@@ -41,7 +43,6 @@ const (
 	askAgain    = 3 * time.Second  // a wake-up or trigger that had no effect is repeated
 	sayWaiting  = 20 * time.Second // what holds the clock for longer is said in the log
 	liveTick    = 200 * time.Millisecond
-	defaultPace = 720 // business seconds per real second: a day in two minutes
 )
 
 // RunUntil jumps from event to event until the clock reads end, as fast as the days' work allows.
@@ -86,19 +87,21 @@ func (d *Driver) RunLive(ctx context.Context) error {
 		if err := pause(ctx, liveTick); err != nil {
 			return nil //nolint:nilerr // the end of a live demo is no fault
 		}
+		// Asked again: the work may have taken a while, and somebody may have paused the clock meanwhile.
+		if c, err = d.Store.Clock(ctx); err != nil {
+			return err
+		}
 		if c.Paused {
 			continue
-		}
-		pace := c.WantedPace
-		if pace == 0 {
-			pace = defaultPace
 		}
 		next, err := d.nextEvent(ctx, c.Now)
 		if err != nil {
 			return err
 		}
-		target := c.Now.Add(time.Duration(pace) * liveTick)
-		if err := d.move(ctx, c.Now, earlier(next, target)); err != nil {
+		if c.WantedPace > 0 {
+			next = earlier(next, c.Now.Add(time.Duration(c.WantedPace)*liveTick))
+		}
+		if err := d.move(ctx, c.Now, next); err != nil {
 			return err
 		}
 	}
@@ -107,7 +110,7 @@ func (d *Driver) RunLive(ctx context.Context) error {
 
 func (d *Driver) begin(ctx context.Context) error {
 	var err error
-	d.triggered = map[billing.SiteID]time.Time{}
+	d.triggered, d.moved = map[billing.SiteID]time.Time{}, time.Now()
 	d.sites, err = d.Store.Sites(ctx)
 	if err != nil {
 		return err
@@ -126,7 +129,9 @@ func (d *Driver) move(ctx context.Context, from, to time.Time) error {
 		return nil
 	}
 	d.SetNow(to)
-	return d.Store.MoveClock(ctx, to, defaultPace)
+	pace := int64(to.Sub(from) / max(time.Since(d.moved), time.Millisecond))
+	d.moved = time.Now()
+	return d.Store.MoveClock(ctx, to, pace)
 }
 
 // finish waits until nothing is left to do at this instant, people's work included.

@@ -51,7 +51,7 @@ var words = map[Kind][]string{
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown",
+		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
 	Service:    {"power", "water"},

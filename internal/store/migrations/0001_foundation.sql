@@ -10,8 +10,8 @@ CREATE TABLE business_clock (
     moved_real  timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- business seconds per real second, as last observed; a hint for timers, never used to compute business time
     pace        bigint NOT NULL DEFAULT 1 CHECK (pace >= 1),
-    -- the pace that a person asked for; 0 = as fast as the day's work allows
-    wanted_pace bigint NOT NULL DEFAULT 0 CHECK (wanted_pace >= 0),
+    -- the pace that a person asked for; 0 = as fast as the day's work allows. At first a day takes two and a half minutes.
+    wanted_pace bigint NOT NULL DEFAULT 600 CHECK (wanted_pace >= 0),
     paused      boolean NOT NULL DEFAULT false
 );
 INSERT INTO business_clock (mode, business_at) VALUES ('real', clock_timestamp());
