@@ -20,12 +20,11 @@ WORKFLOWCHECK := go.temporal.io/sdk/contrib/tools/workflowcheck@v0.6.0
 TEMPL := github.com/a-h/templ/cmd/templ@v0.3.977
 
 ARGS ?=
-WHAT ?= rating
 PROVE ?= .
 RECORD ?= first-month
 DIGEST := find . -name '*_templ.go' -not -path './build/*' | sort | xargs -r sha256sum
 
-.PHONY: help build demo test prove record bench lint generate clean FORCE
+.PHONY: help build demo test prove record lint generate clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,10 +52,6 @@ prove: ## the long proofs (PROVE=name picks some), with their reports below buil
 record: build ## histories of a demo month, for the replay tests, below workflows/testdata/replay (RECORD=folder)
 	rm -rf workflows/testdata/replay/$(RECORD)
 	bin/meterflow demo --exit --histories workflows/testdata/replay/$(RECORD)
-
-bench: build ## one benchmark (WHAT=name), with its report below build/
-	@mkdir -p build
-	bin/meterflow bench $(WHAT) --report build/bench-$(WHAT).json
 
 lint: ## go vet, staticcheck, workflowcheck, formatting, and that generated pages are current
 	@echo "checking formatting and generated files"
