@@ -24,7 +24,7 @@ func (r *running) keepWorker(ctx context.Context, m Messages) error {
 		cmd := exec.CommandContext(ctx, r.Workers, "worker")
 		cmd.Env = append(r.workerEnv(m), "METERFLOW_KILL_AT="+point)
 		cmd.Stdout, cmd.Stderr = r.out, r.out
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = diesWithUs()
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 10 * time.Second
 		err := cmd.Run()

@@ -35,6 +35,7 @@ func inFlight(point string) bool {
 // TestKills runs the worker as a program of its own that dies by SIGKILL at each named point and is started again. In the end all
 // is as if nothing had happened: the run ends well, which means that every invariant holds, and each death is in the report.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	r := month(t, "kills", killDays, "--data", folder(t), "--workers", program(t, "failpoint"), "--kills", strings.Join(kills, ","))
 	planned := map[string]int64{}
 	for _, k := range kills {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -134,7 +135,13 @@ func (l *live) hurry() {
 // TestRestart stops a demo in the middle of its days, gently and by force, and starts it again on the same folder, while another
 // runs beside it on a folder of its own. In the end its days are whole: nothing was lost, nothing happened twice.
 func TestRestart(t *testing.T) {
+	t.Parallel() // it and the kills wait for time-outs more than they work
 	dir := folder(t)
+	// An address of its own: the usual one may be taken by another test's demo while this one is down.
+	own, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, own.Close())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "address"), []byte(own.Addr().String()), 0o600))
 	first := startLive(t, dir)
 	other := startLive(t, folder(t))
 	require.NotEqual(t, address(t, first), address(t, other))
