@@ -211,7 +211,10 @@ func (s subject) estimated(zone *time.Location) (effect, bool) {
 		return effect{}, false
 	case s.after != nil:
 		r, err := billing.Between(s.before.Registers, s.after.Registers, s.meter.Digits, s.member.FreezeAt.Sub(s.before.At), s.after.At.Sub(s.before.At))
-		return s.effectOf(r), err == nil
+		if err != nil {
+			return effect{}, false // the value after is below the one before: an estimate between them was too high
+		}
+		return s.effectOf(r), true
 	case s.days < minDays:
 		return effect{}, false
 	}
