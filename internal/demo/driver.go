@@ -39,10 +39,10 @@ type Driver struct {
 
 // How the driver watches work that must be done before the clock moves. Real time.
 const (
-	lookAgain   = 15 * time.Millisecond
-	askAgain    = 3 * time.Second  // a wake-up or trigger that had no effect is repeated
-	sayWaiting  = 20 * time.Second // what holds the clock for longer is said in the log
-	liveTick    = 200 * time.Millisecond
+	lookAgain  = 15 * time.Millisecond
+	askAgain   = 3 * time.Second  // a wake-up or trigger that had no effect is repeated
+	sayWaiting = 20 * time.Second // what holds the clock for longer is said in the log
+	liveTick   = 200 * time.Millisecond
 )
 
 // RunUntil jumps from event to event until the clock reads end, as fast as the days' work allows.
