@@ -144,6 +144,7 @@ type demand struct {
 
 // TestDemo runs the demo utility's days, holds its report against what must have happened by then, and sees each planted violation.
 func TestDemo(t *testing.T) {
+	t.Parallel() // a demo waits about as much as it works, as do the tests that run beside it
 	dir := folder(t)
 	r := month(t, "demo", wanted.days, "--data", dir)
 	for _, c := range []struct {

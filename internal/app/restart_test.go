@@ -135,7 +135,7 @@ func (l *live) hurry() {
 // TestRestart stops a demo in the middle of its days, gently and by force, and starts it again on the same folder, while another
 // runs beside it on a folder of its own. In the end its days are whole: nothing was lost, nothing happened twice.
 func TestRestart(t *testing.T) {
-	t.Parallel() // it and the kills wait for time-outs more than they work
+	t.Parallel()
 	dir := folder(t)
 	// An address of its own: the usual one may be taken by another test's demo while this one is down.
 	own, err := net.Listen("tcp", "127.0.0.1:0")
