@@ -28,7 +28,9 @@ func TestCloseDay(t *testing.T) {
 	a, _ := u.Account(storetest.NewAccount{})
 	first, err := post(u.Store, charge(a, "k/1", 700))
 	require.NoError(t, err)
-	closeDay := func(day billing.Date, counted *billing.Money) error { return u.CloseDay(ctx, storetest.By, "park", day, counted) }
+	closeDay := func(day billing.Date, counted *billing.Money) error {
+		return u.CloseDay(ctx, storetest.By, "park", day, counted)
+	}
 	require.ErrorContains(t, closeDay(monday, nil), "is not over")
 
 	storetest.SetClock(t, u.Store, morning.AddDate(0, 0, 1))
