@@ -28,6 +28,12 @@ type Config struct {
 	SetAsideAfter int
 	SetAsideFor   time.Duration
 	SetAsideMost  time.Duration
+	// DialIn takes the calls of units that dial in; nil when this worker has none.
+	DialIn *DialIn
+	// Password645 is what DL/T 645 meters want with a command: eight hex digits, the level first.
+	Password645 string
+	// ReadOnly refuses every command below the drivers: nothing but reads leaves this process.
+	ReadOnly bool
 }
 
 func (c Config) withDefaults() Config {
@@ -116,14 +122,18 @@ func (p *Pool) line(a Address) (*line, error) {
 		return nil, ErrClosed
 	}
 	l, ok := p.lines[a.Gateway]
-	if ok && l.hostPort == a.HostPort {
+	if ok && l.hostPort == a.HostPort && l.settings == a.Link {
 		return l, nil
 	}
 	if ok {
 		// Not under two owners even for a moment: the old line ends before the new one begins.
 		l.close()
 	}
-	l = newLine(p, a.HostPort)
+	delete(p.lines, a.Gateway)
+	l, err := newLine(p, a)
+	if err != nil {
+		return nil, err
+	}
 	p.lines[a.Gateway] = l
 	return l, nil
 }
@@ -228,7 +238,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error) {
 	raw := make(profile.Raw, len(prof.Blocks))
 	for _, block := range prof.Blocks {
-		data, err := s.read(m.Unit, uint16(block.Address), block.Words)
+		data, err := s.block(m, prof, block)
 		if err != nil {
 			return profile.Values{}, err
 		}
@@ -276,8 +286,8 @@ func supplyOf(s profile.Supply) SupplyState {
 }
 
 // mayCommand checks what must hold before money or switching is even queued.
-func mayCommand(m Meter, name string) (profile.Command, error) {
-	prof, err := mayCommandAt(m)
+func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
+	prof, err := p.mayCommandAt(m)
 	if err != nil {
 		return profile.Command{}, err
 	}
@@ -289,7 +299,10 @@ func mayCommand(m Meter, name string) (profile.Command, error) {
 }
 
 // mayCommandAt checks that a meter may be written to at all.
-func mayCommandAt(m Meter) (*profile.Profile, error) {
+func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
+	if p.config.ReadOnly {
+		return nil, about(m, ErrReadOnly)
+	}
 	prof, err := profile.Get(m.Profile)
 	if err != nil {
 		return nil, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
@@ -299,6 +312,9 @@ func mayCommandAt(m Meter) (*profile.Profile, error) {
 	}
 	if !prof.MayCommand() {
 		return nil, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	}
+	if prof.Protocol == profile.DLT645 && len(p.config.Password645) != 8 {
+		return nil, about(m, fmt.Errorf("%w: DL/T 645 commands need a password of eight hex digits", ErrBadOrder))
 	}
 	return prof, nil
 }

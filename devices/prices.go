@@ -53,7 +53,7 @@ func rawPrices(prof *profile.Profile, want Prices) ([]uint32, error) {
 //
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
 func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(before Snapshot) error) (PriceResult, error) {
-	prof, err := mayCommandAt(m)
+	prof, err := p.mayCommandAt(m)
 	if err != nil {
 		return PriceResult{}, err
 	}

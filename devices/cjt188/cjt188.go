@@ -54,21 +54,38 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the meter refused control code 0x%02X", e.Code)
 }
 
-// Meter is one meter on a channel. Address is 14 digits, the maker's last, as the standard prints it: highest first.
+// Meter is one meter on a channel, for one exchange.
 type Meter struct {
-	Channel *wire.Channel
-	Type    byte
-	Address string
+	channel *wire.Channel
+	kind    byte
+	address string
 	serial  byte
 }
 
-// Read reads the meter's total, clock and status: the data of item 901F behind item and serial number, 19 bytes or more.
+// NewMeter names a meter. Its address is 14 digits, highest first, which puts the maker's in front; serial is the number of the exchange, which must differ from
+// that of the exchanges before.
+func NewMeter(c *wire.Channel, kind byte, address string, serial byte) *Meter {
+	return &Meter{channel: c, kind: kind, address: address, serial: serial}
+}
+
+// cubicMetre is the unit byte behind a volume; others stand for other decimals, so they are refused.
+const cubicMetre = 0x2C
+
+// readingSize is total, unit, month's total, unit, clock and status.
+const readingSize = 19
+
+// Read reads total, clock and status. What comes is the address of the meter that answered, lowest byte first, and the data of item
+// 901F behind item and serial number.
 func (m *Meter) Read() ([]byte, wire.Frame, error) {
-	data, frame, err := m.exchange(codeRead, itemReading, nil)
-	if err == nil && len(data) < 19 {
-		err = fmt.Errorf("%w: a reading has 19 bytes or more, this one has %d", wire.ErrBadReply, len(data))
+	answer, frame, err := m.exchange(codeRead, itemReading, nil)
+	if err != nil {
+		return nil, frame, err
 	}
-	return data, frame, err
+	data := answer[headSize+itemSize+1 : len(answer)-2]
+	if len(data) < readingSize || data[4] != cubicMetre {
+		return nil, frame, fmt.Errorf("%w: a reading has %d bytes or more, and its total is in cubic metres", wire.ErrBadReply, readingSize)
+	}
+	return append(bytes.Clone(answer[2:2+addressSize]), data...), frame, nil
 }
 
 // MoveValve orders the valve to open or close. The acknowledgement says only that the meter took the order: a valve travels for seconds.
@@ -78,24 +95,23 @@ func (m *Meter) MoveValve(order byte) (wire.Frame, error) {
 }
 
 func (m *Meter) exchange(code byte, item, data []byte) ([]byte, wire.Frame, error) {
-	address, err := hex.DecodeString(m.Address)
+	address, err := hex.DecodeString(m.address)
 	if err != nil || len(address) != addressSize {
-		return nil, wire.Frame{}, fmt.Errorf("address %q must be %d digits", m.Address, 2*addressSize)
+		return nil, wire.Frame{}, fmt.Errorf("address %q must be %d digits", m.address, 2*addressSize)
 	}
 	for i, j := 0, len(address)-1; i < j; i, j = i+1, j-1 {
 		address[i], address[j] = address[j], address[i]
 	}
-	m.serial++
 	echo := append(bytes.Clone(item), m.serial)
-	request := append([]byte{preamble, preamble}, encode(m.Type, address, code, append(bytes.Clone(echo), data...))...)
-	answer, frame, err := m.Channel.Exchange(request, scan(m.Type, address, code, echo))
+	request := append([]byte{preamble, preamble}, encode(m.kind, address, code, append(bytes.Clone(echo), data...))...)
+	answer, frame, err := m.channel.Exchange(request, scan(m.kind, address, code, echo))
 	if err != nil {
 		return nil, frame, err
 	}
 	if answer[9] == code|refused {
 		return nil, frame, &RefusedError{Code: code}
 	}
-	return answer[headSize+len(echo) : len(answer)-2], frame, nil
+	return answer, frame, nil
 }
 
 func encode(kind byte, address []byte, code byte, data []byte) []byte {

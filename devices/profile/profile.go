@@ -47,11 +47,24 @@ func (r *Register) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Block is one read request: function 03 from Address on.
+// Protocol is how a meter frames what it says.
+type Protocol string
+
+// The protocols. The zero value is Modbus.
+const (
+	Modbus Protocol = ""
+	DLT645 Protocol = "dlt645"
+	CJT188 Protocol = "cjt188"
+)
+
+// Block is one read request. With Modbus it is function 03 from Address on; with DL/T 645 it is one data item; with CJ/T 188 it is the
+// one reading that there is. Bytes is how many bytes an answer without registers has at least.
 type Block struct {
 	Name    string   `json:"name"`
-	Address Register `json:"address"`
-	Words   uint16   `json:"words"`
+	Address Register `json:"address,omitempty"`
+	Words   uint16   `json:"words,omitempty"`
+	Item    string   `json:"item,omitempty"` // eight hex digits, as the standard prints them
+	Bytes   int      `json:"bytes,omitempty"`
 }
 
 // Field is one value inside a block. Offset and Bytes place values that don't start on a register (the meter clock).
@@ -63,11 +76,15 @@ type Field struct {
 	Unit    string   `json:"unit"`
 	Scale   string   `json:"scale"`
 	Note    string   `json:"note"`
+	// Block, Offset and Bytes place a value of a protocol without registers.
+	Block  string `json:"block,omitempty"`
+	Offset int    `json:"offset,omitempty"`
+	Bytes  int    `json:"bytes,omitempty"`
 }
 
 // SupplyBits says how the status word shows relay or valve and the forced control. All masks apply to one 16-bit word.
 type SupplyBits struct {
-	On           uint16 `json:"on"`            // all of these set: supplied
+	On           uint16 `json:"on"`            // all of these set: supplied; 0 = "none of Off set" means supplied
 	Off          uint16 `json:"off"`           // any of these set: cut off; 0 = "none of On set" means cut off
 	Fault        uint16 `json:"fault"`         // any of these set: the switch reports a fault
 	ForcedMode   uint16 `json:"forced_mode"`   // forced control is on
@@ -80,14 +97,18 @@ type Command struct {
 	Function byte     `json:"function"`
 	Address  Register `json:"address"`
 	Values   []uint16 `json:"values"`
+	Code     byte     `json:"code,omitempty"` // the order of a protocol without registers
 	Note     string   `json:"note"`
 }
 
 // Profile is one register map.
 type Profile struct {
-	Name                string             `json:"name"`
-	Version             int                `json:"version"`
-	Service             Service            `json:"service"`
+	Name     string   `json:"name"`
+	Version  int      `json:"version"`
+	Service  Service  `json:"service"`
+	Protocol Protocol `json:"protocol,omitempty"`
+	// Maker are the highest two digits of a CJ/T 188 address, in front of our twelve.
+	Maker               string             `json:"maker,omitempty"`
 	Model               string             `json:"model"`
 	Source              string             `json:"source"`
 	VerifiedOnDevice    bool               `json:"verified_on_device"`

@@ -24,12 +24,15 @@ const (
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
 	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
 	FaultGatewaySilent FaultKind = "gateway-silent" // the gateway takes connections and answers nothing
+	FaultBadSum        FaultKind = "bad-sum"        // the answer's checksum is wrong; nothing on Modbus TCP, whose answers have none
+	FaultShort         FaultKind = "short"          // the answer breaks off in the middle
+	FaultLong          FaultKind = "long"           // bytes follow the answer
 )
 
 var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
-	FaultRegisterJump: true, FaultGatewaySilent: true,
+	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.

@@ -85,6 +85,10 @@ func (f *Fleet) addGateway(spec GatewaySpec, p past) error {
 		}
 		g.meters[ms.Unit] = m
 	}
+	if spec.Link == linkDialIn {
+		f.gateways = append(f.gateways, g)
+		return nil
+	}
 	listen := spec.Listen
 	if listen == "" {
 		listen = "127.0.0.1:0"
@@ -196,14 +200,16 @@ func (f *Fleet) checkpoint() error {
 // Close stops listening and closes the record. Serve does it by itself.
 func (f *Fleet) Close() error {
 	for _, g := range f.gateways {
-		_ = g.listener.Close() // may be closed already
+		if g.listener != nil {
+			_ = g.listener.Close() // may be closed already
+		}
 	}
 	return f.record.close()
 }
 
-// Addr is the address that a gateway listens on, or empty when there is no such gateway.
+// Addr is the address that a gateway listens on; empty when there is no such gateway, or when it dials in.
 func (f *Fleet) Addr(gateway string) string {
-	if g, ok := f.gateway(gateway); ok {
+	if g, ok := f.gateway(gateway); ok && g.listener != nil {
 		return g.listener.Addr().String()
 	}
 	return ""

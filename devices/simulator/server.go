@@ -71,8 +71,11 @@ func (g *gateway) meter(unit byte) (*meter, bool) {
 	return m, ok
 }
 
-// serve accepts connections until the context ends.
+// serve accepts connections until the context ends, or keeps one of its own when it dials in.
 func (g *gateway) serve(ctx context.Context) error {
+	if g.spec.Link == linkDialIn {
+		return g.dialIn(ctx)
+	}
 	var connections sync.WaitGroup
 	defer connections.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = g.listener.Close() })
@@ -85,7 +88,13 @@ func (g *gateway) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.spec.ID, err)
 		}
-		connections.Go(func() { g.talk(ctx, conn) })
+		connections.Go(func() {
+			if g.spec.Link == linkTransparent {
+				g.talkSerial(ctx, conn)
+				return
+			}
+			g.talk(ctx, conn)
+		})
 	}
 }
 
@@ -109,14 +118,36 @@ func (g *gateway) talk(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// answer executes one request as the gateway and its line would. An empty frame is silence; keep is false when the
-// gateway drops the link.
+// answer executes one Modbus TCP request. An empty frame is silence; keep is false when the gateway drops the link.
 func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep bool) {
-	business := g.now()
 	m, known := g.meter(q.unit)
-	at := place{gateway: g.spec.ID, unit: q.unit}
-	if known {
-		at.serial = m.spec.Serial
+	known = known && m.spec.modbus()
+	return g.carry(ctx, exchange{
+		unit: q.unit, meter: m, known: known, write: q.pdu[0] != fnRead,
+		serve:     func(now time.Time) []byte { return q.reply(q.unit, m.serve(q.pdu, now)) },
+		noTarget:  q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}),
+		elsewhere: func(frame []byte) []byte { frame[headerSize-1]++; return frame },
+	})
+}
+
+// exchange is one request on the serial line, in whatever framing.
+type exchange struct {
+	unit      byte
+	meter     *meter
+	known     bool
+	write     bool
+	serve     func(now time.Time) []byte // the meter's whole answer
+	noTarget  []byte                     // what the gateway says when the meter doesn't answer; nil is silence
+	elsewhere func(frame []byte) []byte  // the answer as another meter would give it
+	checked   bool                       // the framing has a checksum of its own
+}
+
+// carry lets the line and the meter do an exchange, and faults have their way with it.
+func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep bool) {
+	business := g.now()
+	at := place{gateway: g.spec.ID, unit: x.unit}
+	if x.known {
+		at.serial = x.meter.spec.Serial
 	}
 	if _, hit := g.faults.take(FaultGatewaySilent, at, business); hit {
 		return nil, true
@@ -131,34 +162,40 @@ func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep boo
 		return nil, true
 	}
 	_, silent := g.faults.take(FaultSilent, at, business)
-	if !known || silent {
+	if !x.known || silent {
 		pause(ctx, g.spec.SilentMillis)
-		return q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}), true
+		return x.noTarget, true
 	}
-	return g.exchange(ctx, q, m, at)
-}
-
-// exchange lets the meter answer and then lets faults have their way with the answer.
-func (g *gateway) exchange(ctx context.Context, q request, m *meter, at place) ([]byte, bool) {
-	write := q.pdu[0] != fnRead
-	business := g.now()
-	pdu := m.serve(q.pdu, business)
-	if write {
+	frame = x.serve(g.now())
+	if x.write {
 		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {
-			pdu = m.serve(q.pdu, g.now())
+			frame = x.serve(g.now())
 		}
 		if _, hit := g.faults.take(FaultLostReply, at, business); hit {
 			return nil, true
 		}
 	}
-	unit := q.unit
-	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
-		unit++
-	}
 	if fault, hit := g.faults.take(FaultSlow, at, business); hit {
 		pause(ctx, fault.DelayMillis)
 	}
-	return q.reply(unit, pdu), true
+	return g.distort(frame, x, at, business), true
+}
+
+// distort is what a noisy line makes of an answer.
+func (g *gateway) distort(frame []byte, x exchange, at place, business time.Time) []byte {
+	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
+		frame = x.elsewhere(frame)
+	}
+	if _, hit := g.faults.take(FaultBadSum, at, business); hit && x.checked {
+		frame[len(frame)-2] ^= 0x55
+	}
+	if _, hit := g.faults.take(FaultShort, at, business); hit {
+		frame = frame[:len(frame)/2]
+	}
+	if _, hit := g.faults.take(FaultLong, at, business); hit {
+		frame = append(frame, 0x00, 0x00)
+	}
+	return frame
 }
 
 // pause waits in real time, as line and meter do.
