@@ -36,6 +36,8 @@ var (
 	ErrCountMismatch = errors.New("the meter's purchase count does not fit the order")
 	// ErrBadOrder: the order or the meter's description is wrong in itself; nothing was sent.
 	ErrBadOrder = errors.New("the order can't be carried out")
+	// ErrClockSkew: the meter's clock is further off than may be set; nothing was sent.
+	ErrClockSkew = errors.New("the meter's clock is too far off to be set")
 	// ErrReadOnly: this process may only read.
 	ErrReadOnly = errors.New("this process may only read from meters")
 	// ErrClosed: the pool was closed.

@@ -71,9 +71,10 @@ type line struct {
 	settings Link
 	pool     *Pool
 	link     *modbus.Link
-	channel  *wire.Channel // what link lies on; nil when the gateway converts
-	lastSent time.Time     // end of the last exchange; used by the owner only
-	counted  byte          // serial number of the last CJ/T 188 exchange; used by the owner only
+	channel  *wire.Channel   // what link lies on; nil when the gateway converts
+	lastSent time.Time       // end of the last exchange; used by the owner only
+	doubted  map[string]bool // DL/T 645 meters of which a late answer may be on its way; used by the owner only
+	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
 
 	mu     sync.Mutex
 	queue  jobQueue

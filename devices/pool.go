@@ -61,6 +61,7 @@ const (
 	PointSwitchAcked = "switch-acked"
 	PointSweepRead   = "sweep-read" // one meter of a sweep was read
 	PointPricesSent  = "prices-sent"
+	PointClockSent   = "clock-sent"
 )
 
 // Pool reads and commands meters through lines that it owns. All methods are safe for concurrent use.

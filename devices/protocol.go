@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +21,7 @@ func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte
 		if s.line.channel == nil {
 			return nil, converts(m, prof)
 		}
-		return s.again(func() ([]byte, Frame, error) { return dlt645.Read(s.line.channel, m.Serial, b.Item) })
+		return s.again(func() ([]byte, Frame, error) { return s.read645(m, b.Item) })
 	case profile.CJT188:
 		if s.line.channel == nil {
 			return nil, converts(m, prof)
@@ -29,6 +30,35 @@ func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte
 	default:
 		return s.read(m.Unit, uint16(b.Address), b.Words)
 	}
+}
+
+// fence645 is the item that is asked for after a doubt, before anything else: the meter's number. Answers name their item but not their
+// request, and come in order, so once this one is in, no late answer to an earlier read is on its way.
+const fence645 = "04000402"
+
+// read645 reads one item.
+func (s *session) read645(m Meter, item string) ([]byte, Frame, error) {
+	if s.line.doubted[m.Serial] && item != fence645 {
+		if data, frame, err := s.read645(m, fence645); err != nil {
+			return data, frame, err
+		}
+	}
+	data, frame, err := dlt645.Read(s.line.channel, m.Serial, item)
+	s.doubt(m, err)
+	return data, frame, err
+}
+
+// doubt notes that a late answer of a meter may be on its way, or that none is.
+func (s *session) doubt(m Meter, err error) {
+	var refused *dlt645.RefusedError
+	if err == nil || errors.As(err, &refused) {
+		delete(s.line.doubted, m.Serial)
+		return
+	}
+	if s.line.doubted == nil {
+		s.line.doubted = map[string]bool{}
+	}
+	s.line.doubted[m.Serial] = true
 }
 
 // waterMeter is a CJ/T 188 meter: its address is the meter number with the maker's highest two digits in front.
@@ -55,6 +85,7 @@ func (s *session) order(m Meter, prof *profile.Profile, c profile.Command, befor
 		frame, err := dlt645.Control(s.line.channel, m.Serial, dlt645.Order{
 			Command: c.Code, Password: s.line.pool.config.Password645, Operator: "00000000", Until: before.MeterClock.Add(orderValidFor),
 		})
+		s.doubt(m, err)
 		return s.after(frame, err)
 	case profile.CJT188:
 		s.settle()

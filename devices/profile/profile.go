@@ -134,6 +134,7 @@ const (
 	Close      = "close"
 	KeepClosed = "keep_closed"
 	Release    = "release"
+	SetClock   = "clock"
 )
 
 // MayCommand reports whether money and switching commands are allowed with this map.

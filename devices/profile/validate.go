@@ -170,6 +170,10 @@ func (p *Profile) checkRegisters() error {
 func (p *Profile) checkCommands() error {
 	for name, c := range p.Commands {
 		switch {
+		case name == SetClock:
+			if c.Function != 0x20 || len(c.Values) != 0 {
+				return fmt.Errorf("command clock must be function 32 without fixed values")
+			}
 		case name == Purchase:
 			if c.Function != 0x20 || len(c.Values) != 0 {
 				return fmt.Errorf("command purchase must be function 32 without fixed values")

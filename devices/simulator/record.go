@@ -28,6 +28,7 @@ const (
 	EntryRelease      = "release"       // forced control off, or the valve told to open
 	EntrySelfTrip     = "self-trip"     // the meter tripped for lack of credit
 	EntrySelfClose    = "self-close"    // the meter closed itself after a purchase
+	EntryClock        = "clock"         // the clock was set
 	EntryRemoved      = "removed"       // the meter was taken out by an exchange
 	EntryFault        = "fault"         // a fault was injected
 	EntryFaultCleared = "fault-cleared" // a fault ended

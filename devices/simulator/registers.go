@@ -130,7 +130,7 @@ func (m *meter) writeForced(c *change, data []byte) ([]byte, byte) {
 }
 
 // command is the vendor's function 0x20. Its address space is separate from the registers: 0100 is the purchase, 0200 sets money
-// parameters. What a real meter answers is not published; this one answers address, words, a byte count and its number.
+// parameters, 0354 the clock. What a real meter answers is not published; this one answers address, words, a byte count and its number.
 func (m *meter) command(c *change, data []byte) ([]byte, byte) {
 	address, words, values, ok := payload(data)
 	switch {
@@ -148,10 +148,26 @@ func (m *meter) command(c *change, data []byte) ([]byte, byte) {
 			return nil, exValue
 		}
 		m.setPrices(c, prices)
+	case address == 0x0354 && words == 5:
+		if !m.setClock(c, values) {
+			return nil, exValue
+		}
 	default:
 		return nil, exAddress
 	}
 	return append(append(append([]byte{}, data[:4]...), 6), packBCD(m.spec.Serial)...), 0
+}
+
+// setClock takes ss mi hh weekday dd mm yy.
+func (m *meter) setClock(c *change, b []byte) bool {
+	now := c.state.At.In(m.location)
+	wanted := time.Date(2000+int(b[6]), time.Month(b[5]), int(b[4]), int(b[2]), int(b[1]), int(b[0]), 0, m.location)
+	if b[5] < 1 || b[5] > 12 || wanted.Day() != int(b[4]) || b[2] > 23 || b[1] > 59 || b[0] > 59 {
+		return false
+	}
+	c.state.ClockOffset = int64(wanted.Sub(now) / time.Second)
+	c.note(EntryClock, RecordEntry{})
+	return true
 }
 
 // mostPrice is the highest price that a meter can be set to, in 10^-4 yuan.
@@ -192,9 +208,7 @@ func (m *meter) image(c *change, asked span) map[int]uint16 {
 	shown := m.shownRegisters(c, asked.holds(total))
 	wall := c.state.At.In(m.location)
 	if asked.holds(clock) {
-		if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
-			wall = wall.Add(time.Duration(fault.Offset) * time.Second)
-		}
+		wall = m.wall(c)
 	}
 	image := make(map[int]uint16, 160)
 	if m.spec.water() {

@@ -120,7 +120,7 @@ func (m *meter) item645(c *change, item string) ([]byte, byte) {
 
 // wall is what the meter's clock shows.
 func (m *meter) wall(c *change) time.Time {
-	wall := c.state.At.In(m.location)
+	wall := c.state.At.In(m.location).Add(time.Duration(c.state.ClockOffset) * time.Second)
 	if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
 		wall = wall.Add(time.Duration(fault.Offset) * time.Second)
 	}

@@ -145,7 +145,10 @@ type exchange struct {
 // carry lets the line and the meter do an exchange, and faults have their way with it.
 func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep bool) {
 	business := g.now()
-	at := place{gateway: g.spec.ID, unit: x.unit}
+	at := place{gateway: g.spec.ID, unit: x.unit, request: onRead}
+	if x.write {
+		at.request = onWrite
+	}
 	if x.known {
 		at.serial = x.meter.spec.Serial
 	}

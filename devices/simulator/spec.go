@@ -74,6 +74,8 @@ type MeterSpec struct {
 	AlarmFen  int64      `json:"alarm_fen"`
 	BandTable []BandSpan `json:"band_table"`
 
+	// ClockOffset is how many seconds the meter's clock is ahead at its first start.
+	ClockOffset int64 `json:"clock_offset,omitempty"`
 	// ValveMillis is how long a valve travels, in real milliseconds.
 	ValveMillis int `json:"valve_millis"`
 	// ReplayGlitches shows the wrong readings of the published water series at their places.

@@ -43,6 +43,8 @@ type State struct {
 	SelfTripped bool      `json:"self_tripped"`
 	MovesUntil  time.Time `json:"moves_until"` // real time
 	Abnormal    bool      `json:"abnormal"`    // the valve reported that it could not move
+	// ClockOffset is how many seconds the meter's clock is ahead.
+	ClockOffset int64 `json:"clock_offset,omitempty"`
 }
 
 // supplyAt tells the state of relay or valve at a real instant.
