@@ -253,9 +253,13 @@ func (sw *sweep) carryBack(r *store.Reading, before store.Point, digits int) {
 
 // deviceMeter is a meter as package devices expects it.
 func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
+	millis := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	return devices.Meter{
-		Address: devices.Address{Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit)},
-		Serial:  m.Serial, Profile: m.Profile,
+		Address: devices.Address{
+			Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit),
+			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis)},
+		},
+		Serial: m.Serial, Profile: m.Profile,
 	}
 }
 

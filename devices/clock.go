@@ -3,7 +3,6 @@ package devices
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -50,8 +49,9 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (Cl
 			return nil
 		case off > MostClockSet:
 			return fmt.Errorf("%w: it is %s off, and at most %s can be set", ErrClockSkew, result.Before.Round(time.Second), MostClockSet)
-		case ctx.Err() != nil:
-			return errors.Join(ErrExpired, context.Cause(ctx))
+		}
+		if err := s.mayLeave(m); err != nil {
+			return err
 		}
 		result.Sent = true
 		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})

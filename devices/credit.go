@@ -2,7 +2,6 @@ package devices
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -36,8 +35,8 @@ func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent
 		if err := o.fits(result.Before); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ErrExpired, context.Cause(ctx))
+		if err := s.mayLeave(m); err != nil {
+			return err
 		}
 		if onSent != nil {
 			onSent()

@@ -91,7 +91,7 @@ func (d *DialIn) take(ctx context.Context, conn net.Conn) {
 }
 
 func (d *DialIn) register(ctx context.Context, conn net.Conn) (gateway string, err error) {
-	if !d.mayCall(conn.RemoteAddr()) {
+	if at, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err != nil || !within(d.allowed, at.Addr()) {
 		return "", errors.New("calls from this network are not allowed")
 	}
 	if err := conn.SetDeadline(time.Now().Add(registerWithin)); err != nil {
@@ -114,22 +114,6 @@ func (d *DialIn) register(ctx context.Context, conn net.Conn) (gateway string, e
 		return "", err
 	}
 	return unit.Gateway, d.place(unit.Gateway, conn)
-}
-
-func (d *DialIn) mayCall(from net.Addr) bool {
-	if len(d.allowed) == 0 {
-		return true
-	}
-	at, err := netip.ParseAddrPort(from.String())
-	if err != nil {
-		return false
-	}
-	for _, network := range d.allowed {
-		if network.Contains(at.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
 }
 
 // readRegistration reads the one line, byte by byte: what follows it belongs to the line's protocol.
@@ -195,4 +179,20 @@ func (d *DialIn) Connected(gateway string) (from string, since time.Time, ok boo
 		return "", time.Time{}, false
 	}
 	return c.RemoteAddr().String(), c.since, true
+}
+
+// Gateways lists whose units are connected. A nil DialIn has none.
+func (d *DialIn) Gateways() []string {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var ids []string
+	for id, c := range d.connected {
+		if !c.ended() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

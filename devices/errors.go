@@ -38,6 +38,8 @@ var (
 	ErrBadOrder = errors.New("the order can't be carried out")
 	// ErrClockSkew: the meter's clock is further off than may be set; nothing was sent.
 	ErrClockSkew = errors.New("the meter's clock is too far off to be set")
+	// ErrNotOwner: another worker owns the line; nothing was sent.
+	ErrNotOwner = errors.New("this process doesn't own the line any more")
 	// ErrReadOnly: this process may only read.
 	ErrReadOnly = errors.New("this process may only read from meters")
 	// ErrClosed: the pool was closed.

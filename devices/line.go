@@ -72,6 +72,7 @@ type line struct {
 	pool     *Pool
 	link     *modbus.Link
 	channel  *wire.Channel   // what link lies on; nil when the gateway converts
+	written  time.Time       // when the last command left, or the line began; used by the owner only
 	lastSent time.Time       // end of the last exchange; used by the owner only
 	doubted  map[string]bool // DL/T 645 meters of which a late answer may be on its way; used by the owner only
 	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
@@ -85,9 +86,14 @@ type line struct {
 }
 
 func newLine(p *Pool, a Address) (*line, error) {
-	l := &line{hostPort: a.HostPort, settings: a.Link, pool: p, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &line{hostPort: a.HostPort, settings: a.Link, pool: p, written: time.Now(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	timeout := p.config.Timeout
 	setIf(&timeout, a.Link.Timeout)
+	if a.Link.Kind != LinkDialIn {
+		if err := mayDial(p.config.Networks, a.HostPort); err != nil {
+			return nil, err
+		}
+	}
 	switch a.Link.Kind {
 	case LinkTCP, "":
 		l.link = modbus.NewLink(a.HostPort, timeout)
@@ -223,6 +229,14 @@ func (s *session) settle() {
 	}
 }
 
+// outlast waits until a gateway that answers reads from its memory has forgotten what it remembers from before our last command.
+// Nobody else writes on the line.
+func (s *session) outlast() {
+	if wait := s.line.settings.CachesReads - time.Since(s.line.written); wait > 0 {
+		time.Sleep(wait)
+	}
+}
+
 // after books one exchange.
 func (s *session) after(frame Frame, err error) error {
 	s.line.lastSent = time.Now()
@@ -264,6 +278,7 @@ func (s *session) send(unit byte, c command) error {
 	if s.line.pool.config.ReadOnly {
 		return ErrReadOnly
 	}
+	defer func() { s.line.written = time.Now() }()
 	s.settle()
 	var frame Frame
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,12 @@ type Config struct {
 	SetAsideMost  time.Duration
 	// DialIn takes the calls of units that dial in; nil when this worker has none.
 	DialIn *DialIn
+	// Networks are those that gateways may be dialled in; empty is any.
+	Networks []netip.Prefix
 	// Password645 is what DL/T 645 meters want with a command: eight hex digits, the level first.
 	Password645 string
+	// MaySend is asked right before a command leaves: whether this process still owns the gateway's line. An error keeps it back.
+	MaySend func(ctx context.Context, gateway string) error
 	// ReadOnly refuses every command below the drivers: nothing but reads leaves this process.
 	ReadOnly bool
 }
@@ -237,6 +242,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 }
 
 func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error) {
+	s.outlast()
 	raw := make(profile.Raw, len(prof.Blocks))
 	for _, block := range prof.Blocks {
 		data, err := s.block(m, prof, block)
@@ -318,6 +324,19 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 		return nil, about(m, fmt.Errorf("%w: DL/T 645 commands need a password of eight hex digits", ErrBadOrder))
 	}
 	return prof, nil
+}
+
+// mayLeave is the last look before a command leaves: the caller still wants it, and the line is still ours.
+func (s *session) mayLeave(m Meter) error {
+	if s.ctx.Err() != nil {
+		return errors.Join(ErrExpired, context.Cause(s.ctx))
+	}
+	if ask := s.line.pool.config.MaySend; ask != nil {
+		if err := ask(s.ctx, m.Gateway); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotOwner, err)
+		}
+	}
+	return nil
 }
 
 // doubtful reports whether a command that ended with this error may have been applied. Only a request that never got a

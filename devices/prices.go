@@ -2,7 +2,6 @@ package devices
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/meterflow/meterflow/devices/profile"
@@ -75,8 +74,8 @@ func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(
 			result.After, result.Outcome = result.Before, OutcomeVerified
 			return nil
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ErrExpired, context.Cause(ctx))
+		if err := s.mayLeave(m); err != nil {
+			return err
 		}
 		if onSent != nil {
 			if err := onSent(result.At); err != nil {
@@ -128,6 +127,7 @@ func (r *PriceResult) conclude(s *session, m Meter, prof *profile.Profile, want 
 
 // prices reads the price blocks.
 func (s *session) prices(m Meter, prof *profile.Profile) (Prices, error) {
+	s.outlast()
 	raw := make(profile.Raw, len(prof.Prices.Blocks))
 	for _, block := range prof.Prices.Blocks {
 		data, err := s.read(m.Unit, uint16(block.Address), block.Words)

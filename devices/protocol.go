@@ -76,6 +76,7 @@ func (s *session) order(m Meter, prof *profile.Profile, c profile.Command, befor
 	if s.line.pool.config.ReadOnly {
 		return ErrReadOnly
 	}
+	defer func() { s.line.written = time.Now() }()
 	switch prof.Protocol {
 	case profile.DLT645:
 		if before.MeterClock.IsZero() {

@@ -72,8 +72,8 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if w.name == profile.Trip && result.Before.ForcedOn {
 			return ErrKeptClosed // a protection that is written to the meter is ended, never overridden
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ErrExpired, context.Cause(ctx))
+		if err := s.mayLeave(m); err != nil {
+			return err
 		}
 		result.Sent = true
 		sent := s.order(m, prof, c, result.Before)

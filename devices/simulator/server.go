@@ -58,7 +58,8 @@ type gateway struct {
 	faults   *faults
 	now      func() time.Time
 
-	line sync.Mutex // one exchange at a time on the serial line
+	line       sync.Mutex // one exchange at a time on the serial line
+	remembered map[string]remembered
 
 	mu     sync.Mutex
 	meters map[byte]*meter
@@ -127,7 +128,34 @@ func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep boo
 		serve:     func(now time.Time) []byte { return q.reply(q.unit, m.serve(q.pdu, now)) },
 		noTarget:  q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}),
 		elsewhere: func(frame []byte) []byte { frame[headerSize-1]++; return frame },
+		key:       string(append([]byte{q.unit}, q.pdu...)),
+		again:     func(frame []byte) []byte { return q.reply(q.unit, frame[headerSize:]) },
 	})
+}
+
+// remembered is an answer in the memory of a gateway that caches reads.
+type remembered struct {
+	frame []byte
+	at    time.Time
+}
+
+// recall gives the answer to a read from the gateway's memory, as optional caches of real gateways do. The line is locked.
+func (g *gateway) recall(x exchange) ([]byte, bool) {
+	r, ok := g.remembered[x.key]
+	if g.spec.CacheMillis == 0 || x.write || !ok || time.Since(r.at) >= time.Duration(g.spec.CacheMillis)*time.Millisecond {
+		return nil, false
+	}
+	return x.again(append([]byte(nil), r.frame...)), true
+}
+
+func (g *gateway) remember(x exchange, frame []byte) {
+	if g.spec.CacheMillis == 0 || x.write {
+		return
+	}
+	if g.remembered == nil {
+		g.remembered = map[string]remembered{}
+	}
+	g.remembered[x.key] = remembered{append([]byte(nil), frame...), time.Now()}
 }
 
 // exchange is one request on the serial line, in whatever framing.
@@ -140,6 +168,8 @@ type exchange struct {
 	noTarget  []byte                     // what the gateway says when the meter doesn't answer; nil is silence
 	elsewhere func(frame []byte) []byte  // the answer as another meter would give it
 	checked   bool                       // the framing has a checksum of its own
+	key       string                     // the request without what differs each time, for a gateway that caches
+	again     func(frame []byte) []byte  // a remembered answer made to fit this request
 }
 
 // carry lets the line and the meter do an exchange, and faults have their way with it.
@@ -169,7 +199,11 @@ func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep boo
 		pause(ctx, g.spec.SilentMillis)
 		return x.noTarget, true
 	}
+	if frame, ok := g.recall(x); ok {
+		return frame, true
+	}
 	frame = x.serve(g.now())
+	g.remember(x, frame)
 	if x.write {
 		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {
 			frame = x.serve(g.now())

@@ -44,8 +44,10 @@ type GatewaySpec struct {
 	// LineMillis is how long one exchange holds the serial line, in real time.
 	LineMillis int `json:"line_millis,omitempty"`
 	// SilentMillis is how long the gateway waits for a silent meter before it answers exception 0x0B, in real time.
-	SilentMillis int         `json:"silent_millis,omitempty"`
-	Meters       []MeterSpec `json:"meters"`
+	SilentMillis int `json:"silent_millis,omitempty"`
+	// CacheMillis is how long the gateway answers a repeated read from its memory, in real time.
+	CacheMillis int         `json:"cache_millis,omitempty"`
+	Meters      []MeterSpec `json:"meters"`
 }
 
 // MeterSpec is one meter behind a gateway.
