@@ -27,6 +27,8 @@ type cli struct {
 		Verify app.JournalVerify `cmd:"" help:"Recompute the hash chains; say where the first break is."`
 	} `cmd:"" help:"The journal of every state change."`
 
+	Devices app.Devices `cmd:"" help:"Register maps and live meters, for an engineer on site."`
+
 	Verbose bool `help:"Log more."`
 }
 

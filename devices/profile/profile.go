@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"sort"
+	"maps"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -146,14 +148,34 @@ func (p *Profile) Command(name string) (Command, bool) {
 	return command, ok
 }
 
-var load = sync.OnceValues(func() (map[string]*Profile, error) { return loadFS(embedded) })
+// registry are the maps that this process knows: the embedded ones, and those of folders that were added.
+var registry struct {
+	mu  sync.RWMutex
+	all map[string]*Profile
+}
 
-// Get returns the embedded profile of that name.
+// known gives the maps, the embedded ones from the first call on.
+func known() (map[string]*Profile, error) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	if registry.all == nil {
+		all, err := loadFS(embedded, "maps/*.json")
+		if err != nil {
+			return nil, err
+		}
+		registry.all = all
+	}
+	return registry.all, nil
+}
+
+// Get returns the profile of that name.
 func Get(name string) (*Profile, error) {
-	all, err := load()
+	all, err := known()
 	if err != nil {
 		return nil, err
 	}
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
 	p, ok := all[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no meter profile %q; choose one of: %s", name, strings.Join(sortedNames(all), ", "))
@@ -161,26 +183,48 @@ func Get(name string) (*Profile, error) {
 	return p, nil
 }
 
-// Names lists the embedded profiles in alphabetical order.
+// Names lists the profiles in alphabetical order.
 func Names() ([]string, error) {
-	all, err := load()
+	all, err := known()
 	if err != nil {
 		return nil, err
 	}
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
 	return sortedNames(all), nil
 }
 
-func sortedNames(all map[string]*Profile) []string {
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
+// AddFolder adds the maps (*.json) of a folder, so that a site has its own meter models without a build. Nothing is added when one of them is wrong
+// or has the name of a map that is there already: the embedded ones can't be replaced behind somebody's back.
+func AddFolder(dir string) error {
+	all, err := known()
+	if err != nil {
+		return err
 	}
-	sort.Strings(names)
-	return names
+	more, err := loadFS(os.DirFS(dir), "*.json")
+	if err != nil {
+		return fmt.Errorf("register maps in %s: %w", dir, err)
+	}
+	if len(more) == 0 {
+		return fmt.Errorf("there is no register map (*.json) in %s", dir)
+	}
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	for name := range more {
+		if _, twice := all[name]; twice {
+			return fmt.Errorf("register maps in %s: there is a profile %q already; give yours another name", dir, name)
+		}
+	}
+	maps.Copy(all, more)
+	return nil
 }
 
-func loadFS(files fs.FS) (map[string]*Profile, error) {
-	paths, err := fs.Glob(files, "maps/*.json")
+func sortedNames(all map[string]*Profile) []string {
+	return slices.Sorted(maps.Keys(all))
+}
+
+func loadFS(files fs.FS, pattern string) (map[string]*Profile, error) {
+	paths, err := fs.Glob(files, pattern)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/devices/profile"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/failpoint"
 	"github.com/meterflow/meterflow/internal/notify"
@@ -46,6 +47,7 @@ type Field struct {
 	DialInListen string         `help:"Address on which 4G serial units dial in; without it none can." placeholder:"HOST:PORT"`
 	Networks     []netip.Prefix `help:"Networks that gateways may be in, dialled or dialling, such as 10.8.0.0/16; without it any." placeholder:"CIDR"`
 	Password645  string         `name:"dlt645-password" help:"What DL/T 645 meters want with a command: eight hex digits, the level first." placeholder:"HEX"`
+	Profiles     string         `help:"Folder with register maps of your own (*.json), beside the built-in ones." placeholder:"DIR"`
 	ReadOnly     bool           `help:"Send nothing but reads to meters, whatever is ordered."`
 	AsideFor     time.Duration  `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
 }
@@ -109,6 +111,11 @@ type outside struct {
 // out prepares this worker's reach; nothing is sent yet.
 func (f Field) out(s *store.Store, log *slog.Logger) (*outside, error) {
 	o := &outside{}
+	if f.Profiles != "" {
+		if err := profile.AddFolder(f.Profiles); err != nil {
+			return nil, billing.Errorf(billing.CodeInvalidInput, "%v", err)
+		}
+	}
 	if f.DialInListen != "" {
 		var err error
 		if o.listener, err = listen(f.DialInListen); err != nil {
