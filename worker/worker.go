@@ -25,7 +25,7 @@ type Config struct {
 	Pool     *devices.Pool
 	Lines    *Lines
 	Sender   notify.Sender
-	Log    *slog.Logger
+	Log      *slog.Logger
 }
 
 // The lease outlives several missed renewals, and a dead worker's lines come free soon enough for the day's sweep.

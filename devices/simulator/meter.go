@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type meter struct {
 	location *time.Location
 	faults   *faults
 	record   *record
+
+	// due is the business instant, in seconds since the epoch, from which on the meter may do something by itself.
+	due atomic.Int64
 
 	mu       sync.Mutex
 	state    State
@@ -262,8 +266,12 @@ func (m *meter) loadNow(s *State) int64 {
 	return m.slotAmount(localSeconds(s.At, m.location)) * 2 / 1000 / m.spec.Ratio
 }
 
-// tick advances the meter so that its own acts come into the record in time.
+// tick advances the meter so that its own acts come into the record in time: at the end of a half hour, when it looks at its credit.
 func (m *meter) tick(now time.Time) error {
+	if now.Unix() < m.due.Load() {
+		return nil
+	}
+	m.due.Store(now.Unix() + secondsPerSlot - floorMod(localSeconds(now, m.location), secondsPerSlot))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.removed {

@@ -16,7 +16,7 @@ func (g *gateway) cjt188(b []byte) (exchange, int) {
 	address := append([]byte(nil), b[2:9]...)
 	code, data := b[9], append([]byte(nil), b[11:n-2]...)
 	m, known := g.bySerial(digitsOf(address[:6]), profile188)
-	x := exchange{meter: m, known: known && address[6] == 0, write: code == 0x04, checked: true, key: string(b[:n]), again: func(frame []byte) []byte { return frame }}
+	x := exchange{meter: m, known: known && address[6] == 0, write: code == 0x04, checked: true, bytes: n, key: string(b[:n]), again: func(frame []byte) []byte { return frame }}
 	if known {
 		x.unit = m.spec.Unit
 	}

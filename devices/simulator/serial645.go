@@ -35,7 +35,7 @@ func (g *gateway) dlt645(b []byte) (exchange, int) {
 		data[i] = b[10+i] - 0x33
 	}
 	m, known := g.bySerial(digitsOf(address), profile645)
-	x := exchange{meter: m, known: known, write: code == 0x1C, checked: true, key: string(b[:n]), again: func(frame []byte) []byte { return frame }}
+	x := exchange{meter: m, known: known, write: code == 0x1C, checked: true, bytes: n, key: string(b[:n]), again: func(frame []byte) []byte { return frame }}
 	if known {
 		x.unit = m.spec.Unit
 	}

@@ -20,7 +20,9 @@ type request struct {
 
 const (
 	headerSize = 7
-	mostPDU    = 253
+	// serialExtra is what an RTU frame has beside its PDU: unit and CRC.
+	serialExtra = 3
+	mostPDU     = 253
 )
 
 var errNotModbus = errors.New("not a Modbus TCP frame")
@@ -128,8 +130,9 @@ func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep boo
 		serve:     func(now time.Time) []byte { return q.reply(q.unit, m.serve(q.pdu, now)) },
 		noTarget:  q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}),
 		elsewhere: func(frame []byte) []byte { frame[headerSize-1]++; return frame },
-		key:       string(append([]byte{q.unit}, q.pdu...)),
-		again:     func(frame []byte) []byte { return q.reply(q.unit, frame[headerSize:]) },
+		bytes:     len(q.pdu) + serialExtra, head: headerSize - serialExtra,
+		key:   string(append([]byte{q.unit}, q.pdu...)),
+		again: func(frame []byte) []byte { return q.reply(q.unit, frame[headerSize:]) },
 	})
 }
 
@@ -168,6 +171,8 @@ type exchange struct {
 	noTarget  []byte                     // what the gateway says when the meter doesn't answer; nil is silence
 	elsewhere func(frame []byte) []byte  // the answer as another meter would give it
 	checked   bool                       // the framing has a checksum of its own
+	bytes     int                        // of the request on the serial line
+	head      int                        // bytes of the answer's frame that aren't on the serial line, less those that only are there
 	key       string                     // the request without what differs each time, for a gateway that caches
 	again     func(frame []byte) []byte  // a remembered answer made to fit this request
 }
@@ -190,19 +195,19 @@ func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep boo
 	}
 	g.line.Lock()
 	defer g.line.Unlock()
-	pause(ctx, g.spec.LineMillis)
 	if _, hit := g.faults.take(FaultMute, at, business); hit {
 		return nil, true
 	}
 	_, silent := g.faults.take(FaultSilent, at, business)
 	if !x.known || silent {
-		pause(ctx, g.spec.SilentMillis)
+		hold(ctx, g.spec.SilentTime())
 		return x.noTarget, true
 	}
 	if frame, ok := g.recall(x); ok {
 		return frame, true
 	}
 	frame = x.serve(g.now())
+	hold(ctx, g.spec.WireTime(x.bytes, len(frame)-x.head))
 	g.remember(x, frame)
 	if x.write {
 		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {
@@ -235,12 +240,15 @@ func (g *gateway) distort(frame []byte, x exchange, at place, business time.Time
 	return frame
 }
 
-// pause waits in real time, as line and meter do.
-func pause(ctx context.Context, millis int) {
-	if millis <= 0 {
+// pause waits in real time, as meters do.
+func pause(ctx context.Context, millis int) { hold(ctx, time.Duration(millis)*time.Millisecond) }
+
+// hold keeps the line busy, in real time.
+func hold(ctx context.Context, d time.Duration) {
+	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(time.Duration(millis) * time.Millisecond)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -41,8 +41,16 @@ type GatewaySpec struct {
 	Secret       string `json:"secret,omitempty"`
 	// Zone is the IANA zone of the meters' clocks and bands; empty is Asia/Shanghai.
 	Zone string `json:"zone,omitempty"`
-	// LineMillis is how long one exchange holds the serial line, in real time.
+	// LineMillis is how long one exchange holds the serial line, in real time; Baud puts the time of its bytes in place of it.
 	LineMillis int `json:"line_millis,omitempty"`
+	// Baud is the line's speed: each byte takes ten bits, and 3.5 bytes of silence stand before and behind a frame. 0 takes no time.
+	Baud int `json:"baud,omitempty"`
+	// TurnaroundMillis is how long a meter thinks, PauseMillis what the gateway keeps between two exchanges, ResponseMillis how long it waits
+	// for a meter, and Retries how often it asks again. A silent meter costs (Retries + 1) × ResponseMillis, unless SilentMillis says otherwise.
+	TurnaroundMillis int `json:"turnaround_millis,omitempty"`
+	PauseMillis      int `json:"pause_millis,omitempty"`
+	ResponseMillis   int `json:"response_millis,omitempty"`
+	Retries          int `json:"retries,omitempty"`
 	// SilentMillis is how long the gateway waits for a silent meter before it answers exception 0x0B, in real time.
 	SilentMillis int `json:"silent_millis,omitempty"`
 	// CacheMillis is how long the gateway answers a repeated read from its memory, in real time.
@@ -219,6 +227,9 @@ func (f FleetSpec) validate() error {
 }
 
 func (g GatewaySpec) validate() error {
+	if g.Baud < 0 || g.TurnaroundMillis < 0 || g.PauseMillis < 0 || g.ResponseMillis < 0 || g.Retries < 0 {
+		return fmt.Errorf("gateway %s: speed, times and retries can't be negative", g.ID)
+	}
 	switch g.Link {
 	case "", linkTCP:
 		for _, m := range g.Meters {

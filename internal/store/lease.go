@@ -61,3 +61,18 @@ func (s *Store) LineHolder(ctx context.Context, id billing.GatewayID) (string, e
 	}
 	return holder, translate(err)
 }
+
+// LineOwner says which worker owns a gateway's line now; an empty holder is nobody.
+type LineOwner struct {
+	Gateway billing.GatewayID
+	Holder  string
+	DialsIn bool
+}
+
+// LineHolders gives the owners of several lines, by gateway.
+func (s *Store) LineHolders(ctx context.Context, gateways []billing.GatewayID) ([]LineOwner, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT g.id AS gateway, coalesce(l.holder, '') AS holder, g.link = 'dial_in' AS dials_in
+		FROM gateways g LEFT JOIN line_leases l ON l.gateway_id = g.id AND l.expires_real > clock_timestamp() WHERE g.id = ANY($1) ORDER BY g.id`, gateways)
+	owners, err := pgx.CollectRows(rows, pgx.RowToStructByName[LineOwner])
+	return owners, translate(err)
+}
