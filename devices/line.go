@@ -183,7 +183,25 @@ func (l *line) runJob(j *job) {
 	if !j.state.CompareAndSwap(jobQueued, jobStarted) {
 		return // the caller gave up
 	}
-	j.run(&session{line: l, ctx: j.ctx})
+	j.run(&session{line: l, ctx: j.ctx, urgency: j.priority})
+}
+
+// giveWay runs what is more urgent than a read that is under way, between two of its requests: a command waits for one transaction of the
+// line, not for a whole meter.
+func (l *line) giveWay(urgency priority) {
+	for j := l.popBefore(urgency); j != nil; j = l.popBefore(urgency) {
+		l.runJob(j)
+	}
+}
+
+// popBefore takes the first job if it is more urgent.
+func (l *line) popBefore(urgency priority) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 || l.queue[0].priority >= urgency {
+		return nil
+	}
+	return heap.Pop(&l.queue).(*job)
 }
 
 func (l *line) pop() *job {
@@ -215,9 +233,12 @@ func (l *line) close() {
 
 // session is what a running job may do: exchanges on its line, with their frames kept.
 type session struct {
-	line   *line
-	ctx    context.Context
-	frames []Frame
+	line    *line
+	ctx     context.Context
+	urgency priority
+	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back.
+	givesWay bool
+	frames   []Frame
 }
 
 // settle keeps the pause between two requests that slow gateways need.
@@ -260,13 +281,18 @@ func (s *session) read(unit byte, address, words uint16) ([]byte, error) {
 	return s.again(func() ([]byte, Frame, error) { return s.line.link.Read(unit, address, words) })
 }
 
-// again sends a read. A failed one is tried again as often as configured: reading twice harms nobody.
+// again sends a read. A failed one is tried again as often as configured: reading twice harms nobody. A sweep doesn't ask a silent meter
+// twice: its gateway has done that already, and a later pass will.
 func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 	for try := 0; ; try++ {
+		if s.givesWay {
+			s.line.giveWay(s.urgency)
+		}
 		s.settle()
 		data, frame, err := read()
 		err = s.after(frame, err)
-		if err == nil || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
+		silent := s.urgency == prioritySweep && errors.Is(err, ErrSilent)
+		if err == nil || silent || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
 			return data, err
 		}
 		s.line.pool.stats.retries.Add(1)

@@ -24,11 +24,13 @@ type Config struct {
 	// SwitchLimit is how long a relay or valve may take to show the commanded state (60 s), asked every SwitchPoll (500 ms).
 	SwitchLimit time.Duration
 	SwitchPoll  time.Duration
-	// SetAsideAfter silent tries in a row, sweeps skip a meter for SetAsideFor (3; 1 minute), doubling up to SetAsideMost
-	// (1 hour). A line on which so many different meters in a row gave no answer is skipped by sweeps for SetAsideFor.
+	// SetAsideAfter silent tries in a row, sweeps skip a meter for SetAsideFor (1; 1 minute), doubling up to SetAsideMost (1 hour): a
+	// silent meter costs a sweep one try of its gateway, and the next ones nothing. It comes back by itself.
 	SetAsideAfter int
 	SetAsideFor   time.Duration
 	SetAsideMost  time.Duration
+	// LineAsideAfter different meters in a row without any answer on their line, sweeps skip the line for SetAsideFor (3).
+	LineAsideAfter int
 	// DialIn takes the calls of units that dial in; nil when this worker has none.
 	DialIn *DialIn
 	// Networks are those that gateways may be dialled in; empty is any.
@@ -46,7 +48,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ReadRetries, 1)
 	setDefault(&c.SwitchLimit, time.Minute)
 	setDefault(&c.SwitchPoll, 500*time.Millisecond)
-	setDefault(&c.SetAsideAfter, 3)
+	setDefault(&c.SetAsideAfter, 1)
+	setDefault(&c.LineAsideAfter, 3)
 	setDefault(&c.SetAsideFor, time.Minute)
 	setDefault(&c.SetAsideMost, time.Hour)
 	return c
@@ -179,6 +182,7 @@ func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, e
 	keep, _ := ctx.Value(framesKey{}).(bool)
 	var snapshot Snapshot
 	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
+		s.givesWay = true
 		var err error
 		snapshot, err = s.snapshot(m, prof)
 		if keep {

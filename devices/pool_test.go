@@ -73,7 +73,7 @@ func newBench(t *testing.T, spec simulator.FleetSpec) *bench {
 	t.Helper()
 	return newBenchWith(t, spec, devices.Config{
 		Timeout: 250 * time.Millisecond, SwitchPoll: 10 * time.Millisecond, SwitchLimit: 400 * time.Millisecond,
-		SetAsideAfter: 2, SetAsideFor: time.Hour, SetAsideMost: 2 * time.Hour,
+		SetAsideAfter: 2, LineAsideAfter: 2, SetAsideFor: time.Hour, SetAsideMost: 2 * time.Hour,
 	})
 }
 
