@@ -102,51 +102,37 @@ func (a *Metering) StartPass(ctx context.Context, in StartPass) ([]billing.Gatew
 	return left, a.Store.StartPass(ctx, by, in.CycleID, in.Pass)
 }
 
-// SweepGateway names a gateway's part of a pass.
-type SweepGateway struct {
-	CycleID billing.CycleID
-	Gateway billing.GatewayID
-	Pass    int
-}
-
-// SweptGateway counts the gateway's meters that have no reading yet.
-type SweptGateway struct {
-	Left int
-}
-
-// SweepGateway reads the meters of one gateway that this pass has not tried yet, one after the other, and stores them page by
+// sweepGateway reads the meters of one gateway that this pass has not tried yet, one after the other, and stores them page by
 // page. Interrupted, it goes on after the last page.
-func (a *Metering) SweepGateway(ctx context.Context, in SweepGateway) (SweptGateway, error) {
+func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id billing.GatewayID, pass int) (left int, err error) {
 	defer beat(ctx)() // a command may hold the line for longer than a heartbeat lasts
-	var out SweptGateway
-	c, err := a.Store.Cycle(ctx, in.CycleID)
+	c, err := a.Store.Cycle(ctx, cycle)
 	if err != nil || c.State != billing.CycleSweeping {
-		return out, err
+		return 0, err
 	}
 	_, policy, err := sitePolicy(ctx, a.Store, c.Site)
 	if err != nil {
-		return out, err
+		return 0, err
 	}
-	gateway, err := a.Store.Gateway(ctx, in.Gateway)
+	gateway, err := a.Store.Gateway(ctx, id)
 	if err != nil {
-		return out, err
+		return 0, err
 	}
-	sw := sweep{Metering: a, cycle: c, gateway: gateway, pass: in.Pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
+	sw := sweep{Metering: a, cycle: c, gateway: gateway, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
 	for {
-		meters, err := a.Store.CycleMeters(ctx, c.ID, in.Gateway, "", in.Pass, sweepPage)
+		meters, err := a.Store.CycleMeters(ctx, c.ID, id, "", pass, sweepPage)
 		if err != nil {
-			return out, err
+			return 0, err
 		}
 		if len(meters) == 0 {
-			out.Left, err = a.Store.MetersLeft(ctx, c.ID, in.Gateway)
-			return out, err
+			return a.Store.MetersLeft(ctx, c.ID, id)
 		}
 		swept, err := sw.page(ctx, meters)
 		if err != nil {
-			return out, err
+			return 0, err
 		}
-		if err := a.Store.SaveSweep(ctx, byWorkflow(ctx), c.ID, in.Gateway, in.Pass, swept); err != nil {
-			return out, err
+		if err := a.Store.SaveSweep(ctx, byWorkflow(ctx), c.ID, id, pass, swept); err != nil {
+			return 0, err
 		}
 		failpoint.Hit("readings-stored-not-acked")
 		activity.RecordHeartbeat(ctx, meters[len(meters)-1].ID)
@@ -253,9 +239,13 @@ func (sw *sweep) carryBack(r *store.Reading, before store.Point, digits int) {
 
 // deviceMeter is a meter as package devices expects it.
 func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
+	millis := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	return devices.Meter{
-		Address: devices.Address{Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit)},
-		Serial:  m.Serial, Profile: m.Profile,
+		Address: devices.Address{
+			Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit),
+			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis)},
+		},
+		Serial: m.Serial, Profile: m.Profile,
 	}
 }
 

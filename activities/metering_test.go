@@ -67,7 +67,7 @@ func (w *wired) pass(day string, hour, minute, pass int) activities.SweptGateway
 	id := billing.CycleID("park/" + day)
 	do[activities.CyclePlan](w.field, w.field.meters.PlanCycle, activities.CycleStart{CycleID: id, Site: w.Site, Day: billing.MustDate(day)})
 	do[[]billing.GatewayID](w.field, w.field.meters.StartPass, activities.StartPass{CycleID: id, Pass: pass})
-	return do[activities.SweptGateway](w.field, w.field.meters.SweepGateway, activities.SweepGateway{CycleID: id, Gateway: "G1", Pass: pass})
+	return do[activities.SweptGateway](w.field, w.field.meters.SweepGateways, activities.SweepGateways{CycleID: id, Gateways: []billing.GatewayID{"G1"}, Pass: pass})
 }
 
 func (w *wired) close(day string) activities.Validated {
@@ -162,7 +162,7 @@ func TestOnDemand_readsOneMeterNow(t *testing.T) {
 	plan := do[activities.CyclePlan](w.field, w.field.meters.PlanCycle, ask)
 	require.Equal(t, billing.CycleID("park/2026-01-01/1"), plan.CycleID, "asked twice by one workflow it is one cycle")
 	do[[]billing.GatewayID](w.field, w.field.meters.StartPass, activities.StartPass{CycleID: plan.CycleID, Pass: 1})
-	swept := do[activities.SweptGateway](w.field, w.field.meters.SweepGateway, activities.SweepGateway{CycleID: plan.CycleID, Gateway: "G1", Pass: 1})
+	swept := do[activities.SweptGateway](w.field, w.field.meters.SweepGateways, activities.SweepGateways{CycleID: plan.CycleID, Gateways: []billing.GatewayID{"G1"}, Pass: 1})
 	require.Zero(t, swept.Left)
 	ask.By = "clerk1"
 	require.Contains(t, refused(w.field, w.field.meters.PlanCycle, ask), "may not start a reading cycle")

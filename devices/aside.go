@@ -68,7 +68,7 @@ func (a *asides) book(at Address, err error) {
 		a.lines[at.Gateway] = l
 	}
 	l.units[at.Unit] = true
-	if len(l.units) >= a.config.SetAsideAfter {
+	if len(l.units) >= a.config.LineAsideAfter {
 		l.until = now.Add(a.config.SetAsideFor)
 	}
 	if linkDown {

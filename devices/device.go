@@ -14,10 +14,35 @@ import (
 	"github.com/meterflow/meterflow/devices/modbus"
 )
 
+// LinkKind says how the bytes of a request reach a gateway's line.
+type LinkKind string
+
+// The kinds of links. On the last two the gateway passes bytes on, so that RTU, DL/T 645 and CJ/T 188 frames all travel.
+const (
+	// LinkTCP: the gateway speaks Modbus TCP and converts. It is the zero value's meaning.
+	LinkTCP LinkKind = "modbus_tcp"
+	// LinkTransparent: a serial server that we dial.
+	LinkTransparent LinkKind = "transparent"
+	// LinkDialIn: a unit behind NAT that dials us; see DialIn.
+	LinkDialIn LinkKind = "dial_in"
+)
+
+// Link is how a gateway is reached: its settings, the same for all its meters. Zero values are those of the pool.
+type Link struct {
+	Kind LinkKind
+	// Timeout bounds one exchange. It must exceed the gateway's own worst case.
+	Timeout time.Duration
+	// Pause is kept between two requests.
+	Pause time.Duration
+	// CachesReads is for how long the gateway answers reads from its memory: a command is read back only after it.
+	CachesReads time.Duration
+}
+
 // Address is the place of one meter: unit id Unit on the one line of a gateway.
 type Address struct {
 	Gateway  string // the gateway's id
-	HostPort string
+	HostPort string // where we dial; empty for a unit that dials in
+	Link     Link
 	Unit     byte
 }
 

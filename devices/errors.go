@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/meterflow/meterflow/devices/cjt188"
+	"github.com/meterflow/meterflow/devices/dlt645"
 	"github.com/meterflow/meterflow/devices/modbus"
 )
 
@@ -34,11 +36,18 @@ var (
 	ErrCountMismatch = errors.New("the meter's purchase count does not fit the order")
 	// ErrBadOrder: the order or the meter's description is wrong in itself; nothing was sent.
 	ErrBadOrder = errors.New("the order can't be carried out")
+	// ErrClockSkew: the meter's clock is further off than may be set; nothing was sent.
+	ErrClockSkew = errors.New("the meter's clock is too far off to be set")
+	// ErrNotOwner: another worker owns the line; nothing was sent.
+	ErrNotOwner = errors.New("this process doesn't own the line any more")
+	// ErrReadOnly: this process may only read.
+	ErrReadOnly = errors.New("this process may only read from meters")
 	// ErrClosed: the pool was closed.
 	ErrClosed = errors.New("the device pool is closed")
 )
 
-// RefusedError is a Modbus exception other than 0x0A and 0x0B. errors.Is(err, ErrRefused) holds.
+// RefusedError is a Modbus exception other than 0x0A and 0x0B, or what other protocols have for it: control code and error bits.
+// errors.Is(err, ErrRefused) holds.
 type RefusedError struct {
 	Function  byte
 	Exception byte
@@ -55,9 +64,15 @@ func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 // translate turns the byte level's errors into this package's.
 func translate(err error) error {
 	var exception *modbus.ExceptionError
+	var no645 *dlt645.RefusedError
+	var no188 *cjt188.RefusedError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &no645):
+		return &RefusedError{Function: no645.Code, Exception: no645.Bits}
+	case errors.As(err, &no188):
+		return &RefusedError{Function: no188.Code}
 	case errors.As(err, &exception):
 		if exception.Exception == modbus.ExceptionGatewayTarget || exception.Exception == modbus.ExceptionGatewayPath {
 			return fmt.Errorf("%w (gateway exception 0x%02X)", ErrSilent, exception.Exception)

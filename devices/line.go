@@ -4,11 +4,13 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/meterflow/meterflow/devices/modbus"
+	"github.com/meterflow/meterflow/devices/wire"
 )
 
 // priority orders the jobs of a line; the lower goes first. Giving supply back outranks everything, and a sweep gives way
@@ -66,9 +68,14 @@ func (q *jobQueue) Pop() any {
 // line owns the connection to one gateway line. Its goroutine is the only one that sends.
 type line struct {
 	hostPort string
+	settings Link
 	pool     *Pool
 	link     *modbus.Link
-	lastSent time.Time // end of the last exchange; used by the owner only
+	channel  *wire.Channel   // what link lies on; nil when the gateway converts
+	written  time.Time       // when the last command left, or the line began; used by the owner only
+	lastSent time.Time       // end of the last exchange; used by the owner only
+	doubted  map[string]bool // DL/T 645 meters of which a late answer may be on its way; used by the owner only
+	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
 
 	mu     sync.Mutex
 	queue  jobQueue
@@ -78,13 +85,39 @@ type line struct {
 	ended  chan struct{}
 }
 
-func newLine(p *Pool, hostPort string) *line {
-	l := &line{
-		hostPort: hostPort, pool: p, link: modbus.NewLink(hostPort, p.config.Timeout),
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+func newLine(p *Pool, a Address) (*line, error) {
+	l := &line{hostPort: a.HostPort, settings: a.Link, pool: p, written: time.Now(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	timeout := p.config.Timeout
+	setIf(&timeout, a.Link.Timeout)
+	if a.Link.Kind != LinkDialIn {
+		if err := mayDial(p.config.Networks, a.HostPort); err != nil {
+			return nil, err
+		}
+	}
+	switch a.Link.Kind {
+	case LinkTCP, "":
+		l.link = modbus.NewLink(a.HostPort, timeout)
+	case LinkTransparent:
+		l.channel = wire.NewChannel(wire.DialOut(a.HostPort), timeout)
+	case LinkDialIn:
+		if p.config.DialIn == nil {
+			return nil, fmt.Errorf("%w: gateway %s dials in, and this worker doesn't listen for such units", ErrBadOrder, a.Gateway)
+		}
+		l.channel = wire.NewChannel(p.config.DialIn.dial(a.Gateway), timeout)
+	default:
+		return nil, fmt.Errorf("%w: link kind %q of gateway %s is unknown", ErrBadOrder, a.Link.Kind, a.Gateway)
+	}
+	if l.link == nil {
+		l.link = modbus.NewRTULink(l.channel)
 	}
 	go l.own()
-	return l
+	return l, nil
+}
+
+func setIf(value *time.Duration, other time.Duration) {
+	if other > 0 {
+		*value = other
+	}
 }
 
 // do runs a job on the line and waits for it. The context decides only whether the job still starts; once it runs, it
@@ -150,7 +183,25 @@ func (l *line) runJob(j *job) {
 	if !j.state.CompareAndSwap(jobQueued, jobStarted) {
 		return // the caller gave up
 	}
-	j.run(&session{line: l, ctx: j.ctx})
+	j.run(&session{line: l, ctx: j.ctx, urgency: j.priority})
+}
+
+// giveWay runs what is more urgent than a read that is under way, between two of its requests: a command waits for one transaction of the
+// line, not for a whole meter.
+func (l *line) giveWay(urgency priority) {
+	for j := l.popBefore(urgency); j != nil; j = l.popBefore(urgency) {
+		l.runJob(j)
+	}
+}
+
+// popBefore takes the first job if it is more urgent.
+func (l *line) popBefore(urgency priority) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 || l.queue[0].priority >= urgency {
+		return nil
+	}
+	return heap.Pop(&l.queue).(*job)
 }
 
 func (l *line) pop() *job {
@@ -182,14 +233,27 @@ func (l *line) close() {
 
 // session is what a running job may do: exchanges on its line, with their frames kept.
 type session struct {
-	line   *line
-	ctx    context.Context
-	frames []Frame
+	line    *line
+	ctx     context.Context
+	urgency priority
+	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back.
+	givesWay bool
+	frames   []Frame
 }
 
 // settle keeps the pause between two requests that slow gateways need.
 func (s *session) settle() {
-	if wait := s.line.pool.config.Pause - time.Since(s.line.lastSent); wait > 0 {
+	pause := s.line.pool.config.Pause
+	setIf(&pause, s.line.settings.Pause)
+	if wait := pause - time.Since(s.line.lastSent); wait > 0 {
+		time.Sleep(wait)
+	}
+}
+
+// outlast waits until a gateway that answers reads from its memory has forgotten what it remembers from before our last command.
+// Nobody else writes on the line.
+func (s *session) outlast() {
+	if wait := s.line.settings.CachesReads - time.Since(s.line.written); wait > 0 {
 		time.Sleep(wait)
 	}
 }
@@ -212,13 +276,23 @@ func (s *session) after(frame Frame, err error) error {
 	return err
 }
 
-// read reads one block. A failed read is tried again as often as configured: reading twice harms nobody.
+// read reads one block.
 func (s *session) read(unit byte, address, words uint16) ([]byte, error) {
+	return s.again(func() ([]byte, Frame, error) { return s.line.link.Read(unit, address, words) })
+}
+
+// again sends a read. A failed one is tried again as often as configured: reading twice harms nobody. A sweep doesn't ask a silent meter
+// twice: its gateway has done that already, and a later pass will.
+func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 	for try := 0; ; try++ {
+		if s.givesWay {
+			s.line.giveWay(s.urgency)
+		}
 		s.settle()
-		data, frame, err := s.line.link.Read(unit, address, words)
+		data, frame, err := read()
 		err = s.after(frame, err)
-		if err == nil || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
+		silent := s.urgency == prioritySweep && errors.Is(err, ErrSilent)
+		if err == nil || silent || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
 			return data, err
 		}
 		s.line.pool.stats.retries.Add(1)
@@ -227,6 +301,10 @@ func (s *session) read(unit byte, address, words uint16) ([]byte, error) {
 
 // send sends one command, once.
 func (s *session) send(unit byte, c command) error {
+	if s.line.pool.config.ReadOnly {
+		return ErrReadOnly
+	}
+	defer func() { s.line.written = time.Now() }()
 	s.settle()
 	var frame Frame
 	var err error

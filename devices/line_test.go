@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/devices/profile"
+	"github.com/meterflow/meterflow/devices/simulator"
 )
 
 // How long, and how often, a test waits for something that another goroutine is about to do.
@@ -73,4 +76,52 @@ func TestWaitingJobsAreTurnedAway(t *testing.T) {
 	<-down
 	require.NoError(t, <-running, "what had started ran to its end")
 	require.ErrorIs(t, <-waiting, ErrClosed)
+}
+
+// A restore that is ordered in the middle of a sweep waits for the transaction that is on the wire and for no more of the meter that is being
+// read, let alone for the meters behind it.
+func TestRestoreWaitsForOneTransaction(t *testing.T) {
+	t.Parallel()
+	spec, err := simulator.Generate(simulator.Generated{Gateways: 1, Meters: 8, Line: simulator.GatewaySpec{LineMillis: 30}})
+	require.NoError(t, err)
+	fleet, err := simulator.NewFleet(spec, t.TempDir(), time.Now)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- fleet.Serve(ctx) }()
+	pool := NewPool(Config{})
+	t.Cleanup(func() {
+		pool.Shutdown()
+		cancel()
+		require.NoError(t, <-served)
+	})
+	meter := func(i int) Meter {
+		m := spec.Gateways[0].Meters[i]
+		return Meter{Address: Address{Gateway: "g", HostPort: fleet.Addr("g0001"), Unit: m.Unit}, Serial: m.Serial, Profile: m.Profile}
+	}
+	swept := make(chan error, 8)
+	for i := range 8 {
+		go func() { _, err := pool.Sweep(ctx, meter(i)); swept <- err }()
+	}
+	for range 5 {
+		require.Eventually(t, func() bool { return pool.Stats().Requests >= 1 }, waitLong, waitShort)
+		l, err := pool.line(meter(0).Address)
+		require.NoError(t, err)
+		ordered := pool.Stats().Requests
+		require.NoError(t, l.do(ctx, priorityRestore, func(s *session) {
+			require.LessOrEqual(t, pool.Stats().Requests-ordered, int64(2))
+			_, err := s.snapshot(meter(0), mustProfile(t, meter(0).Profile))
+			require.NoError(t, err)
+		}))
+	}
+	for range 8 {
+		require.NoError(t, <-swept)
+	}
+}
+
+func mustProfile(t *testing.T, name string) *profile.Profile {
+	t.Helper()
+	p, err := profile.Get(name)
+	require.NoError(t, err)
+	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +24,23 @@ type Config struct {
 	// SwitchLimit is how long a relay or valve may take to show the commanded state (60 s), asked every SwitchPoll (500 ms).
 	SwitchLimit time.Duration
 	SwitchPoll  time.Duration
-	// SetAsideAfter silent tries in a row, sweeps skip a meter for SetAsideFor (3; 1 minute), doubling up to SetAsideMost
-	// (1 hour). A line on which so many different meters in a row gave no answer is skipped by sweeps for SetAsideFor.
+	// SetAsideAfter silent tries in a row, sweeps skip a meter for SetAsideFor (1; 1 minute), doubling up to SetAsideMost (1 hour): a
+	// silent meter costs a sweep one try of its gateway, and the next ones nothing. It comes back by itself.
 	SetAsideAfter int
 	SetAsideFor   time.Duration
 	SetAsideMost  time.Duration
+	// LineAsideAfter different meters in a row without any answer on their line, sweeps skip the line for SetAsideFor (3).
+	LineAsideAfter int
+	// DialIn takes the calls of units that dial in; nil when this worker has none.
+	DialIn *DialIn
+	// Networks are those that gateways may be dialled in; empty is any.
+	Networks []netip.Prefix
+	// Password645 is what DL/T 645 meters want with a command: eight hex digits, the level first.
+	Password645 string
+	// MaySend is asked right before a command leaves: whether this process still owns the gateway's line. An error keeps it back.
+	MaySend func(ctx context.Context, gateway string) error
+	// ReadOnly refuses every command below the drivers: nothing but reads leaves this process.
+	ReadOnly bool
 }
 
 func (c Config) withDefaults() Config {
@@ -35,7 +48,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ReadRetries, 1)
 	setDefault(&c.SwitchLimit, time.Minute)
 	setDefault(&c.SwitchPoll, 500*time.Millisecond)
-	setDefault(&c.SetAsideAfter, 3)
+	setDefault(&c.SetAsideAfter, 1)
+	setDefault(&c.LineAsideAfter, 3)
 	setDefault(&c.SetAsideFor, time.Minute)
 	setDefault(&c.SetAsideMost, time.Hour)
 	return c
@@ -54,6 +68,8 @@ const (
 	PointSwitchSent  = "switch-sent"
 	PointSwitchAcked = "switch-acked"
 	PointSweepRead   = "sweep-read" // one meter of a sweep was read
+	PointPricesSent  = "prices-sent"
+	PointClockSent   = "clock-sent"
 )
 
 // Pool reads and commands meters through lines that it owns. All methods are safe for concurrent use.
@@ -115,14 +131,18 @@ func (p *Pool) line(a Address) (*line, error) {
 		return nil, ErrClosed
 	}
 	l, ok := p.lines[a.Gateway]
-	if ok && l.hostPort == a.HostPort {
+	if ok && l.hostPort == a.HostPort && l.settings == a.Link {
 		return l, nil
 	}
 	if ok {
 		// Not under two owners even for a moment: the old line ends before the new one begins.
 		l.close()
 	}
-	l = newLine(p, a.HostPort)
+	delete(p.lines, a.Gateway)
+	l, err := newLine(p, a)
+	if err != nil {
+		return nil, err
+	}
 	p.lines[a.Gateway] = l
 	return l, nil
 }
@@ -162,6 +182,7 @@ func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, e
 	keep, _ := ctx.Value(framesKey{}).(bool)
 	var snapshot Snapshot
 	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
+		s.givesWay = true
 		var err error
 		snapshot, err = s.snapshot(m, prof)
 		if keep {
@@ -225,9 +246,10 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 }
 
 func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error) {
+	s.outlast()
 	raw := make(profile.Raw, len(prof.Blocks))
 	for _, block := range prof.Blocks {
-		data, err := s.read(m.Unit, uint16(block.Address), block.Words)
+		data, err := s.block(m, prof, block)
 		if err != nil {
 			return profile.Values{}, err
 		}
@@ -275,22 +297,50 @@ func supplyOf(s profile.Supply) SupplyState {
 }
 
 // mayCommand checks what must hold before money or switching is even queued.
-func mayCommand(m Meter, name string) (profile.Command, error) {
-	prof, err := profile.Get(m.Profile)
+func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
+	prof, err := p.mayCommandAt(m)
 	if err != nil {
-		return profile.Command{}, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
-	}
-	if m.Serial == "" {
-		return profile.Command{}, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
-	}
-	if !prof.MayCommand() {
-		return profile.Command{}, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+		return profile.Command{}, err
 	}
 	c, ok := prof.Command(name)
 	if !ok {
 		return profile.Command{}, about(m, fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, name))
 	}
 	return c, nil
+}
+
+// mayCommandAt checks that a meter may be written to at all.
+func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
+	if p.config.ReadOnly {
+		return nil, about(m, ErrReadOnly)
+	}
+	prof, err := profile.Get(m.Profile)
+	if err != nil {
+		return nil, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
+	}
+	if m.Serial == "" {
+		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
+	}
+	if !prof.MayCommand() {
+		return nil, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	}
+	if prof.Protocol == profile.DLT645 && len(p.config.Password645) != 8 {
+		return nil, about(m, fmt.Errorf("%w: DL/T 645 commands need a password of eight hex digits", ErrBadOrder))
+	}
+	return prof, nil
+}
+
+// mayLeave is the last look before a command leaves: the caller still wants it, and the line is still ours.
+func (s *session) mayLeave(m Meter) error {
+	if s.ctx.Err() != nil {
+		return errors.Join(ErrExpired, context.Cause(s.ctx))
+	}
+	if ask := s.line.pool.config.MaySend; ask != nil {
+		if err := ask(s.ctx, m.Gateway); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotOwner, err)
+		}
+	}
+	return nil
 }
 
 // doubtful reports whether a command that ended with this error may have been applied. Only a request that never got a

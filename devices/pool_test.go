@@ -71,6 +71,14 @@ func testSpec(t *testing.T) simulator.FleetSpec {
 
 func newBench(t *testing.T, spec simulator.FleetSpec) *bench {
 	t.Helper()
+	return newBenchWith(t, spec, devices.Config{
+		Timeout: 250 * time.Millisecond, SwitchPoll: 10 * time.Millisecond, SwitchLimit: 400 * time.Millisecond,
+		SetAsideAfter: 2, LineAsideAfter: 2, SetAsideFor: time.Hour, SetAsideMost: 2 * time.Hour,
+	})
+}
+
+func newBenchWith(t *testing.T, spec simulator.FleetSpec, config devices.Config) *bench {
+	t.Helper()
 	b := &bench{t: t, clock: &clock{at: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}, dir: t.TempDir()}
 	var err error
 	b.fleet, err = simulator.NewFleet(spec, b.dir, b.clock.now)
@@ -78,10 +86,7 @@ func newBench(t *testing.T, spec simulator.FleetSpec) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- b.fleet.Serve(ctx) }()
-	b.pool = devices.NewPool(devices.Config{
-		Timeout: 250 * time.Millisecond, SwitchPoll: 10 * time.Millisecond, SwitchLimit: 400 * time.Millisecond,
-		SetAsideAfter: 2, SetAsideFor: time.Hour, SetAsideMost: 2 * time.Hour,
-	})
+	b.pool = devices.NewPool(config)
 	t.Cleanup(func() {
 		b.pool.Shutdown()
 		cancel()

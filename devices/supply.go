@@ -31,7 +31,7 @@ var (
 // already stands as commanded is not sent and comes back verified with Sent false.
 func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
 	prof, err := profile.Get(m.Profile)
-	if err == nil && prof.Supply.ForcedMode != 0 {
+	if err == nil && prof.Supply.ForcedMode&^prof.Supply.ForcedClosed != 0 {
 		return p.change(ctx, m, forcedTrip)
 	}
 	return p.change(ctx, m, trip)
@@ -54,7 +54,7 @@ func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
 }
 
 func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
-	c, err := mayCommand(m, w.name)
+	c, err := p.mayCommand(m, w.name)
 	if err != nil {
 		return SwitchResult{}, err
 	}
@@ -72,11 +72,11 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if w.name == profile.Trip && result.Before.ForcedOn {
 			return ErrKeptClosed // a protection that is written to the meter is ended, never overridden
 		}
-		if ctx.Err() != nil {
-			return errors.Join(ErrExpired, context.Cause(ctx))
+		if err := s.mayLeave(m); err != nil {
+			return err
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: c.Values})
+		sent := s.order(m, prof, c, result.Before)
 		p.point(PointSwitchSent)
 		if sent == nil {
 			p.point(PointSwitchAcked)

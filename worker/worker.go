@@ -23,10 +23,9 @@ type Config struct {
 	Temporal client.Client
 	Store    *store.Store
 	Pool     *devices.Pool
+	Lines    *Lines
 	Sender   notify.Sender
-	// Holder names this worker as owner of lines; it must be its own in the whole installation and the same after a restart.
-	Holder string
-	Log    *slog.Logger
+	Log      *slog.Logger
 }
 
 // The lease outlives several missed renewals, and a dead worker's lines come free soon enough for the day's sweep.
@@ -39,11 +38,11 @@ const (
 
 // Run holds lines and works until ctx ends, then stops gracefully and gives the lines up.
 func Run(ctx context.Context, c Config) error {
-	if _, err := c.Store.HoldLines(ctx, c.Holder, leaseTTL); err != nil {
+	if err := c.Lines.hold(ctx, c.Pool); err != nil {
 		return err
 	}
 	defer func() {
-		if err := c.Store.ReleaseLines(context.WithoutCancel(ctx), c.Holder); err != nil {
+		if err := c.Store.ReleaseLines(context.WithoutCancel(ctx), c.Lines.Holder); err != nil {
 			c.Log.Warn("the lines were not given up; they come free when the leases run out", "error", err)
 		}
 	}()
@@ -67,7 +66,7 @@ func renewLeases(ctx context.Context, c Config) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := c.Store.HoldLines(ctx, c.Holder, leaseTTL); err != nil && ctx.Err() == nil {
+			if err := c.Lines.hold(ctx, c.Pool); err != nil && ctx.Err() == nil {
 				c.Log.Warn("leases not renewed", "error", err)
 			}
 		}
@@ -102,10 +101,10 @@ func build(c Config) []worker.Worker {
 	} {
 		main.RegisterActivity(a)
 	}
-	sweep := worker.New(c.Temporal, workflows.SweepQueue(c.Holder), options(32))
+	sweep := worker.New(c.Temporal, workflows.SweepQueue(c.Lines.Holder), options(32))
 	sweep.RegisterActivity(&activities.Metering{Store: c.Store, Pool: c.Pool})
 	sweep.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
-	command := worker.New(c.Temporal, workflows.CommandQueue(c.Holder), options(32))
+	command := worker.New(c.Temporal, workflows.CommandQueue(c.Lines.Holder), options(32))
 	command.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})

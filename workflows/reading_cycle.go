@@ -77,39 +77,47 @@ func (c *readingCycle) sweepOnce(ctx workflow.Context, pass int) (left int, err 
 	if err := workflow.ExecuteActivity(withStore(ctx), metering.StartPass, start).Get(ctx, &gateways); err != nil {
 		return 0, err
 	}
-	wg := workflow.NewWaitGroup(ctx)
-	for _, gateway := range gateways {
-		wg.Add(1)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			defer wg.Done()
-			left += c.sweepGateway(ctx, gateway, pass)
-		})
+	if len(gateways) > 0 {
+		left = c.sweepLines(ctx, gateways, pass, ownerChanges)
 	}
-	wg.Wait(ctx)
 	return left, ctx.Err()
 }
 
-// sweepGateway reads one gateway's meters on whoever owns its line. A gateway that can't be swept at all leaves its meters to the next
-// pass, and then to a case: it must not hold up the others.
-func (c *readingCycle) sweepGateway(ctx workflow.Context, gateway billing.GatewayID, pass int) (left int) {
-	in := activities.SweepGateway{CycleID: c.plan.CycleID, Gateway: gateway, Pass: pass}
-	for range ownerChanges {
-		holder, err := lineHolder(ctx, gateway)
-		if err != nil {
-			return 1
-		}
-		var out activities.SweptGateway
-		err = workflow.ExecuteActivity(withSweep(ctx, holder), metering.SweepGateway, in).Get(ctx, &out)
-		if err == nil {
-			return out.Left
-		}
-		if !temporal.IsTimeoutError(err) || ctx.Err() != nil {
-			workflow.GetLogger(ctx).Error("gateway not swept", "gateway", gateway, "pass", pass, "error", err)
-			return 1
-		}
-		// The owner of the line is gone: ask who owns it now.
+// sweepLines reads the meters of gateways on whoever owns their lines. Gateways that can't be swept at all leave their meters to the next
+// pass, and then to a case: they must not hold up the others.
+func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.GatewayID, pass, tries int) (left int) {
+	var groups []activities.LineGroup
+	err := workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, activities.LineHoldersInput{Gateways: gateways}).Get(ctx, &groups)
+	if err != nil || tries == 0 {
+		return len(gateways)
 	}
-	return 1
+	wg := workflow.NewWaitGroup(ctx)
+	for _, group := range groups {
+		wg.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer wg.Done()
+			left += c.sweepGroup(ctx, group, pass, tries)
+		})
+	}
+	wg.Wait(ctx)
+	return left
+}
+
+func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGroup, pass, tries int) (left int) {
+	if group.Holder == "" { // units that have not dialled in
+		return len(group.Gateways)
+	}
+	in := activities.SweepGateways{CycleID: c.plan.CycleID, Gateways: group.Gateways, Pass: pass}
+	var out activities.SweptGateway
+	err := workflow.ExecuteActivity(withSweep(ctx, group.Holder), metering.SweepGateways, in).Get(ctx, &out)
+	switch {
+	case err == nil:
+		return out.Left
+	case temporal.IsTimeoutError(err) && ctx.Err() == nil: // the lines' owner is gone: ask who owns them now
+		return c.sweepLines(ctx, group.Gateways, pass, tries-1)
+	}
+	workflow.GetLogger(ctx).Error("gateways not swept", "gateways", group.Gateways, "pass", pass, "error", err)
+	return len(group.Gateways)
 }
 
 // ownerChanges is how often a pass follows a line to a new owner.

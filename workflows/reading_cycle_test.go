@@ -18,7 +18,17 @@ const testCycle = billing.CycleID("park/2026-01-02")
 
 var testStart = activities.CycleStart{CycleID: testCycle, Site: "park", Day: billing.MustDate("2026-01-02")}
 
-// sweepScript answers SweepGateway pass by pass with the meters left.
+// owned says that each gateway's line belongs to a worker of its own.
+func (s *stage) owned() {
+	s.OnActivity(lines.LineHolders, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.LineHoldersInput) (groups []activities.LineGroup, err error) {
+		for _, g := range in.Gateways {
+			groups = append(groups, activities.LineGroup{Holder: "worker of " + string(g), Gateways: []billing.GatewayID{g}})
+		}
+		return groups, nil
+	})
+}
+
+// sweepScript answers SweepGateways pass by pass with the meters left.
 func (s *stage) sweepScript(left map[billing.GatewayID][]int) (passes *[]time.Duration) {
 	start := s.Now()
 	passes = &[]time.Duration{}
@@ -32,8 +42,12 @@ func (s *stage) sweepScript(left map[billing.GatewayID][]int) (passes *[]time.Du
 		}
 		return gateways, nil
 	})
-	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateway) (activities.SweptGateway, error) {
-		return activities.SweptGateway{Left: left[in.Gateway][in.Pass-1]}, nil
+	s.owned()
+	s.OnActivity(metering.SweepGateways, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateways) (out activities.SweptGateway, err error) {
+		for _, g := range in.Gateways {
+			out.Left += left[g][in.Pass-1]
+		}
+		return out, nil
 	})
 	return passes
 }
@@ -90,7 +104,8 @@ func TestReadingCycle_asksForTheNewOwnerWhenTheOldOneIsGone(t *testing.T) {
 	s.plan(6 * time.Hour)
 	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1"}, nil)
 	tries := 0
-	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(context.Context, activities.SweepGateway) (activities.SweptGateway, error) {
+	s.owned()
+	s.OnActivity(metering.SweepGateways, mock.Anything, mock.Anything).Return(func(context.Context, activities.SweepGateways) (activities.SweptGateway, error) {
 		if tries++; tries == 1 {
 			return activities.SweptGateway{}, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
 		}
@@ -107,8 +122,9 @@ func TestReadingCycle_aGatewayThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
 	s.plan(time.Minute)
 	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1", "G2"}, nil)
 	swept := map[billing.GatewayID]int{}
-	s.OnActivity(metering.SweepGateway, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateway) (activities.SweptGateway, error) {
-		if swept[in.Gateway]++; in.Gateway == "G1" {
+	s.owned()
+	s.OnActivity(metering.SweepGateways, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateways) (activities.SweptGateway, error) {
+		if swept[in.Gateways[0]]++; in.Gateways[0] == "G1" {
 			return activities.SweptGateway{}, temporal.NewNonRetryableApplicationError("no such gateway", string(billing.CodeNotFound), nil)
 		}
 		return activities.SweptGateway{}, nil
@@ -127,4 +143,18 @@ func TestReadingCycle_closedBeforeOnlyStartsTheCharge(t *testing.T) {
 	s.ExecuteWorkflow(ReadingCycle, testStart)
 	s.finished()
 	require.Equal(t, 1, started["charge/park/2026-01-02"])
+}
+
+func TestReadingCycle_unitsThatHaveNotDialledInAreLeftForLater(t *testing.T) {
+	s := newStage(t)
+	s.plan(time.Minute)
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1", "G2", "G3"}, nil)
+	s.OnActivity(lines.LineHolders, mock.Anything, mock.Anything).Return([]activities.LineGroup{
+		{Holder: "w1", Gateways: []billing.GatewayID{"G1", "G3"}}, {Gateways: []billing.GatewayID{"G2"}},
+	}, nil)
+	s.OnActivity(metering.SweepGateways, mock.Anything, activities.SweepGateways{CycleID: testCycle, Gateways: []billing.GatewayID{"G1", "G3"}, Pass: 1}).
+		Return(activities.SweptGateway{}, nil).Once()
+	s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
 }

@@ -28,6 +28,8 @@ type cli struct {
 	} `cmd:"" help:"The journal of every state change."`
 	Bench app.Bench `cmd:"" help:"Measure this installation's speed against plain SQL."`
 
+	Devices app.Devices `cmd:"" help:"Register maps and live meters, for an engineer on site."`
+
 	Verbose bool `help:"Log more."`
 }
 

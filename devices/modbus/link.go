@@ -1,7 +1,7 @@
 // Package modbus carries single requests to meters behind one gateway line and decodes what comes back.
 //
-// It owns the byte level: the goburrow transport and its known faults, vendor function 0x20, length checks, and the
-// decoders of registers, BCD and clocks. It knows no register map, no money rule and no queue; it never repeats a request.
+// It owns the byte level: the goburrow transport and its known faults, RTU framing over transparent channels, vendor function
+// 0x20, length checks, and the decoders of registers, BCD and clocks. It knows no register map, no money rule and no queue; it never repeats a request.
 //
 // How goburrow v0.1.0 is held. Its handler keeps the unit id as a plain field, so every unit gets a packager of its own
 // and only the transporter is shared. It never drops a broken or out-of-step connection, so the link is closed after every
@@ -19,6 +19,8 @@ import (
 	"time"
 
 	gomodbus "github.com/goburrow/modbus"
+
+	"github.com/meterflow/meterflow/devices/wire"
 )
 
 // Function codes that the meters use. VendorCommand carries money commands on Acrel-like prepaid meters.
@@ -41,16 +43,12 @@ const (
 	MaxWriteWords = 123
 )
 
-// The kinds of failure of one exchange. Exceptions are none of these: they arrive as *ExceptionError.
+// The kinds of failure of one exchange, as in package wire. Exceptions are none of these: they arrive as *ExceptionError.
 var (
-	// ErrTimeout: the request went out and no answer came in time. A write may have been applied.
-	ErrTimeout = errors.New("no answer in time")
-	// ErrNotConnected: no connection could be made. The request was certainly not sent.
-	ErrNotConnected = errors.New("no connection to the gateway")
-	// ErrLinkLost: the connection broke during the exchange. A write may have been applied.
-	ErrLinkLost = errors.New("the connection to the gateway broke")
-	// ErrBadReply: bytes came that are no valid answer to this request. A write may have been applied.
-	ErrBadReply = errors.New("the answer does not fit the request")
+	ErrTimeout      = wire.ErrTimeout
+	ErrNotConnected = wire.ErrNotConnected
+	ErrLinkLost     = wire.ErrLinkLost
+	ErrBadReply     = wire.ErrBadReply
 )
 
 // ExceptionError is a Modbus exception: a well-formed refusal by the meter or the gateway.
@@ -65,41 +63,57 @@ func (e *ExceptionError) Error() string {
 	return inner.Error()
 }
 
-// Frame is one exchange as it was on the wire, kept as evidence. Reply is empty when none was taken in.
-type Frame struct {
-	SentAt     time.Time `json:"sent_at"`
-	AnsweredAt time.Time `json:"answered_at"`
-	Request    string    `json:"request"` // hex of the whole TCP frame
-	Reply      string    `json:"reply"`
+// Frame is one exchange as it was on the wire.
+type Frame = wire.Frame
+
+// carrier moves one request to a unit and its answer back, in one framing. After an error that is no *ExceptionError it sees to it that
+// no late answer is taken for the next one.
+type carrier interface {
+	exchange(unit, function byte, data []byte) (body []byte, frame Frame, err error)
+	close()
+	connected() bool
 }
 
 // Link is the one connection to one gateway line. It is not safe for concurrent use: its owner sends one request at a time.
 type Link struct {
+	carrier carrier
+}
+
+// NewLink prepares a link to a gateway that speaks Modbus TCP; it connects at the first exchange. The time-out covers one whole exchange
+// and must exceed the gateway's own worst case, or the link itself makes late replies.
+func NewLink(hostPort string, timeout time.Duration) *Link {
+	transport := gomodbus.NewTCPClientHandler(hostPort)
+	transport.Timeout = timeout
+	transport.IdleTimeout = 0 // its idle timer would close the link behind the owner's back
+	return &Link{carrier: &tcp{transport: transport, units: make(map[byte]*gomodbus.TCPClientHandler)}}
+}
+
+// Close drops the connection; the next exchange makes a new one.
+func (l *Link) Close() { l.carrier.close() }
+
+// Connected reports whether the last exchange left a usable connection.
+func (l *Link) Connected() bool { return l.carrier.connected() }
+
+// Exchange sends one request and returns the data after the function code of the answer.
+func (l *Link) Exchange(unit, function byte, data []byte) ([]byte, Frame, error) {
+	return l.carrier.exchange(unit, function, data)
+}
+
+// tcp carries requests in Modbus TCP frames, through goburrow.
+type tcp struct {
 	transport *gomodbus.TCPClientHandler
 	units     map[byte]*gomodbus.TCPClientHandler
 	open      bool
 }
 
-// NewLink prepares a link; it connects at the first exchange. The time-out covers one whole exchange and must exceed the
-// gateway's own worst case, or the link itself makes late replies.
-func NewLink(hostPort string, timeout time.Duration) *Link {
-	transport := gomodbus.NewTCPClientHandler(hostPort)
-	transport.Timeout = timeout
-	transport.IdleTimeout = 0 // its idle timer would close the link behind the owner's back
-	return &Link{transport: transport, units: make(map[byte]*gomodbus.TCPClientHandler)}
-}
-
-// Close drops the connection; the next exchange makes a new one.
-func (l *Link) Close() {
+func (l *tcp) close() {
 	l.open = false
 	_ = l.transport.Close() // the connection is given up either way
 }
 
-// Connected reports whether the last exchange left a usable connection.
-func (l *Link) Connected() bool { return l.open }
+func (l *tcp) connected() bool { return l.open }
 
-// Exchange sends one request and returns the data after the function code of the answer.
-func (l *Link) Exchange(unit, function byte, data []byte) ([]byte, Frame, error) {
+func (l *tcp) exchange(unit, function byte, data []byte) ([]byte, Frame, error) {
 	packager := l.packager(unit)
 	request, err := packager.Encode(&gomodbus.ProtocolDataUnit{FunctionCode: function, Data: data})
 	if err != nil {
@@ -110,13 +124,13 @@ func (l *Link) Exchange(unit, function byte, data []byte) ([]byte, Frame, error)
 	frame.AnsweredAt = time.Now()
 	frame.Reply = hex.EncodeToString(reply)
 	if err != nil {
-		l.Close()
+		l.close()
 		return nil, frame, classify(err)
 	}
-	body, err := l.take(packager, function, request, reply)
+	body, err := take(packager, function, request, reply)
 	var exception *ExceptionError
 	if err != nil && !errors.As(err, &exception) {
-		l.Close()
+		l.close()
 		return nil, frame, err
 	}
 	l.open = true
@@ -124,7 +138,7 @@ func (l *Link) Exchange(unit, function byte, data []byte) ([]byte, Frame, error)
 }
 
 // take checks a reply against its request and takes the data out of it.
-func (l *Link) take(packager gomodbus.Packager, function byte, request, reply []byte) ([]byte, error) {
+func take(packager gomodbus.Packager, function byte, request, reply []byte) ([]byte, error) {
 	if err := packager.Verify(request, reply); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadReply, err)
 	}
@@ -142,7 +156,7 @@ func (l *Link) take(packager gomodbus.Packager, function byte, request, reply []
 	}
 }
 
-func (l *Link) packager(unit byte) *gomodbus.TCPClientHandler {
+func (l *tcp) packager(unit byte) *gomodbus.TCPClientHandler {
 	packager, ok := l.units[unit]
 	if !ok {
 		packager = gomodbus.NewTCPClientHandler("")

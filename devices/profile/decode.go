@@ -40,6 +40,10 @@ type Values struct {
 // SerialBlock is the block that holds the serial number.
 func (p *Profile) SerialBlock() Block {
 	f, _ := p.field("serial")
+	if p.Protocol != Modbus {
+		b, _ := p.block(f.Block)
+		return b
+	}
 	b, _ := p.blockOf(f)
 	return b
 }
@@ -54,6 +58,9 @@ func (p *Profile) DecodeSerial(block []byte) (string, error) {
 	digits, err := modbus.BCD(data)
 	if err != nil {
 		return "", fmt.Errorf("serial: %w", err)
+	}
+	if len(digits) < 12 {
+		return "", fmt.Errorf("%w: the serial number has %d digits", modbus.ErrBadReply, len(digits))
 	}
 	return digits[len(digits)-12:], nil
 }
@@ -100,8 +107,11 @@ func (v *Values) setStatus(status uint16, bits SupplyBits) {
 	v.Arrears = status&bits.Arrears != 0
 	on := status&bits.On == bits.On
 	off := status&bits.Off != 0
-	if bits.Off == 0 {
+	switch {
+	case bits.Off == 0:
 		off = status&bits.On == 0
+	case bits.On == 0:
+		on = !off
 	}
 	switch {
 	case status&bits.Fault != 0, on && off, bits.Off == 0 && !on && !off:
@@ -124,6 +134,9 @@ func (p *Profile) clock(raw Raw) time.Time {
 	data, err := p.slice(f, raw)
 	if err != nil {
 		return time.Time{}
+	}
+	if p.Protocol != Modbus {
+		return clockBCD(data, f.Type)
 	}
 	wall, err := modbus.Clock(data[:7])
 	if err != nil {
@@ -171,6 +184,10 @@ func (p *Profile) number(name string, raw Raw) (int64, error) {
 		value, err = modbus.I32(data)
 	case "float32":
 		value, err = modbus.ThousandthsDCBA(data)
+	case typeNumberBCD:
+		value, err = numberBCD(data, f.Scale, p.Service)
+	case typeBits:
+		value, err = modbus.U16(widen(data))
 	default:
 		err = fmt.Errorf("type %s is no number", f.Type)
 	}
@@ -181,6 +198,9 @@ func (p *Profile) number(name string, raw Raw) (int64, error) {
 }
 
 func (p *Profile) slice(f Field, raw Raw) ([]byte, error) {
+	if p.Protocol != Modbus {
+		return p.sliceItem(f, raw)
+	}
 	b, ok := p.blockOf(f)
 	if !ok {
 		return nil, fmt.Errorf("field %s lies in no block", f.Name)

@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"sort"
+	"maps"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,11 +49,24 @@ func (r *Register) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Block is one read request: function 03 from Address on.
+// Protocol is how a meter frames what it says.
+type Protocol string
+
+// The protocols. The zero value is Modbus.
+const (
+	Modbus Protocol = ""
+	DLT645 Protocol = "dlt645"
+	CJT188 Protocol = "cjt188"
+)
+
+// Block is one read request. With Modbus it is function 03 from Address on; with DL/T 645 it is one data item; with CJ/T 188 it is the
+// one reading that there is. Bytes is how many bytes an answer without registers has at least.
 type Block struct {
 	Name    string   `json:"name"`
-	Address Register `json:"address"`
-	Words   uint16   `json:"words"`
+	Address Register `json:"address,omitempty"`
+	Words   uint16   `json:"words,omitempty"`
+	Item    string   `json:"item,omitempty"` // eight hex digits, as the standard prints them
+	Bytes   int      `json:"bytes,omitempty"`
 }
 
 // Field is one value inside a block. Offset and Bytes place values that don't start on a register (the meter clock).
@@ -63,11 +78,15 @@ type Field struct {
 	Unit    string   `json:"unit"`
 	Scale   string   `json:"scale"`
 	Note    string   `json:"note"`
+	// Block, Offset and Bytes place a value of a protocol without registers.
+	Block  string `json:"block,omitempty"`
+	Offset int    `json:"offset,omitempty"`
+	Bytes  int    `json:"bytes,omitempty"`
 }
 
 // SupplyBits says how the status word shows relay or valve and the forced control. All masks apply to one 16-bit word.
 type SupplyBits struct {
-	On           uint16 `json:"on"`            // all of these set: supplied
+	On           uint16 `json:"on"`            // all of these set: supplied; 0 = "none of Off set" means supplied
 	Off          uint16 `json:"off"`           // any of these set: cut off; 0 = "none of On set" means cut off
 	Fault        uint16 `json:"fault"`         // any of these set: the switch reports a fault
 	ForcedMode   uint16 `json:"forced_mode"`   // forced control is on
@@ -80,14 +99,18 @@ type Command struct {
 	Function byte     `json:"function"`
 	Address  Register `json:"address"`
 	Values   []uint16 `json:"values"`
+	Code     byte     `json:"code,omitempty"` // the order of a protocol without registers
 	Note     string   `json:"note"`
 }
 
 // Profile is one register map.
 type Profile struct {
-	Name                string             `json:"name"`
-	Version             int                `json:"version"`
-	Service             Service            `json:"service"`
+	Name     string   `json:"name"`
+	Version  int      `json:"version"`
+	Service  Service  `json:"service"`
+	Protocol Protocol `json:"protocol,omitempty"`
+	// Maker are the highest two digits of a CJ/T 188 address, in front of our twelve.
+	Maker               string             `json:"maker,omitempty"`
 	Model               string             `json:"model"`
 	Source              string             `json:"source"`
 	VerifiedOnDevice    bool               `json:"verified_on_device"`
@@ -102,6 +125,8 @@ type Profile struct {
 	// MaxPriceFen is the highest price per unit (kWh) that the meter can be set to. It only bounds how much credit can have
 	// been used up between two snapshots when a delivery is checked.
 	MaxPriceFen int64 `json:"max_price_fen"`
+	// Prices is how the meter's own prices are set; nil for meters that hold none.
+	Prices *PriceMap `json:"prices"`
 }
 
 // The names of commands in a map.
@@ -111,6 +136,7 @@ const (
 	Close      = "close"
 	KeepClosed = "keep_closed"
 	Release    = "release"
+	SetClock   = "clock"
 )
 
 // MayCommand reports whether money and switching commands are allowed with this map.
@@ -122,14 +148,34 @@ func (p *Profile) Command(name string) (Command, bool) {
 	return command, ok
 }
 
-var load = sync.OnceValues(func() (map[string]*Profile, error) { return loadFS(embedded) })
+// registry are the maps that this process knows: the embedded ones, and those of folders that were added.
+var registry struct {
+	mu  sync.RWMutex
+	all map[string]*Profile
+}
 
-// Get returns the embedded profile of that name.
+// known gives the maps, the embedded ones from the first call on.
+func known() (map[string]*Profile, error) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	if registry.all == nil {
+		all, err := loadFS(embedded, "maps/*.json")
+		if err != nil {
+			return nil, err
+		}
+		registry.all = all
+	}
+	return registry.all, nil
+}
+
+// Get returns the profile of that name.
 func Get(name string) (*Profile, error) {
-	all, err := load()
+	all, err := known()
 	if err != nil {
 		return nil, err
 	}
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
 	p, ok := all[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no meter profile %q; choose one of: %s", name, strings.Join(sortedNames(all), ", "))
@@ -137,26 +183,48 @@ func Get(name string) (*Profile, error) {
 	return p, nil
 }
 
-// Names lists the embedded profiles in alphabetical order.
+// Names lists the profiles in alphabetical order.
 func Names() ([]string, error) {
-	all, err := load()
+	all, err := known()
 	if err != nil {
 		return nil, err
 	}
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
 	return sortedNames(all), nil
 }
 
-func sortedNames(all map[string]*Profile) []string {
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
+// AddFolder adds the maps (*.json) of a folder, so that a site has its own meter models without a build. Nothing is added when one of them is wrong
+// or has the name of a map that is there already: the embedded ones can't be replaced behind somebody's back.
+func AddFolder(dir string) error {
+	all, err := known()
+	if err != nil {
+		return err
 	}
-	sort.Strings(names)
-	return names
+	more, err := loadFS(os.DirFS(dir), "*.json")
+	if err != nil {
+		return fmt.Errorf("register maps in %s: %w", dir, err)
+	}
+	if len(more) == 0 {
+		return fmt.Errorf("there is no register map (*.json) in %s", dir)
+	}
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	for name := range more {
+		if _, twice := all[name]; twice {
+			return fmt.Errorf("register maps in %s: there is a profile %q already; give yours another name", dir, name)
+		}
+	}
+	maps.Copy(all, more)
+	return nil
 }
 
-func loadFS(files fs.FS) (map[string]*Profile, error) {
-	paths, err := fs.Glob(files, "maps/*.json")
+func sortedNames(all map[string]*Profile) []string {
+	return slices.Sorted(maps.Keys(all))
+}
+
+func loadFS(files fs.FS, pattern string) (map[string]*Profile, error) {
+	paths, err := fs.Glob(files, pattern)
 	if err != nil {
 		return nil, err
 	}

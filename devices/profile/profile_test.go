@@ -14,7 +14,8 @@ func TestEmbeddedMaps(t *testing.T) {
 	names, err := Names()
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"acrel-ddsy1352", "acrel-dtsy1352", "sim-ddsy1352", "sim-dtsy1352", "sim-valve-water", "xintai-valve-water",
+		"acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
+		"sim-valve-water", "xintai-valve-water",
 	}, names)
 	for _, name := range names {
 		p, err := Get(name)

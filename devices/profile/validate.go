@@ -54,10 +54,15 @@ func (p *Profile) validate() error {
 		return fmt.Errorf("state the source of the map")
 	case p.Service != Electricity && p.Service != Water:
 		return fmt.Errorf("service %q must be electricity or water", p.Service)
-	case p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
+	case p.Protocol != Modbus && p.Protocol != DLT645 && p.Protocol != CJT188:
+		return fmt.Errorf("protocol %q is unknown: leave it out for Modbus, or use dlt645 or cjt188", p.Protocol)
+	case p.Protocol == Modbus && p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
 		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
 	}
-	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands} {
+	if p.Protocol != Modbus {
+		return p.validateItems()
+	}
+	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands, p.checkPrices} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -156,7 +161,7 @@ func (p *Profile) checkRegisters() error {
 			return fmt.Errorf("field %s is missing", name)
 		}
 	}
-	if p.Supply.On == 0 {
+	if p.Supply.On == 0 && (p.Protocol == Modbus || p.Supply.Off == 0) {
 		return fmt.Errorf("supply.on must name the bits that mean supplied")
 	}
 	return nil
@@ -165,6 +170,10 @@ func (p *Profile) checkRegisters() error {
 func (p *Profile) checkCommands() error {
 	for name, c := range p.Commands {
 		switch {
+		case name == SetClock:
+			if c.Function != 0x20 || len(c.Values) != 0 {
+				return fmt.Errorf("command clock must be function 32 without fixed values")
+			}
 		case name == Purchase:
 			if c.Function != 0x20 || len(c.Values) != 0 {
 				return fmt.Errorf("command purchase must be function 32 without fixed values")

@@ -38,7 +38,7 @@ func (f *Fleet) Control() http.Handler {
 	mux.HandleFunc("GET /gateways", func(w http.ResponseWriter, _ *http.Request) {
 		addresses := make(map[string]string, len(f.gateways))
 		for _, g := range f.gateways {
-			addresses[g.spec.ID] = g.listener.Addr().String()
+			addresses[g.spec.ID] = f.Addr(g.spec.ID)
 		}
 		writeJSON(w, addresses)
 	})

@@ -24,12 +24,15 @@ const (
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
 	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
 	FaultGatewaySilent FaultKind = "gateway-silent" // the gateway takes connections and answers nothing
+	FaultBadSum        FaultKind = "bad-sum"        // the answer's checksum is wrong; nothing on Modbus TCP, whose answers have none
+	FaultShort         FaultKind = "short"          // the answer breaks off in the middle
+	FaultLong          FaultKind = "long"           // bytes follow the answer
 )
 
 var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
-	FaultRegisterJump: true, FaultGatewaySilent: true,
+	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.
@@ -42,6 +45,8 @@ type Fault struct {
 	// From and Until bound it in business time, half-open; zero is unbounded.
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`
+	// On limits it to "read" or "write" requests; empty is both. It matters to faults of the line only.
+	On string `json:"on,omitempty"`
 	// Times is how often it strikes before it is over; 0 is without limit.
 	Times       int   `json:"times,omitempty"`
 	DelayMillis int   `json:"delay_millis,omitempty"`
@@ -58,12 +63,20 @@ type place struct {
 	gateway string
 	unit    byte
 	serial  string
+	request string // onRead or onWrite, for what happens on the line
 }
+
+// What a request does.
+const (
+	onRead  = "read"
+	onWrite = "write"
+)
 
 func (f Fault) at(p place, business time.Time) bool {
 	return (f.Gateway == "" || f.Gateway == p.gateway) &&
 		(f.Unit == 0 || f.Unit == p.unit) &&
 		(f.Serial == "" || f.Serial == p.serial) &&
+		(f.On == "" || f.On == p.request) &&
 		(f.From.IsZero() || !business.Before(f.From)) &&
 		(f.Until.IsZero() || business.Before(f.Until))
 }
@@ -101,6 +114,9 @@ func newFaults(r *record, entries []RecordEntry) *faults {
 func (f *faults) inject(fault Fault, business time.Time) (string, error) {
 	if !faultKinds[fault.Kind] {
 		return "", fmt.Errorf("fault kind %q is unknown", fault.Kind)
+	}
+	if fault.On != "" && fault.On != onRead && fault.On != onWrite {
+		return "", fmt.Errorf("a fault can strike on %q or %q requests, not on %q", onRead, onWrite, fault.On)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

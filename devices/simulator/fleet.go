@@ -85,6 +85,10 @@ func (f *Fleet) addGateway(spec GatewaySpec, p past) error {
 		}
 		g.meters[ms.Unit] = m
 	}
+	if spec.Link == linkDialIn {
+		f.gateways = append(f.gateways, g)
+		return nil
+	}
 	listen := spec.Listen
 	if listen == "" {
 		listen = "127.0.0.1:0"
@@ -106,12 +110,15 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 	}
 	m := &meter{spec: spec, load: load, location: g.location, faults: f.faults, record: f.record}
 	if state, ok := states[spec.Serial]; ok && len(state.Registers) == spec.registers() {
+		if state.PricesE8 == ([5]int64{}) {
+			state.PricesE8 = spec.PricesE8 // a record from before meters could be given other prices
+		}
 		m.state, m.recorded = state, state.At
 		return m, nil
 	}
 	m.state = State{
 		Serial: spec.Serial, Gateway: g.spec.ID, Unit: spec.Unit, At: f.now().Truncate(time.Second),
-		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, RelayOn: true,
+		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
 	}
 	copy(m.state.Registers, spec.OpeningRegisters)
 	c := &change{state: m.state.clone(), real: time.Now()}
@@ -193,14 +200,16 @@ func (f *Fleet) checkpoint() error {
 // Close stops listening and closes the record. Serve does it by itself.
 func (f *Fleet) Close() error {
 	for _, g := range f.gateways {
-		_ = g.listener.Close() // may be closed already
+		if g.listener != nil {
+			_ = g.listener.Close() // may be closed already
+		}
 	}
 	return f.record.close()
 }
 
-// Addr is the address that a gateway listens on, or empty when there is no such gateway.
+// Addr is the address that a gateway listens on; empty when there is no such gateway, or when it dials in.
 func (f *Fleet) Addr(gateway string) string {
-	if g, ok := f.gateway(gateway); ok {
+	if g, ok := f.gateway(gateway); ok && g.listener != nil {
 		return g.listener.Addr().String()
 	}
 	return ""

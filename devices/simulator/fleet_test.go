@@ -294,18 +294,18 @@ func TestGlitchesAreReplayedOnRequest(t *testing.T) {
 func TestSpecsAreValidated(t *testing.T) {
 	t.Parallel()
 	for want, spoil := range map[string]func(*MeterSpec){
-		"12 digits":             func(m *MeterSpec) { m.Serial = "12" },
-		"1 to 247":              func(m *MeterSpec) { m.Unit = 0 },
-		"must be sim-ddsy1352":  func(m *MeterSpec) { m.Profile = "acrel" },
-		"no load series":        func(m *MeterSpec) { m.LoadProfile = "x" },
-		"takes 6":               func(m *MeterSpec) { m.OpeningRegisters = []int64{1} },
-		"does not fit 8 digits": func(m *MeterSpec) { m.OpeningRegisters = []int64{1e8, 0, 0, 0, 0, 0} },
-		"must be half hours":    func(m *MeterSpec) { m.BandTable = []BandSpan{{From: 5, To: 60, Band: 1}} },
-		"must be 1 (sharp)":     func(m *MeterSpec) { m.BandTable = []BandSpan{{From: 0, To: 60}} },
-		"holds no credit":       func(m *MeterSpec) { m.Profile, m.LoadProfile = "sim-valve-water", ids(t, true)[0] },
-		"ratio":                 func(m *MeterSpec) { m.Ratio = -1 },
-		"register_digits":       func(m *MeterSpec) { m.RegisterDigits = 12 },
-		"scale_permille":        func(m *MeterSpec) { m.ScalePermille = -5 },
+		"12 digits":                   func(m *MeterSpec) { m.Serial = "12" },
+		"1 to 247":                    func(m *MeterSpec) { m.Unit = 0 },
+		"must be one of sim-ddsy1352": func(m *MeterSpec) { m.Profile = "acrel" },
+		"no load series":              func(m *MeterSpec) { m.LoadProfile = "x" },
+		"takes 6":                     func(m *MeterSpec) { m.OpeningRegisters = []int64{1} },
+		"does not fit 8 digits":       func(m *MeterSpec) { m.OpeningRegisters = []int64{1e8, 0, 0, 0, 0, 0} },
+		"must be half hours":          func(m *MeterSpec) { m.BandTable = []BandSpan{{From: 5, To: 60, Band: 1}} },
+		"must be 1 (sharp)":           func(m *MeterSpec) { m.BandTable = []BandSpan{{From: 0, To: 60}} },
+		"holds no credit":             func(m *MeterSpec) { m.Profile, m.LoadProfile = "sim-valve-water", ids(t, true)[0] },
+		"ratio":                       func(m *MeterSpec) { m.Ratio = -1 },
+		"register_digits":             func(m *MeterSpec) { m.RegisterDigits = 12 },
+		"scale_permille":              func(m *MeterSpec) { m.ScalePermille = -5 },
 	} {
 		_, err := NewFleet(oneMeter(t, spoil), t.TempDir(), (&ticker{at: epoch}).now)
 		require.ErrorContains(t, err, want)

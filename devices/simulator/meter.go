@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type meter struct {
 	location *time.Location
 	faults   *faults
 	record   *record
+
+	// due is the business instant, in seconds since the epoch, from which on the meter may do something by itself.
+	due atomic.Int64
 
 	mu       sync.Mutex
 	state    State
@@ -102,7 +106,7 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	m.count(&c.state.Registers[band], steps)
 	if m.spec.CreditMode {
 		// One unit is 0.01 kWh behind the transformers: price×10^-10 yuan = price×10^-8 fen.
-		c.state.MoneyRemainder += steps * m.spec.Ratio * m.spec.PricesE8[band-1]
+		c.state.MoneyRemainder += steps * m.spec.Ratio * c.state.PricesE8[band-1]
 		c.state.RemainingFen -= c.state.MoneyRemainder / 1e8
 		c.state.MoneyRemainder %= 1e8
 	}
@@ -173,6 +177,14 @@ func (m *meter) purchase(c *change, amountFen, count int64) bool {
 		}
 	}
 	return true
+}
+
+// setPrices takes new prices, in 10^-4 yuan, at once and for what is used from now on.
+func (m *meter) setPrices(c *change, raw [5]uint32) {
+	for i, price := range raw {
+		c.state.PricesE8[i] = int64(price) * 10_000
+	}
+	c.note(EntryPrices, RecordEntry{})
 }
 
 // force obeys forced control: on, off, or back to the meter's own control.
@@ -254,8 +266,12 @@ func (m *meter) loadNow(s *State) int64 {
 	return m.slotAmount(localSeconds(s.At, m.location)) * 2 / 1000 / m.spec.Ratio
 }
 
-// tick advances the meter so that its own acts come into the record in time.
+// tick advances the meter so that its own acts come into the record in time: at the end of a half hour, when it looks at its credit.
 func (m *meter) tick(now time.Time) error {
+	if now.Unix() < m.due.Load() {
+		return nil
+	}
+	m.due.Store(now.Unix() + secondsPerSlot - floorMod(localSeconds(now, m.location), secondsPerSlot))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.removed {

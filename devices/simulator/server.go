@@ -20,7 +20,9 @@ type request struct {
 
 const (
 	headerSize = 7
-	mostPDU    = 253
+	// serialExtra is what an RTU frame has beside its PDU: unit and CRC.
+	serialExtra = 3
+	mostPDU     = 253
 )
 
 var errNotModbus = errors.New("not a Modbus TCP frame")
@@ -58,7 +60,8 @@ type gateway struct {
 	faults   *faults
 	now      func() time.Time
 
-	line sync.Mutex // one exchange at a time on the serial line
+	line       sync.Mutex // one exchange at a time on the serial line
+	remembered map[string]remembered
 
 	mu     sync.Mutex
 	meters map[byte]*meter
@@ -71,8 +74,11 @@ func (g *gateway) meter(unit byte) (*meter, bool) {
 	return m, ok
 }
 
-// serve accepts connections until the context ends.
+// serve accepts connections until the context ends, or keeps one of its own when it dials in.
 func (g *gateway) serve(ctx context.Context) error {
+	if g.spec.Link == linkDialIn {
+		return g.dialIn(ctx)
+	}
 	var connections sync.WaitGroup
 	defer connections.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = g.listener.Close() })
@@ -85,7 +91,13 @@ func (g *gateway) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.spec.ID, err)
 		}
-		connections.Go(func() { g.talk(ctx, conn) })
+		connections.Go(func() {
+			if g.spec.Link == linkTransparent {
+				g.talkSerial(ctx, conn)
+				return
+			}
+			g.talk(ctx, conn)
+		})
 	}
 }
 
@@ -109,14 +121,71 @@ func (g *gateway) talk(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// answer executes one request as the gateway and its line would. An empty frame is silence; keep is false when the
-// gateway drops the link.
+// answer executes one Modbus TCP request. An empty frame is silence; keep is false when the gateway drops the link.
 func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep bool) {
-	business := g.now()
 	m, known := g.meter(q.unit)
-	at := place{gateway: g.spec.ID, unit: q.unit}
-	if known {
-		at.serial = m.spec.Serial
+	known = known && m.spec.modbus()
+	return g.carry(ctx, exchange{
+		unit: q.unit, meter: m, known: known, write: q.pdu[0] != fnRead,
+		serve:     func(now time.Time) []byte { return q.reply(q.unit, m.serve(q.pdu, now)) },
+		noTarget:  q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}),
+		elsewhere: func(frame []byte) []byte { frame[headerSize-1]++; return frame },
+		bytes:     len(q.pdu) + serialExtra, head: headerSize - serialExtra,
+		key:   string(append([]byte{q.unit}, q.pdu...)),
+		again: func(frame []byte) []byte { return q.reply(q.unit, frame[headerSize:]) },
+	})
+}
+
+// remembered is an answer in the memory of a gateway that caches reads.
+type remembered struct {
+	frame []byte
+	at    time.Time
+}
+
+// recall gives the answer to a read from the gateway's memory, as optional caches of real gateways do. The line is locked.
+func (g *gateway) recall(x exchange) ([]byte, bool) {
+	r, ok := g.remembered[x.key]
+	if g.spec.CacheMillis == 0 || x.write || !ok || time.Since(r.at) >= time.Duration(g.spec.CacheMillis)*time.Millisecond {
+		return nil, false
+	}
+	return x.again(append([]byte(nil), r.frame...)), true
+}
+
+func (g *gateway) remember(x exchange, frame []byte) {
+	if g.spec.CacheMillis == 0 || x.write {
+		return
+	}
+	if g.remembered == nil {
+		g.remembered = map[string]remembered{}
+	}
+	g.remembered[x.key] = remembered{append([]byte(nil), frame...), time.Now()}
+}
+
+// exchange is one request on the serial line, in whatever framing.
+type exchange struct {
+	unit      byte
+	meter     *meter
+	known     bool
+	write     bool
+	serve     func(now time.Time) []byte // the meter's whole answer
+	noTarget  []byte                     // what the gateway says when the meter doesn't answer; nil is silence
+	elsewhere func(frame []byte) []byte  // the answer as another meter would give it
+	checked   bool                       // the framing has a checksum of its own
+	bytes     int                        // of the request on the serial line
+	head      int                        // bytes of the answer's frame that aren't on the serial line, less those that only are there
+	key       string                     // the request without what differs each time, for a gateway that caches
+	again     func(frame []byte) []byte  // a remembered answer made to fit this request
+}
+
+// carry lets the line and the meter do an exchange, and faults have their way with it.
+func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep bool) {
+	business := g.now()
+	at := place{gateway: g.spec.ID, unit: x.unit, request: onRead}
+	if x.write {
+		at.request = onWrite
+	}
+	if x.known {
+		at.serial = x.meter.spec.Serial
 	}
 	if _, hit := g.faults.take(FaultGatewaySilent, at, business); hit {
 		return nil, true
@@ -126,47 +195,60 @@ func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep boo
 	}
 	g.line.Lock()
 	defer g.line.Unlock()
-	pause(ctx, g.spec.LineMillis)
 	if _, hit := g.faults.take(FaultMute, at, business); hit {
 		return nil, true
 	}
 	_, silent := g.faults.take(FaultSilent, at, business)
-	if !known || silent {
-		pause(ctx, g.spec.SilentMillis)
-		return q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}), true
+	if !x.known || silent {
+		hold(ctx, g.spec.SilentTime())
+		return x.noTarget, true
 	}
-	return g.exchange(ctx, q, m, at)
-}
-
-// exchange lets the meter answer and then lets faults have their way with the answer.
-func (g *gateway) exchange(ctx context.Context, q request, m *meter, at place) ([]byte, bool) {
-	write := q.pdu[0] != fnRead
-	business := g.now()
-	pdu := m.serve(q.pdu, business)
-	if write {
+	if frame, ok := g.recall(x); ok {
+		return frame, true
+	}
+	frame = x.serve(g.now())
+	hold(ctx, g.spec.WireTime(x.bytes, len(frame)-x.head))
+	g.remember(x, frame)
+	if x.write {
 		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {
-			pdu = m.serve(q.pdu, g.now())
+			frame = x.serve(g.now())
 		}
 		if _, hit := g.faults.take(FaultLostReply, at, business); hit {
 			return nil, true
 		}
 	}
-	unit := q.unit
-	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
-		unit++
-	}
 	if fault, hit := g.faults.take(FaultSlow, at, business); hit {
 		pause(ctx, fault.DelayMillis)
 	}
-	return q.reply(unit, pdu), true
+	return g.distort(frame, x, at, business), true
 }
 
-// pause waits in real time, as line and meter do.
-func pause(ctx context.Context, millis int) {
-	if millis <= 0 {
+// distort is what a noisy line makes of an answer.
+func (g *gateway) distort(frame []byte, x exchange, at place, business time.Time) []byte {
+	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
+		frame = x.elsewhere(frame)
+	}
+	if _, hit := g.faults.take(FaultBadSum, at, business); hit && x.checked {
+		frame[len(frame)-2] ^= 0x55
+	}
+	if _, hit := g.faults.take(FaultShort, at, business); hit {
+		frame = frame[:len(frame)/2]
+	}
+	if _, hit := g.faults.take(FaultLong, at, business); hit {
+		frame = append(frame, 0x00, 0x00)
+	}
+	return frame
+}
+
+// pause waits in real time, as meters do.
+func pause(ctx context.Context, millis int) { hold(ctx, time.Duration(millis)*time.Millisecond) }
+
+// hold keeps the line busy, in real time.
+func hold(ctx context.Context, d time.Duration) {
+	if d <= 0 {
 		return
 	}
-	timer := time.NewTimer(time.Duration(millis) * time.Millisecond)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -33,20 +33,36 @@ type FleetSpec struct {
 type GatewaySpec struct {
 	ID     string `json:"id"`
 	Listen string `json:"listen"` // host:port; port 0 picks a free one
+	// Link is modbus_tcp (also when empty): the gateway converts; transparent: it passes bytes on; dial_in: it passes bytes on over a
+	// connection that it opens to DialTo, where it registers with Registration and Secret.
+	Link         string `json:"link,omitempty"`
+	DialTo       string `json:"dial_to,omitempty"`
+	Registration string `json:"registration,omitempty"`
+	Secret       string `json:"secret,omitempty"`
 	// Zone is the IANA zone of the meters' clocks and bands; empty is Asia/Shanghai.
 	Zone string `json:"zone,omitempty"`
-	// LineMillis is how long one exchange holds the serial line, in real time.
+	// LineMillis is how long one exchange holds the serial line, in real time; Baud puts the time of its bytes in place of it.
 	LineMillis int `json:"line_millis,omitempty"`
+	// Baud is the line's speed: each byte takes ten bits, and 3.5 bytes of silence stand before and behind a frame. 0 takes no time.
+	Baud int `json:"baud,omitempty"`
+	// TurnaroundMillis is how long a meter thinks, PauseMillis what the gateway keeps between two exchanges, ResponseMillis how long it waits
+	// for a meter, and Retries how often it asks again. A silent meter costs (Retries + 1) × ResponseMillis, unless SilentMillis says otherwise.
+	TurnaroundMillis int `json:"turnaround_millis,omitempty"`
+	PauseMillis      int `json:"pause_millis,omitempty"`
+	ResponseMillis   int `json:"response_millis,omitempty"`
+	Retries          int `json:"retries,omitempty"`
 	// SilentMillis is how long the gateway waits for a silent meter before it answers exception 0x0B, in real time.
-	SilentMillis int         `json:"silent_millis,omitempty"`
-	Meters       []MeterSpec `json:"meters"`
+	SilentMillis int `json:"silent_millis,omitempty"`
+	// CacheMillis is how long the gateway answers a repeated read from its memory, in real time.
+	CacheMillis int         `json:"cache_millis,omitempty"`
+	Meters      []MeterSpec `json:"meters"`
 }
 
 // MeterSpec is one meter behind a gateway.
 type MeterSpec struct {
 	Unit    byte   `json:"unit"`
 	Serial  string `json:"serial"`  // 12 digits
-	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352 or sim-valve-water
+	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-dlt645 or sim-cjt188
 	// LoadProfile is the id of a series; ScalePermille multiplies it (1000 = as measured; 0 is read as 1000);
 	// OffsetDays shifts the day at which it starts.
 	LoadProfile   string `json:"load_profile"`
@@ -68,6 +84,8 @@ type MeterSpec struct {
 	AlarmFen  int64      `json:"alarm_fen"`
 	BandTable []BandSpan `json:"band_table"`
 
+	// ClockOffset is how many seconds the meter's clock is ahead at its first start.
+	ClockOffset int64 `json:"clock_offset,omitempty"`
 	// ValveMillis is how long a valve travels, in real milliseconds.
 	ValveMillis int `json:"valve_millis"`
 	// ReplayGlitches shows the wrong readings of the published water series at their places.
@@ -83,10 +101,22 @@ type BandSpan struct {
 	Months []int `json:"months,omitempty"`
 }
 
-func (s MeterSpec) water() bool { return s.Profile == "sim-valve-water" }
+// The profiles that are told apart by more than their number of phases.
+const (
+	profileWater  = "sim-valve-water"
+	profile645    = "sim-dlt645"
+	profile188    = "sim-cjt188"
+	profileSingle = "sim-ddsy1352"
+	profileThree  = "sim-dtsy1352"
+)
+
+func (s MeterSpec) water() bool { return s.Profile == profileWater || s.Profile == profile188 }
+
+// modbus says whether the meter is asked in Modbus frames.
+func (s MeterSpec) modbus() bool { return s.Profile != profile645 && s.Profile != profile188 }
 
 func (s MeterSpec) phases() int {
-	if s.Profile == "sim-dtsy1352" {
+	if s.Profile == profileThree {
 		return 3
 	}
 	return 1
@@ -102,8 +132,11 @@ func (s MeterSpec) withDefaults() MeterSpec {
 	}
 	if s.RegisterDigits == 0 {
 		s.RegisterDigits = 8
-		if s.water() {
+		switch s.Profile {
+		case profileWater:
 			s.RegisterDigits = 7
+		case profile188:
+			s.RegisterDigits = 9 // litres behind eight digits of ten litres
 		}
 	}
 	return s
@@ -134,13 +167,13 @@ func (s MeterSpec) validate() error {
 		return fail("the serial must be %d digits", serialDigits)
 	case s.Unit < 1 || s.Unit > 247:
 		return fail("the unit id must be 1 to 247")
-	case s.Profile != "sim-ddsy1352" && s.Profile != "sim-dtsy1352" && !s.water():
-		return fail("profile %q must be sim-ddsy1352, sim-dtsy1352 or sim-valve-water", s.Profile)
+	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.water():
+		return fail("profile %q must be one of %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profile645, profile188)
 	case s.ScalePermille < 0 || s.ScalePermille > 1_000_000:
 		return fail("scale_permille %d must be 1 to 1000000", s.ScalePermille)
 	case s.Ratio < 1 || s.Ratio > 10_000:
 		return fail("ratio %d must be 1 to 10000", s.Ratio)
-	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || s.water() && s.RegisterDigits > 7:
+	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || s.Profile == profileWater && s.RegisterDigits > 7:
 		return fail("register_digits %d must be 4 to 9, for water at most 7", s.RegisterDigits)
 	case len(s.OpeningRegisters) != 0 && len(s.OpeningRegisters) != s.registers():
 		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
@@ -176,6 +209,9 @@ func (f FleetSpec) validate() error {
 			return fmt.Errorf("gateway %q needs an id of its own", g.ID)
 		}
 		gateways[g.ID] = true
+		if err := g.validate(); err != nil {
+			return err
+		}
 		units := map[byte]bool{}
 		for _, m := range g.Meters {
 			if err := m.withDefaults().validate(); err != nil {
@@ -189,6 +225,35 @@ func (f FleetSpec) validate() error {
 	}
 	return nil
 }
+
+func (g GatewaySpec) validate() error {
+	if g.Baud < 0 || g.TurnaroundMillis < 0 || g.PauseMillis < 0 || g.ResponseMillis < 0 || g.Retries < 0 {
+		return fmt.Errorf("gateway %s: speed, times and retries can't be negative", g.ID)
+	}
+	switch g.Link {
+	case "", linkTCP:
+		for _, m := range g.Meters {
+			if !m.modbus() {
+				return fmt.Errorf("gateway %s: meter %s speaks no Modbus; it needs a gateway that passes bytes on", g.ID, m.Serial)
+			}
+		}
+	case linkTransparent:
+	case linkDialIn:
+		if g.DialTo == "" || g.Registration == "" || g.Secret == "" {
+			return fmt.Errorf("gateway %s dials in; say where to, and its registration and secret", g.ID)
+		}
+	default:
+		return fmt.Errorf("gateway %s: link %q must be %s, %s or %s", g.ID, g.Link, linkTCP, linkTransparent, linkDialIn)
+	}
+	return nil
+}
+
+// The kinds of links.
+const (
+	linkTCP         = "modbus_tcp"
+	linkTransparent = "transparent"
+	linkDialIn      = "dial_in"
+)
 
 func (g GatewaySpec) location() (*time.Location, error) {
 	if g.Zone == "" || g.Zone == "Asia/Shanghai" {

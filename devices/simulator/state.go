@@ -35,12 +35,16 @@ type State struct {
 	RemainingFen   int64 `json:"remaining_fen"`
 	MoneyRemainder int64 `json:"money_remainder"`
 	PurchaseCount  int64 `json:"purchase_count"`
+	// PricesE8 are yuan×10^8 per kWh for sharp, peak, flat, valley, deep valley: those of the meter's description until others are written.
+	PricesE8 [5]int64 `json:"prices_e8"`
 	// RelayOn is the position of relay or valve: where it stands, or where it is going while MovesUntil is ahead.
 	RelayOn     bool      `json:"relay_on"`
 	Forced      string    `json:"forced"` // "", "on" or "off"
 	SelfTripped bool      `json:"self_tripped"`
 	MovesUntil  time.Time `json:"moves_until"` // real time
 	Abnormal    bool      `json:"abnormal"`    // the valve reported that it could not move
+	// ClockOffset is how many seconds the meter's clock is ahead.
+	ClockOffset int64 `json:"clock_offset,omitempty"`
 }
 
 // supplyAt tells the state of relay or valve at a real instant.

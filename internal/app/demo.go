@@ -237,7 +237,11 @@ func (r *running) live(asked context.Context, began time.Time) error {
 	web := Web{ReceiptSecret: r.secret}
 	messages := Messages{ReceiptURL: base + "/api/v1/receipts", ReceiptSecret: r.secret}
 	field := demoField()
-	r.pool, r.sms = field.pool(), messages.sender()
+	out, err := field.out(r.store, r.log)
+	if err != nil {
+		return err
+	}
+	r.pool, r.sms = out.pool, messages.sender()
 	utility, err := demo.New(r.Seed)
 	if err != nil {
 		return err
@@ -252,7 +256,7 @@ func (r *running) live(asked context.Context, began time.Time) error {
 	if r.Workers != "" {
 		parts.Go(func() error { return r.keepWorker(ctx, messages) })
 	} else {
-		parts.Go(func() error { return field.work(ctx, r.store, r.flows, r.sms, r.pool, r.log) })
+		parts.Go(func() error { return out.work(ctx, r.store, r.flows, r.sms, field.DueEvery, r.log) })
 	}
 	over := false
 	parts.Go(func() error {

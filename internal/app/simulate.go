@@ -15,14 +15,18 @@ import (
 
 // Simulate is `meterflow simulate`.
 type Simulate struct {
-	Fleet   string `help:"Description of the gateways and meters, as JSON." required:"" placeholder:"FILE"`
-	Record  string `help:"Folder for the meters' own record; registers, counts and relays go on where it ends." default:"fleet-record" placeholder:"DIR"`
-	Control string `help:"Address of the door through which faults are injected; keep it on loopback." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
+	Fleet    string `help:"Description of the gateways and meters, as JSON. Without it a fleet is made up from --gateways, --meters and --seed." placeholder:"FILE"`
+	Gateways int    `help:"Gateways of a made-up fleet." default:"12"`
+	Meters   int    `help:"Meters per gateway of a made-up fleet." default:"25"`
+	Seed     int64  `help:"What a made-up fleet is made from: the same seed, the same fleet." default:"1"`
+	Baud     int    `help:"Speed of a made-up fleet's lines; 0 takes no time on the wire." default:"9600"`
+	Record   string `help:"Folder for the meters' own record; registers, counts and relays go on where it ends." default:"fleet-record" placeholder:"DIR"`
+	Control  string `help:"Address of the door through which faults are injected; keep it on loopback." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
 }
 
 // Run serves the fleet along real time until ctx ends.
 func (c Simulate) Run(ctx context.Context, log *slog.Logger) error {
-	spec, err := readFleet(c.Fleet)
+	spec, err := c.fleet()
 	if err != nil {
 		return err
 	}
@@ -41,6 +45,27 @@ func (c Simulate) Run(ctx context.Context, log *slog.Logger) error {
 	g.Go(func() error { return fleet.Serve(ctx) })
 	g.Go(func() error { return answer(ctx, l, fleet.Control()) })
 	return g.Wait()
+}
+
+// fleet is the described fleet, or a made-up one on lines as they usually are.
+func (c Simulate) fleet() (simulator.FleetSpec, error) {
+	if c.Fleet != "" {
+		return readFleet(c.Fleet)
+	}
+	spec, err := simulator.Generate(simulator.Generated{Seed: c.Seed, Gateways: c.Gateways, Meters: c.Meters, Line: usualLine(c.Baud)})
+	if err != nil {
+		return spec, billing.Errorf(billing.CodeInvalidInput, "%v", err)
+	}
+	return spec, nil
+}
+
+// usualLine has the times of usual gateways and meters: mbusd's time-out and retries, its pause, and a meter that thinks for 20 ms. Without a
+// speed nothing takes time.
+func usualLine(baud int) simulator.GatewaySpec {
+	if baud == 0 {
+		return simulator.GatewaySpec{}
+	}
+	return simulator.GatewaySpec{Baud: baud, TurnaroundMillis: 20, PauseMillis: 5, ResponseMillis: 500, Retries: 3}
 }
 
 func readFleet(path string) (simulator.FleetSpec, error) {

@@ -3,13 +3,19 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/devices/profile"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/failpoint"
 	"github.com/meterflow/meterflow/internal/notify"
@@ -34,11 +40,16 @@ type Messages struct {
 
 // Field is how a worker reaches the meters.
 type Field struct {
-	WorkerID    string        `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
-	DueEvery    time.Duration `help:"How often each site's due work is looked for." default:"1m"`
-	LineTimeout time.Duration `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
-	SwitchLimit time.Duration `help:"How long a relay or valve may take to show what was commanded, before its state counts as unknown." default:"1m"`
-	AsideFor    time.Duration `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
+	WorkerID     string         `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
+	DueEvery     time.Duration  `help:"How often each site's due work is looked for." default:"1m"`
+	LineTimeout  time.Duration  `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
+	SwitchLimit  time.Duration  `help:"How long a relay or valve may take to show what was commanded, before its state counts as unknown." default:"1m"`
+	DialInListen string         `help:"Address on which 4G serial units dial in; without it none can." placeholder:"HOST:PORT"`
+	Networks     []netip.Prefix `help:"Networks that gateways may be in, dialled or dialling, such as 10.8.0.0/16; without it any." placeholder:"CIDR"`
+	Password645  string         `name:"dlt645-password" help:"What DL/T 645 meters want with a command: eight hex digits, the level first." placeholder:"HEX"`
+	Profiles     string         `help:"Folder with register maps of your own (*.json), beside the built-in ones." placeholder:"DIR"`
+	ReadOnly     bool           `help:"Send nothing but reads to meters, whatever is ordered."`
+	AsideFor     time.Duration  `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
 }
 
 // receiptHeader carries the shared secret, see package api.
@@ -82,23 +93,73 @@ func (c Worker) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer flows.T.Close()
-	return c.Field.work(ctx, s, flows, c.sender(), c.pool(), log)
-}
-
-// pool owns this worker's lines.
-func (f Field) pool() *devices.Pool {
-	p := devices.NewPool(devices.Config{Timeout: f.LineTimeout, SwitchLimit: f.SwitchLimit, SwitchPoll: min(f.SwitchLimit/20, 500*time.Millisecond), SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor})
-	p.OnPoint = failpoint.Hit
-	return p
-}
-
-// work holds lines, keeps the Schedules as the code has them, and runs workflows and activities.
-func (f Field) work(ctx context.Context, s *store.Store, flows *workflows.Client, sender notify.Sender, pool *devices.Pool, log *slog.Logger) error {
-	defer pool.Shutdown()
-	if err := applySchedules(ctx, s, flows, f.DueEvery); err != nil {
+	out, err := c.Field.out(s, log)
+	if err != nil {
 		return err
 	}
-	return worker.Run(ctx, worker.Config{Temporal: flows.T, Store: s, Pool: pool, Sender: sender, Holder: f.WorkerID, Log: log})
+	return out.work(ctx, s, flows, c.sender(), c.DueEvery, log)
+}
+
+// outside is a worker's reach to the meters: the lines that it owns and what speaks on them.
+type outside struct {
+	lines    *worker.Lines
+	pool     *devices.Pool
+	dialIn   *devices.DialIn
+	listener net.Listener // of units that dial in; nil without
+}
+
+// out prepares this worker's reach; nothing is sent yet.
+func (f Field) out(s *store.Store, log *slog.Logger) (*outside, error) {
+	o := &outside{}
+	if f.Profiles != "" {
+		if err := profile.AddFolder(f.Profiles); err != nil {
+			return nil, billing.Errorf(billing.CodeInvalidInput, "%v", err)
+		}
+	}
+	if f.DialInListen != "" {
+		var err error
+		if o.listener, err = listen(f.DialInListen); err != nil {
+			return nil, err
+		}
+		o.dialIn = devices.NewDialIn(unitsOf(s), f.Networks, log)
+	}
+	o.lines = &worker.Lines{Store: s, Holder: f.WorkerID, DialIn: o.dialIn}
+	o.pool = devices.NewPool(devices.Config{
+		Timeout: f.LineTimeout, SwitchLimit: f.SwitchLimit, SwitchPoll: min(f.SwitchLimit/20, 500*time.Millisecond), SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor,
+		DialIn: o.dialIn, Networks: f.Networks, Password645: f.Password645, ReadOnly: f.ReadOnly, MaySend: o.lines.MaySend,
+	})
+	o.pool.OnPoint = failpoint.Hit
+	return o, nil
+}
+
+// unitsOf finds the gateway that a registration belongs to.
+func unitsOf(s *store.Store) devices.UnitOf {
+	return func(ctx context.Context, registration string) (devices.Unit, bool, error) {
+		g, err := s.GatewayOfUnit(ctx, registration)
+		if billing.CodeOf(err) == billing.CodeNotFound {
+			return devices.Unit{}, false, nil
+		}
+		if err != nil {
+			return devices.Unit{}, false, err
+		}
+		return devices.Unit{Gateway: string(g.ID), Secret: [sha256.Size]byte(g.Secret)}, true, nil
+	}
+}
+
+// work holds lines, takes calls, keeps the Schedules as the code has them, and runs workflows and activities.
+func (o *outside) work(ctx context.Context, s *store.Store, flows *workflows.Client, sender notify.Sender, dueEvery time.Duration, log *slog.Logger) error {
+	defer o.pool.Shutdown()
+	if err := applySchedules(ctx, s, flows, dueEvery); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if o.dialIn != nil {
+		g.Go(func() error { return o.dialIn.Serve(ctx, o.listener) })
+	}
+	g.Go(func() error {
+		return worker.Run(ctx, worker.Config{Temporal: flows.T, Store: s, Pool: o.pool, Lines: o.lines, Sender: sender, Log: log})
+	})
+	return g.Wait()
 }
 
 // applySchedules keeps one Schedule per site as the code has it.

@@ -11,39 +11,58 @@ import (
 
 // Gateway is a device that speaks TCP to us and serial to the meters on its one line.
 type Gateway struct {
-	ID            billing.GatewayID
-	Site          billing.SiteID `db:"site_id"`
-	Name          string
-	Address       string // host:port
+	ID   billing.GatewayID
+	Site billing.SiteID `db:"site_id"`
+	Name string
+	// Link is modbus_tcp (also when empty), transparent or dial_in; see devices.LinkKind.
+	Link          string
+	Address       string // host:port; empty for a unit that dials in
+	Registration  string `db:"registration_id"` // of a unit that dials in
+	Secret        []byte `db:"secret_sha256"`   // SHA-256 of what it registers with
 	PauseMillis   int    `db:"pause_ms"`
 	TimeoutMillis int    `db:"timeout_ms"`
+	WorstMillis   int    `db:"worst_case_ms"` // the gateway's own worst case: TimeoutMillis is never shorter
+	CachesMillis  int    `db:"caches_reads_ms"`
 }
 
-const selectGateway = `SELECT id, site_id, name, address, pause_ms, timeout_ms FROM gateways`
+const gatewayColumns = `g.id, g.site_id, g.name, g.link, coalesce(g.address, '') AS address, coalesce(g.registration_id, '') AS registration_id, g.secret_sha256,
+	g.pause_ms, g.timeout_ms, g.worst_case_ms, g.caches_reads_ms`
 
 // Gateway reads one gateway.
 func (s *Store) Gateway(ctx context.Context, id billing.GatewayID) (Gateway, error) {
-	rows, _ := s.Pool.Query(ctx, selectGateway+` WHERE id = $1`, id)
+	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1`, id)
 	g, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
 	return g, translate(err)
 }
 
 // Gateways reads the gateways of the given sites, by id.
 func (s *Store) Gateways(ctx context.Context, sites []billing.SiteID) ([]Gateway, error) {
-	rows, _ := s.Pool.Query(ctx, selectGateway+` WHERE site_id = ANY($1) ORDER BY id`, sites)
+	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.site_id = ANY($1) ORDER BY g.id`, sites)
 	gs, err := pgx.CollectRows(rows, pgx.RowToStructByName[Gateway])
 	return gs, translate(err)
 }
 
+// GatewayOfUnit finds the gateway of a unit that dials in by its registration; billing.CodeNotFound when there is none.
+func (s *Store) GatewayOfUnit(ctx context.Context, registration string) (Gateway, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.registration_id = $1`, registration)
+	g, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
+	return g, translate(err)
+}
+
 // AddGateway registers a gateway.
 func (s *Store) AddGateway(ctx context.Context, by By, g Gateway) error {
+	if g.Link == "" {
+		g.Link = "modbus_tcp"
+	}
 	return s.Change(ctx, by, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, address, pause_ms, timeout_ms) VALUES ($1, $2, $3, $4, $5, $6)`,
-			g.ID, g.Site, g.Name, g.Address, g.PauseMillis, g.TimeoutMillis)
+		_, err := tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, link, address, registration_id, secret_sha256, pause_ms, timeout_ms, worst_case_ms, caches_reads_ms)
+			VALUES ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9, $10, $11)`,
+			g.ID, g.Site, g.Name, g.Link, g.Address, g.Registration, g.Secret, g.PauseMillis, g.TimeoutMillis, g.WorstMillis, g.CachesMillis)
 		if err != nil {
 			return err
 		}
-		return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added", Data: map[string]string{"address": g.Address}})
+		return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added",
+			Data: map[string]string{"address": g.Address, "link": g.Link, "registration": g.Registration}})
 	})
 }
 

@@ -147,7 +147,7 @@ type GatewayRow struct {
 
 // GatewayRows lists the gateways of some sites, by id.
 func (s *Store) GatewayRows(ctx context.Context, sites []billing.SiteID) ([]GatewayRow, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT g.id, g.site_id, g.name, g.address, g.pause_ms, g.timeout_ms,
+	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+`,
 			(SELECT count(*)::int FROM meters WHERE gateway_id = g.id AND state = 'fitted') AS meters,
 			coalesce((SELECT holder FROM line_leases WHERE gateway_id = g.id AND expires_real > clock_timestamp()), '') AS holder
 		FROM gateways g WHERE g.site_id = ANY($1) ORDER BY g.id`, sites)
