@@ -47,7 +47,7 @@ func (s *Store) CloseDay(ctx context.Context, by By, site billing.SiteID, day bi
 		if counted != nil {
 			facts["counted_fen"] = *counted
 		}
-		return tx.Journal(ctx, Entry{Site: site, Kind: "ledger_day", ID: string(site) + "/" + day.String(), Event: "closed", From: "open", To: "closed", Data: facts})
+		return tx.Journal(ctx, Entry{Site: site, Kind: "ledger_day", ID: string(site) + "/" + day.String(), Event: "closed", To: "closed", Data: facts})
 	})
 }
 

@@ -106,6 +106,42 @@ func TestCloseDay(t *testing.T) {
 	require.Equal(t, monday.AddDays(2), days[0].Day)
 }
 
+// A day is due when the cycle that ends it has been charged, or when none can come any more; policy may keep it open longer.
+func TestDueClosings(t *testing.T) {
+	u := storetest.NewUtility(t, morning)
+	ctx := context.Background()
+	a, _ := u.Account(storetest.NewAccount{})
+	_, err := post(u.Store, charge(a, "k/1", 700))
+	require.NoError(t, err)
+	site, err := u.Store.Site(ctx, "park")
+	require.NoError(t, err)
+	due := func(days, keepOpen int) string {
+		list, err := u.DueClosings(ctx, site, morning.AddDate(0, 0, days), keepOpen)
+		require.NoError(t, err)
+		if len(list) == 0 {
+			return "none"
+		}
+		return list[0].Through.String()
+	}
+	require.Equal(t, "none", due(1, 0), "no cycle yet")
+	_, err = u.Pool.Exec(ctx, `INSERT INTO cycles (id, site_id, day, freeze_at, window_end, state, opened_at) VALUES ('park/2026-01-06', 'park', '2026-01-06', '2026-01-05T16:00Z', '2026-01-05T22:00Z', 'closed', now())`)
+	require.NoError(t, err)
+	require.Equal(t, "none", due(1, 0), "read and not charged yet")
+	require.Equal(t, "none", due(9, 0), "however long that takes")
+	_, err = u.Pool.Exec(ctx, `INSERT INTO charge_runs (cycle_id, site_id, state) VALUES ('park/2026-01-06', 'park', 'charged')`)
+	require.NoError(t, err)
+	require.Equal(t, "2026-01-05", due(1, 0))
+	require.Equal(t, "none", due(1, 1), "kept open a day longer")
+	require.Equal(t, "2026-01-05", due(2, 1))
+	require.Equal(t, "2026-01-10", due(9, 0), "days without a cycle, once none can come any more")
+	storetest.SetClock(t, u.Store, morning.AddDate(0, 0, 1))
+	days, err := u.DaysToClose(ctx, "park", monday)
+	require.NoError(t, err)
+	require.Equal(t, []billing.Date{monday}, days)
+	require.NoError(t, u.CloseDay(ctx, storetest.By, "park", monday, nil))
+	require.Equal(t, "none", due(1, 0))
+}
+
 // The database refuses by itself whatever would unsay a closed day, or move what a posting doesn't.
 func TestLedger_databaseKeepsDaysAndBalances(t *testing.T) {
 	u := storetest.NewUtility(t, morning)

@@ -51,6 +51,17 @@ func PlaceHold(ctx context.Context, tx *Tx, r ledger.Hold) (Hold, error) {
 	if err := r.Validate(); err != nil {
 		return Hold{}, err
 	}
+	var mode billing.CreditMode
+	err := tx.QueryRow(ctx, `SELECT credit_mode FROM accounts WHERE id = $1`, r.Account).Scan(&mode)
+	if err == pgx.ErrNoRows {
+		return Hold{}, billing.Errorf(billing.CodeNotFound, "There is no account %s: check the number.", r.Account)
+	}
+	if err != nil {
+		return Hold{}, err
+	}
+	if mode == billing.CreditMeter { // what the meter has can be used up whatever we hold (rule 37)
+		return Hold{}, billing.Errorf(billing.CodeBlocked, "The credit of account %s is in its meter: nothing of it can be held here.", r.Account)
+	}
 	rows, _ := tx.Query(ctx, `WITH placed AS (
 			INSERT INTO holds AS h (id, site_id, account_id, amount_fen, purpose, subject, state, idempotency_key, request_hash, placed_by, placed_at, expires_at)
 			SELECT 'H' || to_char($8::timestamptz AT TIME ZONE s.time_zone, 'YYYYMMDD') || '-' || lpad(nextval('hold_no')::text, 4, '0'),
@@ -73,11 +84,7 @@ func PlaceHold(ctx context.Context, tx *Tx, r ledger.Hold) (Hold, error) {
 
 func firstHold(ctx context.Context, tx *Tx, r ledger.Hold) (Hold, error) {
 	var hash []byte
-	err := tx.QueryRow(ctx, `SELECT request_hash FROM holds WHERE idempotency_key = $1`, r.Key).Scan(&hash)
-	if err == pgx.ErrNoRows {
-		return Hold{}, billing.Errorf(billing.CodeNotFound, "There is no account %s: check the number.", r.Account)
-	}
-	if err != nil {
+	if err := tx.QueryRow(ctx, `SELECT request_hash FROM holds WHERE idempotency_key = $1`, r.Key).Scan(&hash); err != nil {
 		return Hold{}, err
 	}
 	if !bytes.Equal(hash, r.RequestHash()) {

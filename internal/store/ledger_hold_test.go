@@ -50,6 +50,10 @@ func TestHold(t *testing.T) {
 	_, err = u.PlaceHold(ctx, placer, refund("A9999", "h/3", 1))
 	require.Equal(t, billing.CodeNotFound, billing.CodeOf(err))
 
+	inMeter, _ := u.Account(storetest.NewAccount{Mode: billing.CreditMeter})
+	_, err = u.PlaceHold(ctx, placer, refund(inMeter, "h/m", 1))
+	require.ErrorContains(t, err, "is in its meter")
+
 	_, err = u.PostHold(ctx, placer, h.ID, 100, ledger.Bank("park"))
 	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(err))
 	_, err = u.PostHold(ctx, poster, h.ID, 6_001, ledger.Bank("park"))
