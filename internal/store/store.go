@@ -187,6 +187,9 @@ var constraintSentences = map[string]struct {
 	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
 	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
+	"billing_runs_one_open":              {billing.CodeConflict, "another billing run of this site and period is not finished: issue or cancel it first"},
+	"bill_meters_once":                   {billing.CodeConflict, "this meter was billed for this time already: reverse that bill first"},
+	"bill_meters_version":                {billing.CodeConflict, "this meter was billed for this period and version already"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 }
 
