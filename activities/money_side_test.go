@@ -229,8 +229,8 @@ func (g *grid) reads(account billing.AccountID, quality billing.Quality, doubtfu
 // spend takes the account's balance down to fen.
 func (g *grid) spend(account billing.AccountID, fen billing.Money) {
 	g.t.Helper()
-	_, err := g.Pool.Exec(context.Background(), `WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject)
-			VALUES ('park', 'daily_charge', gen_random_uuid()::text, '\x00', business_now(), 'c') RETURNING id), b AS (SELECT balance_fen - $2 AS used FROM balances WHERE account_id = $1)
+	_, err := g.Pool.Exec(context.Background(), `WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, day)
+			VALUES ('park', 'daily_charge', gen_random_uuid()::text, '\x00', business_now(), 'c', (business_now() AT TIME ZONE 'Asia/Shanghai')::date) RETURNING id), b AS (SELECT balance_fen - $2 AS used FROM balances WHERE account_id = $1)
 		INSERT INTO ledger_postings (entry_id, seq, code, amount_fen) SELECT e.id, v.seq, v.code, v.fen FROM e, b,
 			LATERAL (VALUES (1, 'customer/' || $1, b.used), (2, 'park/unbilled', -b.used)) v (seq, code, fen)`, account, fen)
 	require.NoError(g.t, err)

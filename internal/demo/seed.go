@@ -224,10 +224,8 @@ func (w *seeder) sites(ctx context.Context) error {
 		if err := w.tx.Journal(ctx, store.Entry{Site: site.ID, Kind: "site", ID: string(site.ID), Event: "added", Data: json.RawMessage(policies[site.ID])}); err != nil {
 			return err
 		}
-		for _, a := range ledger.House(site.ID) {
-			if _, err := w.tx.Exec(ctx, `INSERT INTO ledger_accounts (code, site_id, kind) VALUES ($1, $2, $3)`, a.Code, site.ID, a.Kind); err != nil {
-				return err
-			}
+		if err := store.OpenHouse(ctx, w.tx, site.ID); err != nil {
+			return err
 		}
 	}
 	return nil

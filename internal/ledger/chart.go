@@ -1,7 +1,13 @@
 package ledger
 
 import (
+	_ "embed"
+	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -17,12 +23,37 @@ const (
 	Asset     AccountKind = "asset"
 	Liability AccountKind = "liability"
 	Revenue   AccountKind = "revenue"
+	Expense   AccountKind = "expense"
 )
 
-// Account is one line of the chart of accounts.
+// Kinds lists the account kinds in the order of a trial balance.
+var Kinds = []AccountKind{Asset, Liability, Revenue, Expense}
+
+// Account is one house account of the chart of accounts.
 type Account struct {
-	Code Code
-	Kind AccountKind
+	Code   Code
+	Kind   AccountKind
+	NameZH string
+	NameEN string
+}
+
+// name is what a house account is called within its site: "cash", "revenue/power".
+var name = regexp.MustCompile(`^[a-z0-9_]{1,30}(/[a-z0-9_]{1,30}){0,2}$`)
+
+// Validate refuses an account that no site's chart can have.
+func (a Account) Validate(site billing.SiteID) error {
+	own, ok := strings.CutPrefix(string(a.Code), string(site)+"/")
+	switch {
+	case site == "" || !ok || !name.MatchString(own):
+		return billing.Errorf(billing.CodeInvalidInput, "The account %q needs a short name of small letters, digits and underscores, such as fees/late.", own)
+	case !slices.Contains(Kinds, a.Kind):
+		return billing.Errorf(billing.CodeInvalidInput, "The account kind %q is unknown: use asset, liability, revenue or expense.", string(a.Kind))
+	case strings.TrimSpace(a.NameZH) == "" || strings.TrimSpace(a.NameEN) == "":
+		return billing.Errorf(billing.CodeInvalidInput, "Give the account a Chinese and an English name.")
+	case utf8.RuneCountInString(a.NameZH) > 60 || utf8.RuneCountInString(a.NameEN) > 60:
+		return billing.Errorf(billing.CodeInvalidInput, "The name of an account has 60 characters at most.")
+	}
+	return nil
 }
 
 // Cash is the money in a site's cash desk.
@@ -61,13 +92,37 @@ func (c Code) CustomerAccount() (id billing.AccountID, ok bool) {
 
 func house(site billing.SiteID, name string) Code { return Code(string(site) + "/" + name) }
 
-// House lists the house accounts of a site.
-func House(site billing.SiteID) []Account {
-	return []Account{
-		{Cash(site), Asset}, {Bank(site), Asset}, {Online(site), Asset}, {Opening(site), Asset},
-		{InTransit(site), Liability}, {Unbilled(site), Liability},
-		{RevenueOf(site, billing.Power), Revenue}, {RevenueOf(site, billing.Water), Revenue},
+// HouseCode is the account of a site's house with the given name, such as "fees/late".
+func HouseCode(site billing.SiteID, name string) Code { return house(site, name) }
+
+//go:embed chart.json
+var chartFile []byte
+
+// template is the chart that every site begins with.
+var template = sync.OnceValue(func() []Account {
+	var lines []struct {
+		Name string      `json:"name"`
+		Kind AccountKind `json:"kind"`
+		ZH   string      `json:"zh"`
+		EN   string      `json:"en"`
 	}
+	if err := json.Unmarshal(chartFile, &lines); err != nil {
+		panic(err) // the file is part of the program, and a test reads it
+	}
+	all := make([]Account, len(lines))
+	for i, l := range lines {
+		all[i] = Account{Code(l.Name), l.Kind, l.ZH, l.EN}
+	}
+	return all
+})
+
+// House lists the house accounts that a site begins with.
+func House(site billing.SiteID) []Account {
+	all := slices.Clone(template())
+	for i := range all {
+		all[i].Code = house(site, string(all[i].Code))
+	}
+	return all
 }
 
 // Received is the house account that money of a payment channel arrives on: cash, transfer or online. Any other channel is refused.

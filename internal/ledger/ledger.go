@@ -29,6 +29,8 @@ const (
 	KindBillIssued Kind = "bill_issued"
 	// KindReversal undoes one entry whole; entries are never changed.
 	KindReversal Kind = "reversal"
+	// KindHoldPosted takes what was held back of a customer's credit, or a part of it.
+	KindHoldPosted Kind = "hold_posted"
 )
 
 // Posting moves an amount on one account: positive is a debit, negative a credit.
@@ -47,6 +49,13 @@ type Entry struct {
 	Subject string
 	// Reverses is the id of the entry that a reversal undoes, 0 otherwise.
 	Reverses int64
+	// Day is the accounting day that the entry is effective on, in the site's zone; zero for the day on which it is posted. A closed day
+	// is refused.
+	Day billing.Date
+	// OrCorrect dates the entry on the day on which it is posted when Day has closed meanwhile, as a correction of Day.
+	OrCorrect bool
+	// Corrects is the closed day that the entry corrects; zero for none.
+	Corrects billing.Date
 	Postings []Posting
 }
 
@@ -74,6 +83,9 @@ func (e Entry) Validate() error {
 	if (e.Kind == KindReversal) != (e.Reverses != 0) {
 		return billing.Errorf(billing.CodeInvalidInput, "The ledger entry %q is a reversal if and only if it names the entry that it undoes.", e.Key)
 	}
+	if !e.Corrects.IsZero() && (e.OrCorrect || !e.Day.IsZero() && !e.Corrects.Before(e.Day)) || e.OrCorrect && e.Day.IsZero() {
+		return billing.Errorf(billing.CodeInvalidInput, "The ledger entry %q corrects one day, which must lie before its own.", e.Key)
+	}
 	return nil
 }
 
@@ -81,8 +93,17 @@ func (e Entry) Validate() error {
 // is refused.
 func (e Entry) RequestHash() []byte {
 	var b []byte
-	for _, s := range []string{"entry/1", string(e.Site), string(e.Kind), e.Key, e.Subject} {
+	version := "entry/1"
+	dated := !e.Day.IsZero() || !e.Corrects.IsZero()
+	if dated { // requests that name no day hash as they always did
+		version = "entry/2"
+	}
+	for _, s := range []string{version, string(e.Site), string(e.Kind), e.Key, e.Subject} {
 		b = appendField(b, s)
+	}
+	if dated {
+		b = appendField(appendField(b, e.Day.String()), e.Corrects.String())
+		b = append(b, map[bool]byte{true: 1}[e.OrCorrect])
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Reverses))
 	for _, p := range e.Postings {
@@ -104,9 +125,9 @@ func Move(site billing.SiteID, kind Kind, key, subject string, debit, credit Cod
 	return Entry{Site: site, Kind: kind, Key: key, Subject: subject, Postings: []Posting{{debit, amount}, {credit, -amount}}}
 }
 
-// Reverse is the entry that undoes e, which was posted under id.
+// Reverse is the entry that undoes e, which was posted under id: on the same day while that is open, else as its correction.
 func Reverse(e Entry, id int64) Entry {
-	r := Entry{Site: e.Site, Kind: KindReversal, Key: e.Key + "/reversed", Subject: e.Subject, Reverses: id}
+	r := Entry{Site: e.Site, Kind: KindReversal, Key: e.Key + "/reversed", Subject: e.Subject, Reverses: id, Day: e.Day, OrCorrect: !e.Day.IsZero()}
 	for _, p := range e.Postings {
 		r.Postings = append(r.Postings, Posting{p.Code, -p.Amount})
 	}

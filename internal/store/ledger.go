@@ -1,9 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,71 +11,43 @@ import (
 	"github.com/meterflow/meterflow/internal/ledger"
 )
 
-// Post writes one entry with its postings, in the caller's transaction, and returns its id. The same request under the same key is
-// posted once: a repeat gets the first id. Another request under a used key is billing.CodeConflict. The database checks
-// again, when the transaction ends, that the entry balances.
-func Post(ctx context.Context, tx *Tx, e ledger.Entry) (int64, error) {
-	if err := e.Validate(); err != nil {
-		return 0, err
-	}
-	var id int64
-	err := tx.QueryRow(ctx, `INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, reverses)
-		VALUES ($1, $2, $3, $4, $5, $6, nullif($7, 0)) ON CONFLICT (idempotency_key) DO NOTHING RETURNING id`,
-		e.Site, e.Kind, e.Key, e.RequestHash(), tx.Now, e.Subject, e.Reverses).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return firstPosting(ctx, tx, e)
-	}
-	if err != nil {
-		return 0, err
-	}
-	codes := make([]string, len(e.Postings))
-	amounts := make([]int64, len(e.Postings))
-	for i, p := range e.Postings {
-		codes[i], amounts[i] = string(p.Code), int64(p.Amount)
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO ledger_postings (entry_id, seq, code, amount_fen)
-		SELECT $1, p.seq, p.code, p.amount FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS p (code, amount, seq)`, id, codes, amounts)
-	return id, err
-}
-
-// firstPosting finds what was posted under the key before, and refuses when it was something else.
-func firstPosting(ctx context.Context, tx *Tx, e ledger.Entry) (int64, error) {
-	var id int64
-	var hash []byte
-	if err := tx.QueryRow(ctx, `SELECT id, request_hash FROM ledger_entries WHERE idempotency_key = $1`, e.Key).Scan(&id, &hash); err != nil {
-		return 0, err
-	}
-	if !bytes.Equal(hash, e.RequestHash()) {
-		return 0, billing.Errorf(billing.CodeConflict, "another entry was posted under the key %s already: nothing was posted now", e.Key)
-	}
-	return id, nil
-}
-
-// ReverseEntry posts the entry that undoes another one whole. Undoing twice changes nothing.
-func ReverseEntry(ctx context.Context, tx *Tx, id int64) (int64, error) {
-	var e ledger.Entry
-	if err := tx.QueryRow(ctx, `SELECT site_id, kind, idempotency_key, subject, coalesce(reverses, 0) FROM ledger_entries WHERE id = $1`, id).
-		Scan(&e.Site, &e.Kind, &e.Key, &e.Subject, &e.Reverses); err != nil {
-		return 0, err
-	}
-	rows, _ := tx.Query(ctx, `SELECT code, amount_fen FROM ledger_postings WHERE entry_id = $1 ORDER BY seq`, id)
-	postings, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ledger.Posting])
-	if err != nil {
-		return 0, err
-	}
-	e.Postings = postings
-	return Post(ctx, tx, ledger.Reverse(e, id))
-}
-
 // OpenHouse opens the house accounts of a site. Opening them twice changes nothing.
 func (s *Store) OpenHouse(ctx context.Context, by By, site billing.SiteID) error {
-	return s.Change(ctx, by, func(tx *Tx) error {
-		for _, a := range ledger.House(site) {
-			if _, err := tx.Exec(ctx, `INSERT INTO ledger_accounts (code, site_id, kind) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, a.Code, site, a.Kind); err != nil {
-				return err
-			}
+	return s.Change(ctx, by, func(tx *Tx) error { return OpenHouse(ctx, tx, site) })
+}
+
+// OpenHouse is Store.OpenHouse in the caller's transaction.
+func OpenHouse(ctx context.Context, tx *Tx, site billing.SiteID) error {
+	for _, a := range ledger.House(site) {
+		if _, err := insertHouseAccount(ctx, tx, site, a); err != nil {
+			return err
 		}
-		return nil
+	}
+	return nil
+}
+
+func insertHouseAccount(ctx context.Context, tx *Tx, site billing.SiteID, a ledger.Account) (fresh bool, err error) {
+	tag, err := tx.Exec(ctx, `INSERT INTO ledger_accounts (code, site_id, kind, name_zh, name_en) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		a.Code, site, a.Kind, a.NameZH, a.NameEN)
+	return tag.RowsAffected() > 0, err
+}
+
+// OpenHouseAccount adds an account to a site's chart: master data. A code that is there already is billing.CodeConflict.
+func (s *Store) OpenHouseAccount(ctx context.Context, by By, site billing.SiteID, a ledger.Account) error {
+	a.NameZH, a.NameEN = strings.TrimSpace(a.NameZH), strings.TrimSpace(a.NameEN)
+	if err := a.Validate(site); err != nil {
+		return err
+	}
+	return s.Change(ctx, by, func(tx *Tx) error {
+		fresh, err := insertHouseAccount(ctx, tx, site, a)
+		if err != nil {
+			return err
+		}
+		if !fresh {
+			return billing.Errorf(billing.CodeConflict, "The account %s is in the chart already: choose another name.", a.Code)
+		}
+		return tx.Journal(ctx, Entry{Site: site, Kind: "ledger_account", ID: string(a.Code), Event: "opened",
+			Data: map[string]string{"kind": string(a.Kind), "name_zh": a.NameZH, "name_en": a.NameEN}})
 	})
 }
 

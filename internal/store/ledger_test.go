@@ -118,8 +118,8 @@ func TestLedger_databaseRefuses(t *testing.T) {
 	a, _ := u.Account(storetest.NewAccount{})
 	ctx := context.Background()
 	entry := func(postings string) string {
-		return `WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject)
-			VALUES ('park', 'opening', gen_random_uuid()::text, '\x00', now(), 'x') RETURNING id)
+		return `WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, day)
+			VALUES ('park', 'opening', gen_random_uuid()::text, '\x00', business_now(), 'x', business_now()::date) RETURNING id)
 			INSERT INTO ledger_postings (entry_id, seq, code, amount_fen) SELECT e.id, v.* FROM e, (VALUES ` + postings + `) v`
 	}
 	for name, statement := range map[string]string{

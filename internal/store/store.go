@@ -5,6 +5,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -151,24 +152,30 @@ type Entry struct {
 
 // Journal appends e to the chain of its entity, in this transaction.
 func (tx *Tx) Journal(ctx context.Context, e Entry) error {
-	data := []byte("{}")
-	if e.Data != nil {
-		var err error
-		if data, err = json.Marshal(e.Data); err != nil {
-			return err
-		}
+	row, err := journalRow(tx.By, e)
+	if err != nil {
+		return err
 	}
-	actor, reason := tx.Actor, tx.Reason
-	if e.Actor != "" {
-		actor = e.Actor
-	}
-	if e.Reason != "" {
-		reason = e.Reason
-	}
-	refs := append([]string{tx.WorkflowID}, e.Refs...)
-	_, err := tx.Exec(ctx, `SELECT journal_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		e.Site, e.Kind, e.ID, e.Event, e.From, e.To, actor, reason, tx.WorkflowID, tx.RunID, refs, string(data))
+	_, err = tx.Exec(ctx, `SELECT journal_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		e.Site, e.Kind, e.ID, e.Event, e.From, e.To, row.actor, row.reason, tx.WorkflowID, tx.RunID, row.refs, row.data)
 	return err
+}
+
+// rowParts are the parts of a journal row that an entry takes from its transaction, or leaves out.
+type rowParts struct {
+	actor, reason string
+	refs          []string
+	data          string
+}
+
+func journalRow(by By, e Entry) (rowParts, error) {
+	r := rowParts{actor: cmp.Or(e.Actor, by.Actor), reason: cmp.Or(e.Reason, by.Reason), refs: append([]string{by.WorkflowID}, e.Refs...), data: "{}"}
+	if e.Data == nil {
+		return r, nil
+	}
+	data, err := json.Marshal(e.Data)
+	r.data = string(data)
+	return r, err
 }
 
 // constraintSentences says what a person should do when a constraint refuses. The database decides in the end, whatever the code above it forgot.
@@ -191,6 +198,9 @@ var constraintSentences = map[string]struct {
 	"bill_meters_once":                   {billing.CodeConflict, "this meter was billed for this time already: reverse that bill first"},
 	"bill_meters_version":                {billing.CodeConflict, "this meter was billed for this period and version already"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
+	"ledger_entries_reverses_key":        {billing.CodeConflict, "this entry was reversed already: nothing was posted"},
+	"hold_posts_its_amount_at_most":      {billing.CodeInvalidInput, "no more can be posted than the hold keeps back"},
+	"hold_placer_is_not_poster":          {billing.CodeSelfApproval, "you placed this hold: another person must post it"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.
@@ -207,6 +217,9 @@ func translate(err error) error {
 	}
 	if s, ok := constraintSentences[pg.ConstraintName]; ok {
 		return billing.Errorf(s.code, "%s", s.sentence)
+	}
+	if err := ledgerRefusal(pg); err != nil {
+		return err
 	}
 	switch pg.Code {
 	case "23505":

@@ -37,7 +37,7 @@ func seed(t *testing.T, s *store.Store) {
 		_, err = s.Pool.Exec(ctx, `INSERT INTO accounts (id, site_id, customer_id, service_point_id, service, credit_mode, tariff_id, opened_on)
 			VALUES ($1, $2, 'K' || $1, 'P' || $1, 'power', 'platform', 't', '2026-09-01')`, n, c.site)
 		require.NoError(t, err)
-		_, err = s.Pool.Exec(ctx, `INSERT INTO balances (account_id, balance_fen) VALUES ($1, -300)`, n)
+		_, err = s.Pool.Exec(ctx, `BEGIN; SET LOCAL session_replication_role = replica; INSERT INTO balances (account_id, balance_fen) VALUES ('`+n+`', -300); COMMIT`)
 		require.NoError(t, err)
 		_, err = s.Pool.Exec(ctx, `INSERT INTO supplies (account_id, site_id, state, wanted, since_at) VALUES ($1, $2, 'on', 'on', '2026-09-01')`, n, c.site)
 		require.NoError(t, err)
