@@ -146,21 +146,25 @@ func issuePage(ctx context.Context, tx *Tx, r Run, c Chunk, bills []dueBill) err
 	if err != nil {
 		return err
 	}
-	entries := make([]ledger.Entry, 0, len(bills))
+	entries, of := make([]ledger.Entry, 0, len(bills)), make([]int, 0, len(bills))
 	var more billing.Money // charged since the bills were rated
-	for _, b := range bills {
+	for i, b := range bills {
 		e, err := issueEntry(b, charged[b.Account])
 		if err != nil {
 			return err
 		}
 		if len(e.Postings) > 0 {
-			entries = append(entries, e)
+			entries, of = append(entries, e), append(of, i)
 		}
 		more += charged[b.Account] - b.ChargedFen
 	}
-	posted, err := postAll(ctx, tx, entries)
+	ids, err := PostAll(ctx, tx, entries)
 	if err != nil {
 		return err
+	}
+	posted := make([]*int64, len(bills))
+	for n, i := range of {
+		posted[i] = &ids[n]
 	}
 	if err := markIssued(ctx, tx, bills, charged, posted); err != nil {
 		return err
@@ -222,13 +226,10 @@ func issueEntry(b dueBill, charged billing.Money) (ledger.Entry, error) {
 	return e, nil
 }
 
-func markIssued(ctx context.Context, tx *Tx, bills []dueBill, charged map[billing.AccountID]billing.Money, posted map[string]int64) error {
-	ids, fen, entries := make([]string, len(bills)), make([]int64, len(bills)), make([]*int64, len(bills))
+func markIssued(ctx context.Context, tx *Tx, bills []dueBill, charged map[billing.AccountID]billing.Money, entries []*int64) error {
+	ids, fen := make([]string, len(bills)), make([]int64, len(bills))
 	for i, b := range bills {
 		ids[i], fen[i] = string(b.ID), int64(charged[b.Account])
-		if id, ok := posted["bill/"+string(b.ID)+"/issued"]; ok {
-			entries[i] = &id
-		}
 	}
 	_, err := tx.Exec(ctx, `UPDATE bills b SET state = 'issued', charged_fen = n.charged_fen, entry_id = n.entry_id
 		FROM unnest($1::text[], $2::bigint[], $3::bigint[]) n (id, charged_fen, entry_id) WHERE b.id = n.id`, ids, fen, entries)

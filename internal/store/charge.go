@@ -116,8 +116,8 @@ type LowLevel func(account billing.AccountID, balance billing.Money) billing.Rem
 // bill has overtaken is left out.
 func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, level LowLevel) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
-		var site billing.SiteID
-		if err := tx.QueryRow(ctx, `SELECT site_id FROM charge_runs WHERE cycle_id = $1`, cycle).Scan(&site); err != nil {
+		site, err := chargedSite(ctx, tx, cycle)
+		if err != nil {
 			return err
 		}
 		done, err := postCharges(ctx, tx, site, cycle, charges)
@@ -140,9 +140,15 @@ func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, c
 			return err
 		}
 		failpoint.Hit("charge-page-open")
-		return tx.Journal(ctx, Entry{Site: site, Kind: "charge_run", ID: string(cycle), Event: "page_charged", From: "charging", To: "charging", Refs: []string{string(cycle)},
+		return tx.Journal(ctx, Entry{Site: site.ID, Kind: "charge_run", ID: string(cycle), Event: "page_charged", From: "charging", To: "charging", Refs: []string{string(cycle)},
 			Data: map[string]any{"count": len(texts), "total_fen": sum, "low": low, "digest": digest(texts)}})
 	})
+}
+
+// chargedSite reads the site whose accounts a cycle charges.
+func chargedSite(ctx context.Context, tx *Tx, cycle billing.CycleID) (Site, error) {
+	rows, _ := tx.Query(ctx, selectSite+` WHERE id = (SELECT site_id FROM charge_runs WHERE cycle_id = $1)`, cycle)
+	return pgx.CollectExactlyOneRow(rows, scanSite)
 }
 
 // listLow puts accounts on the low list whose balance is low now, after the charge.

@@ -16,6 +16,7 @@ import (
 type charged struct {
 	Charge
 	amount billing.Money // rated(period to date) − charged so far
+	entry  *int64        // nil when the amount is zero
 }
 
 // text is the charge in the digest of its page.
@@ -25,35 +26,41 @@ func (c charged) text() string {
 
 // postCharges posts a page of charges, which come in the order of account numbers, in a few statements, and gives those that it
 // posted: one that was saved before, or that a later reading or an issued bill has overtaken, is left out.
-func postCharges(ctx context.Context, tx *Tx, site billing.SiteID, cycle billing.CycleID, charges []Charge) ([]charged, error) {
+func postCharges(ctx context.Context, tx *Tx, site Site, cycle billing.CycleID, charges []Charge) ([]charged, error) {
 	accounts := make([]billing.AccountID, len(charges))
 	for i, c := range charges {
 		accounts[i] = c.Account
 	}
-	accounts = slices.Compact(accounts)
 	// The balances' rows are the lock: what was charged so far can't move between the sum and the posting.
-	if err := lockBalances(ctx, tx, accounts); err != nil {
+	if err := lockBalances(ctx, tx, slices.Compact(accounts)); err != nil {
 		return nil, err
 	}
 	open, err := openCharges(ctx, tx, cycle, charges)
 	if err != nil || len(open) == 0 {
 		return nil, err
 	}
-	entries := make([]ledger.Entry, 0, len(open))
-	for _, c := range open {
+	entries, of := make([]ledger.Entry, 0, len(open)), make([]int, 0, len(open))
+	for i, c := range open {
 		if c.amount != 0 {
-			entries = append(entries, ledger.Move(site, ledger.KindDailyCharge, c.key(cycle), string(cycle), ledger.Customer(c.Account), ledger.Unbilled(site), c.amount))
+			entries, of = append(entries, c.posting(site, cycle)), append(of, i)
 		}
 	}
-	posted, err := postAll(ctx, tx, entries)
+	ids, err := PostAll(ctx, tx, entries)
 	if err != nil {
 		return nil, err
 	}
-	return open, copyCharges(ctx, tx, cycle, open, posted)
+	for n, i := range of {
+		open[i].entry = &ids[n]
+	}
+	return open, copyCharges(ctx, tx, cycle, open)
 }
 
-func (c charged) key(cycle billing.CycleID) string {
-	return "charge/" + string(cycle) + "/" + string(c.Account) + "/" + c.PeriodFrom.String()
+// posting is the charge's entry, on the day on which the use ended.
+func (c charged) posting(site Site, cycle billing.CycleID) ledger.Entry {
+	e := ledger.Move(site.ID, ledger.KindDailyCharge, "charge/"+string(cycle)+"/"+string(c.Account)+"/"+c.PeriodFrom.String(), string(cycle),
+		ledger.Customer(c.Account), ledger.Unbilled(site.ID), c.amount)
+	e.Day, e.OrCorrect = billing.DateOf(c.Upto.Add(-1), site.Zone), true
+	return e
 }
 
 // openCharges finds what each charge comes to, and leaves out those that are not open any more.
@@ -78,22 +85,18 @@ func openCharges(ctx context.Context, tx *Tx, cycle billing.CycleID, charges []C
 		if err != nil {
 			return fmt.Errorf("account %s: %w", c.Account, err)
 		}
-		open = append(open, charged{c, amount})
+		open = append(open, charged{Charge: c, amount: amount})
 		return nil
 	})
 	return open, err
 }
 
-func copyCharges(ctx context.Context, tx *Tx, cycle billing.CycleID, done []charged, posted map[string]int64) error {
+func copyCharges(ctx context.Context, tx *Tx, cycle billing.CycleID, done []charged) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"charges"}, []string{"account_id", "cycle_id", "period_from", "upto", "rated_fen", "amount_fen", "entry_id"},
 		pgx.CopyFromSlice(len(done), func(i int) ([]any, error) {
 			c := done[i]
 			day, err := c.PeriodFrom.Value()
-			var entry *int64
-			if id, ok := posted[c.key(cycle)]; ok {
-				entry = &id
-			}
-			return []any{string(c.Account), string(cycle), day, c.Upto, int64(c.RatedFen), int64(c.amount), entry}, err
+			return []any{string(c.Account), string(cycle), day, c.Upto, int64(c.RatedFen), int64(c.amount), c.entry}, err
 		}))
 	return err
 }
