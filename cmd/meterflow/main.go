@@ -26,6 +26,7 @@ type cli struct {
 	Journal  struct {
 		Verify app.JournalVerify `cmd:"" help:"Recompute the hash chains; say where the first break is."`
 	} `cmd:"" help:"The journal of every state change."`
+	Bench app.Bench `cmd:"" help:"Measure this installation's speed against plain SQL."`
 
 	Verbose bool `help:"Log more."`
 }
