@@ -182,7 +182,12 @@ var masters = []string{
 		FROM generate_series(1, @n::int) n`,
 	`INSERT INTO ledger_accounts (code, site_id, kind, account_id)
 		SELECT 'customer/' || id, site_id, 'liability', id FROM accounts WHERE site_id = @site`,
-	`INSERT INTO balances (account_id) SELECT id FROM accounts WHERE site_id = @site`,
+	// Ten thousand yuan each, so that nobody runs low: reminders are other work.
+	`WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, day)
+			SELECT @site, 'opening', 'account/' || id || '/opening', '', @opened, id, @day::date FROM accounts WHERE site_id = @site RETURNING id, subject)
+		INSERT INTO ledger_postings (entry_id, seq, code, amount_fen)
+		SELECT e.id, p.seq, p.code, p.fen FROM e CROSS JOIN LATERAL (VALUES (1, @site || '/opening', 1000000), (2, 'customer/' || e.subject, -1000000)) p (seq, code, fen)`,
+	`INSERT INTO balances (account_id, balance_fen, moved_at) SELECT id, 1000000, @opened FROM accounts WHERE site_id = @site`,
 	`INSERT INTO supplies (account_id, site_id, state, wanted, since_at) SELECT id, @site, 'on', 'on', @opened FROM accounts WHERE site_id = @site`,
 }
 

@@ -31,11 +31,17 @@ type Store struct {
 	Pool *pgxpool.Pool
 }
 
+// leastConns leaves connections for people's decisions beside the pages of a billing run, also on a machine with few cores.
+const leastConns = 12
+
 // Open connects and checks that the server answers. The caller closes it.
 func Open(ctx context.Context, url string) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, billing.Errorf(billing.CodeInvalidInput, "the database address can't be read: give it as postgres://user:password@host:port/name")
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = max(cfg.MaxConns, leastConns)
 	}
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "meterflow"
