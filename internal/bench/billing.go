@@ -82,6 +82,9 @@ func (b Runs) Measure(ctx context.Context, r *Report) error {
 		if run[u.Site], err = u.Bill(ctx, b.Store, flows); err != nil {
 			return fmt.Errorf("run of %s: %w", u.Site, err)
 		}
+		if err := u.Check(ctx, b.Store); err != nil { // a figure of a wrong run is none
+			return err
+		}
 		if copied[u.Site], err = copyRun(ctx, b.Store, b.Copy, u.RunID()); err != nil {
 			return fmt.Errorf("copy of %s: %w", u.Site, err)
 		}

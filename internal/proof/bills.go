@@ -53,6 +53,13 @@ func (c *checker) billsJournaled(ctx context.Context, inv *Invariant) error {
 	return nil
 }
 
+// JournalOfBills looks at the bills alone, in the caller's transaction, and gives what it finds wrong.
+func JournalOfBills(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	inv := Invariant{Name: JournalComplete}
+	err := (&checker{tx: tx}).billsJournaled(ctx, &inv)
+	return inv.Details, err
+}
+
 func orNothing(state string) string {
 	if state == "" {
 		return "nothing"
