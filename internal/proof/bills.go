@@ -113,7 +113,7 @@ func (b billBook) move(inv *Invariant, id string, r billRow) {
 		inv.violate("bill %s: journal row %d goes from %q, but the row before ended in %q", id, r.id, r.from, f.journaled)
 	}
 	f.journaled = r.to
-	f.ratedAgain = f.ratedAgain || r.event == "released"
+	f.ratedAgain = f.ratedAgain || r.kind == "bill" && r.event != "held"
 }
 
 // checkDigest computes a page's digest from the tables. A page of drafts of which one was rated again can't be computed any more; the

@@ -127,7 +127,16 @@ func openRun(ctx context.Context, tx *Tx, id billing.RunID) (Run, error) {
 	return r, nil
 }
 
+// reopenRun sums a run again whose drafts were changed by other means than HoldBill and ReleaseBill, which know what they moved.
 func reopenRun(ctx context.Context, tx *Tx, r Run) error {
+	if err := recountChunks(ctx, tx, r.ID); err != nil {
+		return err
+	}
+	return reopenSummed(ctx, tx, r)
+}
+
+// reopenSummed hands a run back to its verifier with new totals: what was verified has changed.
+func reopenSummed(ctx context.Context, tx *Tx, r Run) error {
 	totals, err := sumRun(ctx, tx, r)
 	if err != nil {
 		return err
@@ -160,7 +169,7 @@ func (s *Store) HoldBill(ctx context.Context, by By, run billing.RunID, id billi
 		if err != nil {
 			return err
 		}
-		return reopenRun(ctx, tx, r)
+		return reopenSummed(ctx, tx, r)
 	})
 }
 
@@ -191,16 +200,16 @@ func (s *Store) ReleaseBill(ctx context.Context, by By, run billing.RunID, d Dra
 		}
 		now := b
 		now.Quantity, now.TotalFen = d.Quantity, d.TotalFen
-		err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6, lines_digest = $7,
+		err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6,
 			charged_fen = coalesce((SELECT sum(amount_fen) FROM charges c WHERE c.account_id = bills.account_id AND c.period_from = bills.period_from), 0)
-			WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine, linesDigest(d.Lines)).Scan(&now.ChargedFen)
+			WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine).Scan(&now.ChargedFen)
 		if err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM bill_lines WHERE bill_id = $1`, d.ID); err != nil {
 			return err
 		}
-		if err := copyLines(ctx, tx, []Draft{d}); err != nil {
+		if err := insertLines(ctx, tx, d); err != nil {
 			return err
 		}
 		if err := adjustChunk(ctx, tx, r, now, 1); err != nil {
@@ -211,7 +220,7 @@ func (s *Store) ReleaseBill(ctx context.Context, by By, run billing.RunID, d Dra
 		if err != nil {
 			return err
 		}
-		return reopenRun(ctx, tx, r)
+		return reopenSummed(ctx, tx, r)
 	})
 }
 

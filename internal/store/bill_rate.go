@@ -159,6 +159,16 @@ func copyLines(ctx context.Context, tx *Tx, drafts []Draft) error {
 	return err
 }
 
+// insertLines writes the lines of one bill that stands already, and their digest. A bill that is issued keeps the digest that it was
+// issued with.
+func insertLines(ctx context.Context, tx *Tx, d Draft) error {
+	if err := copyLines(ctx, tx, []Draft{d}); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `UPDATE bills SET lines_digest = $2 WHERE id = $1 AND state IN ('draft', 'held')`, d.ID, linesDigest(d.Lines))
+	return err
+}
+
 // factor is the line's factor as stored: the zero value means 1.
 func (l BillLine) factor() string {
 	if l.Factor.IsZero() {

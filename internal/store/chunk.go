@@ -60,18 +60,22 @@ func planChunks(ctx context.Context, tx *Tx, r Run) error {
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE billing_chunks c SET (bills, held, issued, power_raw, water_raw, total_fen, charged_fen) = (
-			SELECT count(*) FILTER (WHERE b.state IN ('draft', 'issued')), count(*) FILTER (WHERE b.state = 'held'), count(*) FILTER (WHERE b.state = 'issued'),
-				coalesce(sum(b.quantity) FILTER (WHERE a.service = 'power' AND b.state IN ('draft', 'issued')), 0),
-				coalesce(sum(b.quantity) FILTER (WHERE a.service = 'water' AND b.state IN ('draft', 'issued')), 0),
-				coalesce(sum(b.total_fen) FILTER (WHERE b.state IN ('draft', 'issued')), 0), coalesce(sum(b.charged_fen) FILTER (WHERE b.state IN ('draft', 'issued')), 0)
-			FROM bills b JOIN accounts a ON a.id = b.account_id WHERE`+ofChunk+`)
-		WHERE c.run_id = $1`, r.ID)
-	if err != nil {
+	if err := recountChunks(ctx, tx, r.ID); err != nil {
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: r.Site, Kind: "run", ID: string(r.ID), Event: "planned", From: string(r.State), To: string(r.State),
 		Data: map[string]any{"chunks": tag.RowsAffected()}})
+}
+
+// recountChunks counts the bills of all chunks of a run again.
+func recountChunks(ctx context.Context, tx *Tx, run billing.RunID) error {
+	_, err := tx.Exec(ctx, `UPDATE billing_chunks c SET (bills, held, issued, power_raw, water_raw, total_fen, charged_fen) = (
+			SELECT count(*) FILTER (WHERE b.state IN ('draft', 'issued')), count(*) FILTER (WHERE b.state = 'held'), count(*) FILTER (WHERE b.state = 'issued'),
+				coalesce(sum(b.quantity) FILTER (WHERE a.service = 'power' AND b.state IN ('draft', 'issued')), 0),
+				coalesce(sum(b.quantity) FILTER (WHERE a.service = 'water' AND b.state IN ('draft', 'issued')), 0),
+				coalesce(sum(b.total_fen) FILTER (WHERE b.state IN ('draft', 'issued')), 0), coalesce(sum(b.charged_fen) FILTER (WHERE b.state IN ('draft', 'issued')), 0)
+			FROM bills b JOIN accounts a ON a.id = b.account_id WHERE`+ofChunk+`), changes = NULL WHERE c.run_id = $1`, run)
+	return err
 }
 
 // Chunk reads one chunk of a run.
