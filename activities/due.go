@@ -23,12 +23,17 @@ type DueWork struct {
 	Cycles  []store.CycleDue
 	Charges []store.ChargeDue
 	Runs    []store.RunDue
+	// Closings are days whose books are to be closed.
+	Closings []store.ClosingDue
 }
 
 // Empty says that nothing is due.
-func (d DueWork) Empty() bool { return len(d.Cycles) == 0 && len(d.Charges) == 0 && len(d.Runs) == 0 }
+func (d DueWork) Empty() bool {
+	return len(d.Cycles) == 0 && len(d.Charges) == 0 && len(d.Runs) == 0 && len(d.Closings) == 0
+}
 
-// FindDue finds a site's due work, and seals the journal and sums the house accounts of the day before on the way.
+// FindDue finds a site's due work, seals the journal and sums the house accounts of the day before on the way, and ends holds whose time
+// is over.
 func (a *Due) FindDue(ctx context.Context, in FindDueInput) (DueWork, error) {
 	site, err := a.Store.Site(ctx, in.Site)
 	if err != nil {
@@ -45,6 +50,9 @@ func (a *Due) FindDue(ctx context.Context, in FindDueInput) (DueWork, error) {
 	if err := a.Store.SnapshotHouse(ctx, site.ID, yesterday); err != nil {
 		return DueWork{}, err
 	}
+	if _, err := a.Store.ExpireHolds(ctx, byWorkflow(ctx), site.ID); err != nil {
+		return DueWork{}, err
+	}
 	return FindDue(ctx, a.Store, site, c.Now)
 }
 
@@ -58,6 +66,13 @@ func FindDue(ctx context.Context, s *store.Store, site store.Site, now time.Time
 	if d.Charges, err = s.DueCharges(ctx, site.ID); err != nil {
 		return d, err
 	}
-	d.Runs, err = s.DueRuns(ctx, site, now)
+	if d.Runs, err = s.DueRuns(ctx, site, now); err != nil {
+		return d, err
+	}
+	policy, err := policyOf(site)
+	if err != nil || policy.Ledger.ByHand {
+		return d, err
+	}
+	d.Closings, err = s.DueClosings(ctx, site, now, policy.Ledger.KeepOpenDays)
 	return d, err
 }

@@ -20,6 +20,7 @@ type Policy struct {
 	Recharge   RechargePolicy   `json:"recharge"`
 	Reminder   ReminderPolicy   `json:"reminder"`
 	Billing    BillingPolicy    `json:"billing"`
+	Ledger     LedgerPolicy     `json:"ledger"`
 }
 
 // ReadingPolicy is when and how often a cycle reads. Minutes are business time.
@@ -73,13 +74,17 @@ func sitePolicy(ctx context.Context, s *store.Store, id billing.SiteID) (store.S
 	if err != nil {
 		return site, p, err
 	}
+	p, err = policyOf(site)
+	return site, p, err
+}
+
+// policyOf is a site's policy: the defaults with what the site says otherwise.
+func policyOf(site store.Site) (Policy, error) {
+	p := DefaultPolicy()
 	if err := json.Unmarshal(site.Policy, &p); err != nil {
-		return site, p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", id, err)
+		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", site.ID, err)
 	}
-	if err := p.Supply.Validate(); err != nil {
-		return site, p, err
-	}
-	return site, p, nil
+	return p, p.Supply.Validate()
 }
 
 func minutes(n int) time.Duration { return time.Duration(n) * time.Minute }

@@ -27,6 +27,8 @@ type Account struct {
 	Address     string                `json:"address"`
 	Tariff      billing.TariffID      `json:"tariff"`
 	BalanceFen  billing.Money         `json:"balance_fen"`
+	HeldFen     billing.Money         `json:"held_fen" doc:"Kept back by open holds."`
+	Available   billing.Money         `json:"available_fen" doc:"The balance without what is held."`
 	CutLimitFen billing.Money         `json:"cut_limit_fen" doc:"Cut when the balance is at or below."`
 	PendingFen  billing.Money         `json:"pending_fen" doc:"Recharges that are entered or on their way."`
 	LastsDays   *int                  `json:"lasts_days,omitempty" doc:"Days down to the limit at the use of late; absent when unknown."`
@@ -41,7 +43,7 @@ type Account struct {
 
 func accountOf(a store.AccountRow) Account {
 	v := Account{ID: a.ID, Site: a.Site, Service: a.Service, CreditMode: a.CreditMode, Customer: a.Account.Customer, Name: a.Name, Phone: a.Phone,
-		Class: a.Class, LifeSupport: a.LifeSupport, Address: a.Address, Tariff: a.Tariff, BalanceFen: a.Balance, CutLimitFen: a.CutLimit,
+		Class: a.Class, LifeSupport: a.LifeSupport, Address: a.Address, Tariff: a.Tariff, BalanceFen: a.Balance, HeldFen: a.Held, Available: a.Available(), CutLimitFen: a.CutLimit,
 		PendingFen: a.Pending, Supply: a.Supply, Wanted: a.Wanted, SupplySince: utc(a.SupplySince), Protected: utcOrNil(a.Protected), Arrears: a.Arrears,
 		Meter: a.Meter, OpenCases: a.OpenCases}
 	if days, ok := a.Lasts(); ok {

@@ -35,6 +35,10 @@ var decisions = []struct {
 		[]string{webtest.Supervisor, webtest.Manager}, 201, false},
 	{"end a protection", "POST", "/protections/1/end", `{"reason":"moved out","second_user":"sup1","second_password":"correct horse"}`, []string{webtest.Manager}, 200, false},
 	{"verify the journal", "GET", "/journal/verification", "", []string{webtest.Manager, webtest.Administrator}, 200, false},
+	{"close a day", "POST", "/ledger/days/compound/2026-09-09/close", `{}`, []string{webtest.Supervisor, webtest.Manager}, 503, false},
+	{"place a hold", "POST", "/accounts/A1/holds", `{"amount":"1.00","purpose":"refund","subject":"RF1","expires_at":"2026-12-01T00:00:00Z","reason":"asked for"}`, []string{webtest.Clerk}, 201, false},
+	{"pay out a hold", "POST", "/holds/H1/post", `{"amount":"1.00","channel":"transfer","reason":"paid"}`, []string{webtest.Supervisor, webtest.Manager}, 200, false},
+	{"release a hold", "POST", "/holds/H2/void", `{"reason":"withdrawn"}`, []string{webtest.Supervisor, webtest.Manager}, 200, false},
 	{"steer the clock", "PUT", "/clock", `{"paused":true,"wanted_pace":600}`, []string{webtest.Supervisor, webtest.Manager, webtest.Administrator}, 200, true},
 	{"switch the colleagues", "PUT", "/colleagues", `{"on":true,"grace_seconds":30}`, []string{webtest.Supervisor, webtest.Manager, webtest.Administrator}, 200, true},
 }
@@ -43,10 +47,10 @@ var decisions = []struct {
 var (
 	readsOfOne = []string{
 		"/cycles/compound/2026-09-09", "/cases/X1", "/runs/compound/2026-08/1", "/runs/compound/2026-08/1/bills", "/bills/BA1-202608-1", "/recharges/R1",
-		"/accounts/A1", "/meters/MA1", "/meters/MA1/readings", "/cutoffs/C1", "/trace?q=A1",
+		"/accounts/A1", "/accounts/A1/holds", "/ledger/balance?code=customer/A1", "/ledger/entries?code=customer/A1", "/ledger/days/compound/2026-09-10", "/meters/MA1", "/meters/MA1/readings", "/cutoffs/C1", "/trace?q=A1",
 	}
 	readsOfAny = []string{
-		"/sites", "/cycles", "/cases", "/runs", "/recharges", "/accounts", "/meters", "/cutoffs", "/messages", "/ledger/trial-balance", "/clock", "/colleagues",
+		"/sites", "/cycles", "/cases", "/runs", "/recharges", "/accounts", "/meters", "/cutoffs", "/messages", "/ledger/trial-balance", "/ledger/chart", "/ledger/days", "/clock", "/colleagues",
 	}
 )
 

@@ -40,6 +40,8 @@ type balanceInput struct {
 func (s *server) bookOperations() {
 	add(s, operation{method: http.MethodGet, path: "/ledger/trial-balance", id: "trial-balance", tag: "books", may: auth.View,
 		summary: "Debits, credits and the house accounts."}, s.trialBalance)
+	s.ledgerOperations()
+	s.holdOperations()
 	add(s, operation{method: http.MethodGet, path: "/journal/verification", id: "verify-journal", tag: "books", may: auth.VerifyJournal,
 		summary: "Recompute every hash chain and seal of the journal."}, s.verifyJournal)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
 	"github.com/meterflow/meterflow/web/exceptions"
+	"github.com/meterflow/meterflow/web/ledger"
 	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
@@ -46,6 +47,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		cutoffs.Routes(r, d)
 		messages.Routes(r, d)
 		trace.Routes(r, d)
+		ledger.Routes(r, d)
 	})
 }
 

@@ -18,6 +18,7 @@
 //	Cutoff           cutoff/<cutoff>           billing   updates ApproveCut CancelCut          its hour, a manager for large customers
 //	                                                     signal PaymentSettled
 //	Restore          restore/<restore>         billing   –                                     proof that supply is back
+//	DayClose         day-close/<site>/<day>    billing   –                                     –
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't

@@ -13,6 +13,8 @@ type (
 	ExchangeForm = activities.ExchangeForm
 	// EnterRecharge is what a clerk enters.
 	EnterRecharge = activities.EnterRecharge
+	// CloseDays closes the books up to and with a day.
+	CloseDays = activities.CloseDays
 )
 
 // The decisions on cases.

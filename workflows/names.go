@@ -59,6 +59,7 @@ const (
 	kindCutoff   = "cutoff"
 	kindRestore  = "restore"
 	kindReceipt  = "receipt"
+	kindDayClose = "day-close"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -96,12 +97,17 @@ func RestoreWorkflowID(id string) string { return kindRestore + "/" + id }
 // ReceiptWorkflowID names the workflow of a message provider's receipt.
 func ReceiptWorkflowID(providerNo string) string { return kindReceipt + "/" + providerNo }
 
+// DayCloseWorkflowID names the closing of a site's books up to and with a day.
+func DayCloseWorkflowID(site billing.SiteID, through billing.Date) string {
+	return kindDayClose + "/" + string(site) + "/" + through.String()
+}
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -33,6 +33,10 @@ const firstCut = `CREATE TEMP TABLE cut AS SELECT account_id, meter_id, site_id,
 var plantings = []planting{
 	{invariant: proof.LedgerBalances, what: "a balance that no posting explains", sql: []string{
 		`UPDATE balances SET balance_fen = balance_fen + 1 WHERE account_id = (SELECT min(account_id) FROM balances)`}},
+	{invariant: proof.LedgerBalances, what: "an entry on a closed day", sql: []string{
+		`UPDATE ledger_entries SET day = (SELECT min(day) FROM ledger_days d WHERE d.site_id = ledger_entries.site_id) WHERE id = (SELECT max(id) FROM ledger_entries)`}},
+	{invariant: proof.LedgerBalances, what: "a hold that nobody released", sql: []string{
+		`UPDATE balances SET held_fen = held_fen + 1 WHERE account_id = (SELECT min(account_id) FROM balances)`}},
 	{invariant: proof.CreditedOnce, what: "a purchase that nobody ordered", record: func(t *testing.T, entries []simulator.RecordEntry) []simulator.RecordEntry {
 		i := firstPurchase(t, entries)
 		again := entries[i]

@@ -37,6 +37,11 @@ const (
 	// Protect keeps supply on; EndProtection ends that, with a second person.
 	Protect       Action = "protect"
 	EndProtection Action = "end_protection"
+	// CloseDay closes the books of an ended day by hand.
+	CloseDay Action = "close_day"
+	// PlaceHold keeps back a part of a customer's credit; SettleHold pays it out, or releases it.
+	PlaceHold  Action = "place_hold"
+	SettleHold Action = "settle_hold"
 	// MasterData changes sites, gateways, meters, customers, tariffs, calendars.
 	MasterData Action = "master_data"
 	// ManageUsers adds people and changes their roles.
@@ -79,6 +84,9 @@ var table = map[Action]rule{
 	OrderRestore:    {"order supply back", []billing.Role{manager, supervisor}},
 	Protect:         {"protect a customer's supply", []billing.Role{manager, supervisor}},
 	EndProtection:   {"end a protection", []billing.Role{manager}},
+	CloseDay:        {"close the books of a day", []billing.Role{supervisor, manager}},
+	PlaceHold:       {"hold back a customer's credit", []billing.Role{clerk}},
+	SettleHold:      {"pay out or release a hold", []billing.Role{manager, supervisor}},
 	MasterData:      {"change master data", []billing.Role{administrator}},
 	ManageUsers:     {"manage users", []billing.Role{administrator}},
 	VerifyJournal:   {"verify the journal", []billing.Role{manager, administrator}},

@@ -9,7 +9,7 @@ import (
 	"github.com/meterflow/meterflow/devices/simulator"
 )
 
-// ledgerBalances: every transaction balances; every balance equals the sum of its postings.
+// ledgerBalances: every transaction balances; every balance equals the sum of its postings; holds and closed days keep their word.
 func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM ledger_entries) + (SELECT count(*) FROM balances)`); err != nil {
 		return err
@@ -19,9 +19,61 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 		GROUP BY e.id HAVING coalesce(sum(p.amount_fen), 0) <> 0 OR count(p.entry_id) < 2`); err != nil {
 		return err
 	}
-	return c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
+	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
 		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
-		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`)
+		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`); err != nil {
+		return err
+	}
+	if err := c.holdsAddUp(ctx, inv); err != nil {
+		return err
+	}
+	return c.daysStayClosed(ctx, inv)
+}
+
+// holdsAddUp: what is held back of a balance is its open holds; a hold that was posted took what its entry took, its amount at most, once,
+// and by another person than who placed it.
+func (c *checker) holdsAddUp(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM holds`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row holds back %s fen, the open holds %s', b.account_id, b.held_fen, coalesce(sum(h.amount_fen), 0))
+		FROM balances b LEFT JOIN holds h ON h.account_id = b.account_id AND h.state = 'open' GROUP BY b.account_id, b.held_fen HAVING b.held_fen <> coalesce(sum(h.amount_fen), 0)`); err != nil {
+		return err
+	}
+	return c.none(ctx, inv, `SELECT format('hold %s (%s, %s of %s fen by %s and %s): its entries took %s fen', h.id, h.state, h.posted_fen, h.amount_fen, h.placed_by, h.settled_by, coalesce(sum(p.amount_fen), 0))
+		FROM holds h LEFT JOIN ledger_entries e ON e.subject = h.id AND e.kind = 'hold_posted' LEFT JOIN ledger_postings p ON p.entry_id = e.id AND p.code = 'customer/' || h.account_id
+		GROUP BY h.id HAVING coalesce(sum(p.amount_fen), 0) <> h.posted_fen OR h.posted_fen > h.amount_fen OR (h.state = 'posted') <> (h.posted_fen > 0)
+			OR (h.state = 'posted' AND h.placed_by = h.settled_by AND h.placed_by <> 'workflow')`)
+}
+
+// daysStayClosed: closed days have no gap; nothing that was recorded after a day closed is dated on it or before; what a day says of each
+// account is what its entries moved, and the running balances join up.
+func (c *checker) daysStayClosed(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM ledger_days`); err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`SELECT format('the closed days of %s have a gap before %s', site_id, day) FROM (
+			SELECT site_id, day, lag(day) OVER (PARTITION BY site_id ORDER BY day) AS before FROM ledger_days) d WHERE before <> day - 1`,
+		`SELECT format('entry %s was recorded after %s closed, and is dated %s', e.id, d.day, e.day) FROM ledger_days d
+			JOIN ledger_entries e ON e.site_id = d.site_id AND e.day = d.day AND e.real_at > d.closed_real`,
+		`SELECT format('entry %s is dated %s, before the first closed day of %s', e.id, e.day, e.site_id) FROM ledger_entries e
+			JOIN (SELECT site_id, min(day) AS day FROM ledger_days GROUP BY site_id) f ON f.site_id = e.site_id AND e.day < f.day`,
+		`SELECT format('on %s account %s moved by %s debit and %s credit; the closed day says %s and %s', coalesce(m.day, t.day), coalesce(m.code, t.code), m.debit, m.credit, t.debit_fen, t.credit_fen)
+			FROM (SELECT e.day, p.code, sum(greatest(p.amount_fen, 0)) AS debit, -sum(least(p.amount_fen, 0)) AS credit
+				FROM ledger_days d JOIN ledger_entries e ON e.site_id = d.site_id AND e.day = d.day JOIN ledger_postings p ON p.entry_id = e.id GROUP BY e.day, p.code) m
+			FULL JOIN ledger_day_totals t ON t.code = m.code AND t.day = m.day WHERE m.debit IS DISTINCT FROM t.debit_fen OR m.credit IS DISTINCT FROM t.credit_fen`,
+		`SELECT format('account %s stands at %s at the end of %s; its days add up to %s', code, balance_fen, day, running) FROM (
+			SELECT code, day, balance_fen, sum(debit_fen - credit_fen) OVER (PARTITION BY code ORDER BY day) AS running FROM ledger_day_totals) t WHERE balance_fen <> running`,
+		`SELECT format('day %s of %s: debits %s, credits %s, accounts %s', d.day, d.site_id, d.debit_fen, d.credit_fen, d.accounts) FROM ledger_days d
+			LEFT JOIN ledger_day_totals t ON t.site_id = d.site_id AND t.day = d.day GROUP BY d.site_id, d.day
+			HAVING d.debit_fen <> coalesce(sum(t.debit_fen), 0) OR d.credit_fen <> coalesce(sum(t.credit_fen), 0) OR d.accounts <> count(t.code)`,
+	} {
+		if err := c.none(ctx, inv, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // creditedOnce: each recharge is credited exactly once, and per meter the simulator's accepted purchases equal the delivered

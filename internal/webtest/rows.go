@@ -28,6 +28,9 @@ func (s *Server) Rows(t testing.TB) {
 		`INSERT INTO cutoffs (id, site_id, account_id, state, planned_at, opened_at) VALUES ('C1', 'compound', 'A1', 'awaiting_manager', '2026-09-11T02:00Z', '2026-09-09T00:00Z')`,
 		`INSERT INTO messages (id, site_id, account_id, kind, cause, phone, body, state, queued_at) VALUES
 			('S1', 'compound', 'A1', 'level1', 'N1/level1', '13900000001', 'low', 'queued', '2026-09-09T00:00Z')`,
+		`INSERT INTO holds (id, site_id, account_id, amount_fen, purpose, subject, state, idempotency_key, request_hash, placed_by, placed_at, expires_at) VALUES
+			('H1', 'compound', 'A1', 500, 'refund', 'RF-1', 'open', 'h1', '\x00', 'clerk2', '2026-09-09T00:00Z', '2026-10-01T00:00Z'),
+			('H2', 'compound', 'A1', 300, 'refund', 'RF-2', 'open', 'h2', '\x00', 'clerk2', '2026-09-09T00:00Z', '2026-10-01T00:00Z')`,
 	} {
 		_, err := s.Store.Pool.Exec(context.Background(), sql)
 		require.NoError(t, err, sql)

@@ -72,6 +72,7 @@ type story struct {
 	cuts        []store.CutRow
 	restores    []store.RestoreRow
 	events      []store.Event
+	asOf        asOfView
 }
 
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
@@ -111,6 +112,7 @@ func (h handler) read(r *http.Request, a store.AccountRow) (story, error) {
 	read(func() { s.restores, _, err = h.Store.RestorePage(ctx, sites, a.ID, recent, 0) })
 	read(func() { s.events, err = h.Store.Timeline(ctx, sites, string(a.ID), 0, timelineLength) })
 	read(func() { err = h.readProtections(r, &s) })
+	read(func() { s.asOf, err = h.readAsOf(r, a) })
 	return s, err
 }
 

@@ -23,6 +23,7 @@ type showView struct {
 	facts       []components.Fact
 	balance     components.Balance
 	usage       components.Usage
+	asOf        asOfView
 	open        components.Table
 	fittings    components.Table
 	protections components.Table
@@ -38,7 +39,7 @@ func viewOf(r *http.Request, s story) showView {
 	ctx := r.Context()
 	a := s.row
 	return showView{
-		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s),
+		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s), asOf: s.asOf,
 		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), bills: billTable(ctx, s), recharges: rechargeTable(ctx, s),
 		messages: messageTable(ctx, s), timeline: page.Timeline(ctx, "account", string(a.ID), s.events), actions: actions(r, s),
 		more: map[string]string{"recharges": "/recharges?q=" + string(a.ID), "messages": "/messages?q=" + string(a.ID)},
@@ -101,6 +102,9 @@ func facts(ctx context.Context, a store.AccountRow) []components.Fact {
 		{ID: "limit", Label: locale.T(ctx, "accounts.limit"), Value: components.Money(a.CutLimit), Hint: contract(ctx, a)},
 		{ID: "address", Label: locale.T(ctx, "accounts.address"), Value: components.Text(a.Address), Hint: string(a.ServicePoint)},
 		{ID: "opened", Label: locale.T(ctx, "accounts.opened"), Value: components.Text(a.OpenedOn.String())},
+	}
+	if a.Held > 0 {
+		fs = append(fs, components.Fact{ID: "available", Label: locale.T(ctx, "accounts.available"), Value: components.Money(a.Available()), Hint: locale.T(ctx, "accounts.available_hint", locale.Money(a.Held))})
 	}
 	if a.Pending > 0 {
 		fs = append(fs, components.Fact{ID: "pending", Label: locale.T(ctx, "accounts.pending"), Value: components.Money(a.Pending), Hint: locale.T(ctx, "accounts.pending_hint")})

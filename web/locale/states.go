@@ -33,6 +33,11 @@ const (
 	Class       Kind = "class"
 	Channel     Kind = "channel"
 	Protection  Kind = "protection"
+	Hold        Kind = "hold"
+	HoldPurpose Kind = "hold_purpose"
+	AccountKind Kind = "account_kind"
+	EntryKind   Kind = "entry_kind"
+	BooksState  Kind = "books"
 )
 
 var words = map[Kind][]string{
@@ -64,6 +69,11 @@ var words = map[Kind][]string{
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
+	Hold:        {"open", "posted", "voided", "expired"},
+	HoldPurpose: {"refund", "transfer", "dispute"},
+	AccountKind: {"asset", "liability", "revenue", "expense"},
+	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted"},
+	BooksState:  {"open", "closed"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

@@ -102,4 +102,6 @@ var events = map[string]string{
 	"withdrawn":             locale.Key("event.withdrawn"),
 	"issue_approved":        locale.Key("event.issue_approved"),
 	"totals_changed":        locale.Key("event.totals_changed"),
+	"placed":                locale.Key("event.placed"),
+	"voided":                locale.Key("event.voided"),
 }

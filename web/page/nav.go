@@ -25,17 +25,18 @@ var (
 	placeCutoffs   = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
 	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
+	placeLedger    = place{locale.Key("nav.ledger"), "/ledger", "cash"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
-	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeLedger, placeTrace},
+	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeLedger, placeTrace},
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages, placeLedger},
 	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
-		placeCutoffs, placeMessages, placeTrace},
+		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 
 func navigation(ctx context.Context, role billing.Role, w store.Waiting, active string) []layout.NavItem {

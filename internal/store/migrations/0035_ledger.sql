@@ -173,6 +173,11 @@ BEGIN
         USING ERRCODE = 'MF006';
 END $$;
 
+CREATE FUNCTION ledger_refuse_future(p_key text, p_day date, p_today date) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'The entry % is dated % and today is %: date it today or earlier.', p_key, p_day, p_today USING ERRCODE = 'MF006';
+END $$;
+
 CREATE FUNCTION ledger_refuse_key(p_key text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'another entry was posted under the key % already: nothing was posted now', p_key USING ERRCODE = 'MF005';
@@ -191,6 +196,9 @@ DECLARE
     v_closed date;
     v_hash bytea;
 BEGIN
+    IF v_day > v_today THEN
+        PERFORM ledger_refuse_future(p_key, v_day, v_today);
+    END IF;
     IF v_day < v_today AND p_or_correct THEN
         SELECT max(d.day) INTO v_closed FROM ledger_days d WHERE d.site_id = p_site;
         IF v_day <= v_closed THEN
@@ -209,9 +217,6 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    IF v_day > v_today THEN
-        RAISE EXCEPTION 'The entry % is dated % and today is %: date it today or earlier.', p_key, v_day, v_today USING ERRCODE = 'MF006';
-    END IF;
     IF v_day < v_today THEN
         SELECT max(d.day) INTO v_closed FROM ledger_days d WHERE d.site_id = p_site;
         IF v_day <= v_closed THEN
@@ -223,7 +228,7 @@ BEGIN
 END $$;
 
 -- ledger_post_all is ledger_post for a page of entries: element i of each array is entry i; p_entry says to which entry a posting belongs.
--- It gives the ids in the order of the entries. A key that was used before, or earlier on the page, gives the first id when the request
+-- It gives the ids in the order of the entries; a closed day is refused when the transaction ends. A key that was used before, or earlier on the page, gives the first id when the request
 -- is the same, and refuses the whole page when it isn't.
 CREATE FUNCTION ledger_post_all(
     p_site text[], p_kind text[], p_key text[], p_hash bytea[], p_subject text[], p_reverses bigint[], p_now timestamptz,
@@ -233,9 +238,13 @@ DECLARE
     v_now timestamptz := coalesce(p_now, business_now());
     v_ids bigint[];
     v_new bigint[];
-    v_bad record;
     k record;
 BEGIN
+    FOR k IN SELECT p_key[i] AS key, p_day[i] AS day, (v_now AT TIME ZONE s.time_zone)::date AS today
+        FROM generate_subscripts(p_day, 1) i JOIN sites s ON s.id = p_site[i] WHERE p_day[i] > (v_now AT TIME ZONE s.time_zone)::date LIMIT 1
+    LOOP
+        PERFORM ledger_refuse_future(k.key, k.day, k.today);
+    END LOOP;
     -- Ids are drawn before the insert; the lock that the insert takes anyway comes first, so that none is drawn while a day closes.
     LOCK TABLE ledger_entries IN ROW EXCLUSIVE MODE;
     v_ids := ARRAY(SELECT nextval('ledger_entries_id_seq') FROM generate_subscripts(p_key, 1));
@@ -253,17 +262,6 @@ BEGIN
         ON CONFLICT (idempotency_key) DO NOTHING RETURNING e.id
     )
     SELECT array_agg(ins.id) INTO v_new FROM ins;
-    SELECT e.idempotency_key, e.day, n.today, n.closed INTO v_bad
-    FROM (SELECT DISTINCT s.id, (v_now AT TIME ZONE s.time_zone)::date AS today, (SELECT max(d.day) FROM ledger_days d WHERE d.site_id = s.id) AS closed
-        FROM sites s WHERE s.id = ANY (p_site)) n
-    JOIN LATERAL (SELECT x.idempotency_key, x.day FROM unnest(v_new) w (id) JOIN ledger_entries x ON x.id = w.id
-        WHERE x.site_id = n.id AND (x.day > n.today OR x.day <= n.closed) LIMIT 1) e ON true LIMIT 1;
-    IF FOUND THEN
-        IF v_bad.day > v_bad.today THEN
-            RAISE EXCEPTION 'The entry % is dated % and today is %: date it today or earlier.', v_bad.idempotency_key, v_bad.day, v_bad.today USING ERRCODE = 'MF006';
-        END IF;
-        PERFORM ledger_refuse_day(v_bad.day, v_bad.closed);
-    END IF;
     IF cardinality(v_new) = cardinality(v_ids) THEN
         INSERT INTO ledger_postings (entry_id, seq, code, amount_fen)
         SELECT v_ids[p.entry], p.seq, p.code, p.fen FROM unnest(p_entry, p_seq, p_code, p_fen) p (entry, seq, code, fen);
