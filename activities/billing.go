@@ -6,11 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/failpoint"
 	"github.com/meterflow/meterflow/internal/rating"
 	"github.com/meterflow/meterflow/internal/store"
 )
@@ -19,9 +16,6 @@ import (
 type Billing struct {
 	Store *store.Store
 }
-
-// billPage is how many bills are rated or issued in one transaction.
-const billPage = 100
 
 // RunStart names a billing run to be made. By is the supervisor who asked for it; empty when the end of the month did.
 type RunStart struct {
@@ -105,64 +99,6 @@ func (a *Billing) runAndSite(ctx context.Context, id billing.RunID) (store.Run, 
 	}
 	site, err := a.Store.Site(ctx, r.Site)
 	return r, site, err
-}
-
-// RateBills rates all accounts of the run's site in pages; accounts in doubt get a held bill. Interrupted, it goes on after the last
-// page that was committed.
-func (a *Billing) RateBills(ctx context.Context, in RunRef) error {
-	r, site, err := a.runAndSite(ctx, in.RunID)
-	if err != nil || r.State != billing.RunRating {
-		return err
-	}
-	from, to := r.Period().Instants(site.Zone)
-	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
-	if err != nil {
-		return err
-	}
-	doubts := map[billing.AccountID]billing.CaseID{}
-	for _, c := range cases {
-		for _, account := range c.Accounts {
-			doubts[account] = c.ID
-		}
-	}
-	var after billing.AccountID
-	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &after); err != nil {
-			return err
-		}
-	}
-	for {
-		accounts, err := a.Store.MeteredAccounts(ctx, r.Site, after, billPage)
-		if err != nil || len(accounts) == 0 {
-			return err
-		}
-		if err := a.ratePage(ctx, r, site, accounts, doubts); err != nil {
-			return err
-		}
-		failpoint.Hit("bills-page-committed")
-		after = accounts[len(accounts)-1].ID
-		activity.RecordHeartbeat(ctx, after)
-	}
-}
-
-func (a *Billing) ratePage(ctx context.Context, r store.Run, site store.Site, accounts []store.MeteredAccount, doubts map[billing.AccountID]billing.CaseID) error {
-	m, spans, err := a.loadBills(ctx, r, site, accounts)
-	if err != nil {
-		return err
-	}
-	var drafts []store.Draft
-	for _, account := range accounts {
-		sp, ok := spans[account.ID]
-		if !ok {
-			continue // opened after the period, or billed for it already
-		}
-		d, err := m.draft(r, sp, doubts[account.ID])
-		if err != nil {
-			return err
-		}
-		drafts = append(drafts, d)
-	}
-	return a.Store.SaveDrafts(ctx, byWorkflow(ctx), r.ID, drafts)
 }
 
 // loadBills loads what rating the page's accounts over the run's period takes.
@@ -300,24 +236,6 @@ func (a *Billing) ApproveIssue(ctx context.Context, in RunDecision) error {
 	return a.Store.ApproveIssue(ctx, byPerson(ctx, in.By, ""), in.RunID, in.By)
 }
 
-// IssueBills posts all drafts of an approved run, page by page, and closes the run.
-func (a *Billing) IssueBills(ctx context.Context, in RunRef) error {
-	by := byWorkflow(ctx)
-	var after billing.BillID
-	for {
-		last, err := a.Store.IssueBills(ctx, by, in.RunID, after, billPage)
-		if err != nil {
-			return err
-		}
-		if last == "" {
-			return a.Store.FinishIssue(ctx, by, in.RunID)
-		}
-		failpoint.Hit("bills-page-committed")
-		after = last
-		activity.RecordHeartbeat(ctx, after)
-	}
-}
-
 // BillDecision holds or releases one bill of a run.
 type BillDecision struct {
 	RunID  billing.RunID
@@ -371,16 +289,12 @@ func (a *Billing) rateAgain(ctx context.Context, r store.Run, site store.Site, a
 		return store.Draft{}, err
 	}
 	from, to := r.Period().Instants(site.Zone)
-	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
+	doubts, err := a.Store.DoubtedAccounts(ctx, []billing.AccountID{account}, from, to)
 	if err != nil {
 		return store.Draft{}, err
 	}
-	for _, c := range cases {
-		for _, doubted := range c.Accounts {
-			if doubted == account {
-				return store.Draft{}, billing.Errorf(billing.CodeBlocked, "the bill can't be released: decide case %s first", c.ID)
-			}
-		}
+	if id, doubted := doubts[account]; doubted {
+		return store.Draft{}, billing.Errorf(billing.CodeBlocked, "the bill can't be released: decide case %s first", id)
 	}
 	m, spans, err := a.loadBills(ctx, r, site, accounts)
 	if err != nil {

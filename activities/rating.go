@@ -20,7 +20,7 @@ type Rating struct {
 }
 
 // chargePage is how many accounts are charged in one transaction.
-const chargePage = 200
+const chargePage = 500
 
 // ChargeCycle names the closed cycle whose site is charged.
 type ChargeCycle = store.ChargeDue

@@ -124,6 +124,9 @@ func (s *server) runOperations() {
 		summary: "First signature under a run."}, s.verifyRun)
 	add(s, operation{method: http.MethodPost, path: path + "/issue", id: "issue-run", tag: "runs", may: auth.IssueRun,
 		summary: "Second signature, by another supervisor: the bills are posted."}, s.issueRun)
+	add(s, operation{method: http.MethodGet, path: path + "/progress", id: "get-run-progress", tag: "runs", may: auth.View, summary: "How far a run is."}, s.runProgress)
+	add(s, operation{method: http.MethodPost, path: path + "/cancel", id: "cancel-run", tag: "runs", may: auth.StartRun,
+		summary: "Give a run up before its issue is approved; its bills are cancelled."}, s.cancelRun)
 	add(s, operation{method: http.MethodGet, path: "/bills/{id}", id: "get-bill", tag: "runs", may: auth.View, summary: "A bill with its lines."}, s.bill)
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/hold", id: "hold-bill", tag: "runs", may: auth.VerifyRun,
 		summary: "Leave a bill out of its run's issue."}, s.holdBill)

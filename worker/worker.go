@@ -34,6 +34,9 @@ const (
 	leaseRenew = 4 * time.Second
 	// stopTimeout is longer than any heartbeat interval, so that batches stop at a page's end.
 	stopTimeout = 15 * time.Second
+	// ratingSlots bounds how many pages of bills and charges a worker computes at once, however large a run is: the database has other
+	// work too.
+	ratingSlots = 4
 )
 
 // Run holds lines and works until ctx ends, then stops gracefully and gives the lines up.
@@ -108,7 +111,10 @@ func build(c Config) []worker.Worker {
 	command.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
+	rating := worker.New(c.Temporal, workflows.QueueRating, options(ratingSlots))
+	rating.RegisterActivity(&activities.Rating{Store: c.Store})
+	rating.RegisterActivity(&activities.Billing{Store: c.Store})
 	messages := worker.New(c.Temporal, workflows.QueueMessages, options(8))
 	messages.RegisterActivity(&activities.Messaging{Store: c.Store, Sender: c.Sender})
-	return []worker.Worker{main, sweep, command, messages}
+	return []worker.Worker{main, sweep, command, rating, messages}
 }

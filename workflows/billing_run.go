@@ -27,6 +27,8 @@ type billingRun struct {
 	state    billing.RunState
 	verifier billing.UserID
 	approved bool // the second signature is there
+	chunked  bool // in chunks; false only for runs that were opened before there were any
+	chunks   int
 	signing  workflow.Mutex
 }
 
@@ -44,6 +46,7 @@ func (r *billingRun) setup(ctx workflow.Context) error {
 		{UpdateIssue, r.issue, r.mayIssue},
 		{UpdateHoldBill, r.holdBill, r.mayChangeBill},
 		{UpdateReleaseBill, r.releaseBill, r.mayChangeBill},
+		{UpdateCancelRun, r.cancel, r.mayCancel},
 	} {
 		if err := workflow.SetUpdateHandlerWithOptions(ctx, u.name, u.handler, workflow.UpdateHandlerOptions{Validator: u.validator}); err != nil {
 			return err
@@ -58,22 +61,56 @@ func (r *billingRun) run(ctx workflow.Context) error {
 	if err := r.waitForCases(ctx); err != nil {
 		return err
 	}
-	if err := workflow.ExecuteActivity(withBatch(ctx), bills.RateBills, r.ref()).Get(ctx, nil); err != nil {
+	if err := r.rate(ctx); err != nil {
 		return err
 	}
-	if err := workflow.ExecuteActivity(withStore(ctx), bills.SumRun, r.ref()).Get(ctx, nil); err != nil {
+	if err := workflow.Await(ctx, func() bool { return r.approved || r.cancelled() }); err != nil {
+		return err
+	}
+	var err error
+	if r.cancelled() {
+		err = r.eachChunk(ctx, ChunkCancel)
+	} else if err = r.post(ctx); err == nil {
+		r.state = billing.RunIssued
+	}
+	if err != nil {
+		return err
+	}
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+}
+
+// rate rates all accounts and hands the control totals to the supervisors. A run that is cancelled meanwhile ends where it is.
+func (r *billingRun) rate(ctx workflow.Context) error {
+	if r.cancelled() {
+		return nil
+	}
+	if r.chunked = inChunks(ctx); !r.chunked {
+		if err := workflow.ExecuteActivity(withBatch(ctx), bills.RateBills, r.ref()).Get(ctx, nil); err != nil {
+			return err
+		}
+	} else if err := r.eachChunk(ctx, ChunkRate); err != nil {
+		return err
+	}
+	if err := workflow.ExecuteActivity(withStore(ctx), bills.SumRun, r.ref()).Get(ctx, nil); err != nil || r.cancelled() {
 		return err
 	}
 	r.state = billing.RunAwaitingVerification
-	if err := workflow.Await(ctx, func() bool { return r.approved }); err != nil {
-		return err
-	}
-	if err := workflow.ExecuteActivity(withBatch(ctx), bills.IssueBills, r.ref()).Get(ctx, nil); err != nil {
-		return err
-	}
-	r.state = billing.RunIssued
-	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	return nil
 }
+
+// post posts what two supervisors have signed.
+func (r *billingRun) post(ctx workflow.Context) error {
+	if !r.chunked {
+		return workflow.ExecuteActivity(withBatch(ctx), bills.IssueBills, r.ref()).Get(ctx, nil)
+	}
+	if err := r.eachChunk(ctx, ChunkIssue); err != nil {
+		return err
+	}
+	return workflow.ExecuteActivity(withStore(ctx), bills.FinishIssue, r.ref()).Get(ctx, nil)
+}
+
+// cancelled says that a supervisor gave the run up.
+func (r *billingRun) cancelled() bool { return r.state == billing.RunCancelled }
 
 // waitForCases holds the run while open cases doubt its readings. After the time that the site's policy gives it goes on, and the
 // accounts in doubt get held bills.
@@ -86,7 +123,7 @@ func (r *billingRun) waitForCases(ctx workflow.Context) error {
 		if err := workflow.ExecuteActivity(withStore(ctx), bills.CheckBlocking, check).Get(ctx, &blocked); err != nil {
 			return err
 		}
-		if blocked.Cases == 0 {
+		if blocked.Cases == 0 || r.cancelled() {
 			return nil
 		}
 		now, err := businessNow(ctx)
@@ -97,7 +134,7 @@ func (r *billingRun) waitForCases(ctx workflow.Context) error {
 		if due.After(deadline) {
 			due = deadline
 		}
-		reached, err := waitUntil(ctx, "cases", due, func() bool { return resolved.Len() > 0 })
+		reached, err := waitUntil(ctx, "cases", due, func() bool { return resolved.Len() > 0 || r.cancelled() })
 		if err != nil {
 			return err
 		}
@@ -133,6 +170,8 @@ func (r *billingRun) mayIssue(_ workflow.Context, d activities.RunDecision) erro
 	switch {
 	case r.approved || r.state == billing.RunIssued:
 		return refuse(billing.CodeClosed, "this run is issued already")
+	case r.cancelled():
+		return refuse(billing.CodeClosed, "this run is cancelled")
 	case r.state != billing.RunVerified:
 		return refuse(billing.CodeBlocked, "this run is not verified yet: a supervisor verifies it first")
 	case r.verifier == d.By:
@@ -168,6 +207,30 @@ func (r *billingRun) holdBill(ctx workflow.Context, d activities.BillDecision) e
 
 func (r *billingRun) releaseBill(ctx workflow.Context, d activities.BillDecision) error {
 	return r.changeBill(ctx, d, bills.ReleaseBill)
+}
+
+func (r *billingRun) mayCancel(_ workflow.Context, d activities.RunCancel) error {
+	switch {
+	case strings.TrimSpace(d.Reason) == "":
+		return refuse(billing.CodeInvalidInput, "a reason is needed: say why the run is cancelled")
+	case r.cancelled():
+		return refuse(billing.CodeClosed, "this run is cancelled already")
+	case r.approved || r.state == billing.RunIssued:
+		return refuse(billing.CodeClosed, "this run is approved for issue: its bills can only be reversed, one by one")
+	}
+	return nil
+}
+
+// cancel gives the run up before it is issued, at any time. The bills are cancelled after it.
+func (r *billingRun) cancel(ctx workflow.Context, d activities.RunCancel) error {
+	return r.sign(ctx, func() error { return r.mayCancel(ctx, d) }, func(ctx workflow.Context) error {
+		d.RunID = r.in.RunID
+		if err := workflow.ExecuteActivity(withStore(ctx), bills.CancelRun, d).Get(ctx, nil); err != nil {
+			return err
+		}
+		r.state = billing.RunCancelled
+		return nil
+	})
 }
 
 // changeBill holds or releases a bill; a verification is void with it, because what was verified has changed.
@@ -207,6 +270,11 @@ func (c *Client) VerifyRun(ctx context.Context, id billing.RunID, by billing.Use
 // IssueRun gives the second signature, by another supervisor; the bills are posted after it.
 func (c *Client) IssueRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
 	return c.update(ctx, RunWorkflowID(id), UpdateIssue, "", activities.RunDecision{RunID: id, By: by}, nil)
+}
+
+// CancelRun gives a run up that isn't approved for issue.
+func (c *Client) CancelRun(ctx context.Context, id billing.RunID, by billing.UserID, reason string) error {
+	return c.update(ctx, RunWorkflowID(id), UpdateCancelRun, "", activities.RunCancel{RunID: id, By: by, Reason: reason}, nil)
 }
 
 // HoldBill keeps one bill out of a run.

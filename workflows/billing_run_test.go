@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -25,9 +27,21 @@ func (s *stage) runUpTo(blocked ...int) (looks *[]activities.CheckBlocking) {
 		}
 		return activities.Blocked{Cases: blocked[len(*looks)-1]}, nil
 	})
-	s.OnActivity(bills.RateBills, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(nil).Once()
+	s.OnActivity(bills.PlanRun, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(activities.RunPlanned{Chunks: testChunks}, nil).Once()
+	s.RegisterWorkflow(BillingChunk)
+	s.eachChunk(bills.RateChunk)
 	s.OnActivity(bills.SumRun, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(nil).Once()
 	return looks
+}
+
+// testChunks is more than are under way at a time.
+const testChunks = chunksAtOnce + 3
+
+// eachChunk expects a step of all chunks, each once.
+func (s *stage) eachChunk(activity any) {
+	for no := range testChunks {
+		s.OnActivity(activity, mock.Anything, activities.ChunkRef{RunID: testRun.RunID, Chunk: no + 1}).Return(nil).Once()
+	}
 }
 
 func signature(by billing.UserID) activities.RunDecision {
@@ -37,7 +51,8 @@ func signature(by billing.UserID) activities.RunDecision {
 func (s *stage) issues(first, second billing.UserID) {
 	s.OnActivity(bills.VerifyRun, mock.Anything, signature(first)).Return(nil)
 	s.OnActivity(bills.ApproveIssue, mock.Anything, signature(second)).Return(nil).Once()
-	s.OnActivity(bills.IssueBills, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(nil).Once()
+	s.eachChunk(bills.IssueChunk)
+	s.OnActivity(bills.FinishIssue, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(nil).Once()
 }
 
 func TestBillingRun_twoSupervisors(t *testing.T) {
@@ -123,4 +138,77 @@ func TestBillingRun_aHeldBillVoidsTheVerification(t *testing.T) {
 	held.ok(t)
 	void.refusedAs(t, billing.CodeBlocked)
 	issue.ok(t)
+}
+
+func (s *stage) cancels(after time.Duration) *outcome {
+	cancel := activities.RunCancel{RunID: testRun.RunID, By: "sup1", Reason: "the tariff was wrong"}
+	s.OnActivity(bills.CancelRun, mock.Anything, cancel).Return(nil).Once()
+	return s.update(after, UpdateCancelRun, cancel)
+}
+
+func TestBillingRun_cancelledWhileItWaitsForSignatures(t *testing.T) {
+	s := newStage(t)
+	s.runUpTo()
+	noReason := s.update(time.Minute, UpdateCancelRun, activities.RunCancel{By: "sup1", Reason: " "})
+	s.OnActivity(bills.VerifyRun, mock.Anything, signature("sup1")).Return(nil)
+	s.update(2*time.Minute, UpdateVerify, signature("sup1"))
+	cancel := s.cancels(3 * time.Minute)
+	s.eachChunk(bills.CancelChunk)
+	s.ExecuteWorkflow(BillingRun, testRun)
+	s.finished()
+	noReason.refusedAs(t, billing.CodeInvalidInput)
+	cancel.ok(t)
+}
+
+func TestBillingRun_cancelledWhileItIsBlocked(t *testing.T) {
+	s := newStage(t)
+	s.OnActivity(bills.OpenRun, mock.Anything, testRun).Return(activities.RunOpened{OpenedAt: s.Now(), HoldAfter: 48 * time.Hour}, nil).Once()
+	s.OnActivity(bills.CheckBlocking, mock.Anything, mock.Anything).Return(activities.Blocked{Cases: 1}, nil)
+	s.OnActivity(bills.PlanRun, mock.Anything, mock.Anything).Return(activities.RunPlanned{Chunks: testChunks}, nil).Once()
+	s.RegisterWorkflow(BillingChunk)
+	s.eachChunk(bills.CancelChunk)
+	cancel := s.cancels(10 * time.Minute)
+	s.ExecuteWorkflow(BillingRun, testRun)
+	s.finished()
+	cancel.ok(t)
+}
+
+// While the chunks are rated, a run that is cancelled begins no further ones, and issues nothing.
+func TestBillingRun_cancelledWhileItIsRated(t *testing.T) {
+	s := newStage(t)
+	s.OnActivity(bills.OpenRun, mock.Anything, testRun).Return(activities.RunOpened{OpenedAt: s.Now()}, nil).Once()
+	s.OnActivity(bills.CheckBlocking, mock.Anything, mock.Anything).Return(activities.Blocked{}, nil)
+	s.OnActivity(bills.PlanRun, mock.Anything, mock.Anything).Return(activities.RunPlanned{Chunks: testChunks}, nil).Once()
+	s.RegisterWorkflow(BillingChunk)
+	rated := 0
+	s.OnActivity(bills.RateChunk, mock.Anything, mock.Anything).After(10 * time.Minute).Return(func(context.Context, activities.ChunkRef) error {
+		rated++
+		return nil
+	})
+	s.OnActivity(bills.SumRun, mock.Anything, mock.Anything).Return(nil).Once()
+	s.eachChunk(bills.CancelChunk)
+	cancel := s.cancels(time.Minute)
+	s.ExecuteWorkflow(BillingRun, testRun)
+	s.finished()
+	cancel.ok(t)
+	require.Equal(t, chunksAtOnce, rated)
+}
+
+// A run's workflow hands out chunk by chunk; never more than a few at a time are under way.
+func TestBillingRun_aFewChunksAtATime(t *testing.T) {
+	s := newStage(t)
+	s.runUpTo()
+	s.issues("sup1", "sup2")
+	under, most := 0, 0
+	s.SetOnChildWorkflowStartedListener(func(*workflow.Info, workflow.Context, converter.EncodedValues) {
+		under++
+		most = max(most, under)
+	})
+	s.SetOnChildWorkflowCompletedListener(func(*workflow.Info, converter.EncodedValue, error) { under-- })
+	s.update(time.Minute, UpdateVerify, signature("sup1"))
+	s.update(2*time.Minute, UpdateIssue, signature("sup2"))
+	s.ExecuteWorkflow(BillingRun, testRun)
+	s.finished()
+	require.LessOrEqual(t, most, chunksAtOnce)
+	require.Greater(t, most, 1)
 }

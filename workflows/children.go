@@ -30,6 +30,16 @@ func childOptions(ctx workflow.Context, id string) workflow.Context {
 	})
 }
 
+// chunkOptions are those of a part of a billing run: it lives and ends with the run.
+func chunkOptions(ctx workflow.Context, in ChunkStart) workflow.Context {
+	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            ChunkWorkflowID(in.RunID, in.Chunk, in.Step),
+		TaskQueue:             QueueBilling,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_TERMINATE,
+	})
+}
+
 // signalIfRunning tells another workflow a fact; one that has ended needs it no more.
 func signalIfRunning(ctx workflow.Context, id, signal string, fact any) {
 	if err := workflow.SignalExternalWorkflow(ctx, id, "", signal, fact).Get(ctx, nil); err != nil {

@@ -15,7 +15,7 @@ func DailyCharge(ctx workflow.Context, in activities.ChargeCycle) error {
 	if opened.Charged {
 		return nil
 	}
-	if err := workflow.ExecuteActivity(withBatch(ctx), rating.ChargeAccounts, in).Get(ctx, nil); err != nil {
+	if err := workflow.ExecuteActivity(withRating(ctx), rating.ChargeAccounts, in).Get(ctx, nil); err != nil {
 		return err
 	}
 	if err := takeLowList(ctx, in); err != nil {

@@ -9,7 +9,9 @@
 //	ExceptionReview  case/<case>               billing   update Decide                         a decision; escalates when overdue
 //	DailyCharge      charge/<cycle>            billing   –                                     –
 //	BillingRun       billing-run/<run>         billing   updates Verify Issue HoldBill         cases that block, two supervisors
-//	                                                     ReleaseBill, signal CaseResolved
+//	                                                     ReleaseBill CancelRun, signal
+//	                                                     CaseResolved
+//	BillingChunk     billing-chunk/<run>/<n>/<step> billing –                                  –
 //	ArrearsReminder  reminder/<reminder>       billing   signals PaymentSettled BalanceFell    receipts, the next level, the date of the cut
 //	                                                     MessageDelivered
 //	Recharge         recharge/<recharge>       billing   updates Enter Approve Reject          two clerks; expires
@@ -20,5 +22,6 @@
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't
-// take the slots of commands. Messages to customers run on the queue messages.
+// take the slots of commands. Pages of billing runs and daily charges run on the queue rating, so that a run of any size takes no slot
+// from people's decisions; messages to customers run on the queue messages.
 package workflows

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -10,6 +11,8 @@ import (
 const (
 	QueueBilling  = "billing"
 	QueueMessages = "messages"
+	// QueueRating takes the pages of billing runs and daily charges: batches that would fill the slots of people's decisions.
+	QueueRating = "rating"
 )
 
 // SweepQueue is the queue on which the holder of a line reads its meters.
@@ -28,6 +31,7 @@ const (
 	UpdateIssue       = "Issue"
 	UpdateHoldBill    = "HoldBill"
 	UpdateReleaseBill = "ReleaseBill"
+	UpdateCancelRun   = "CancelRun"
 	UpdateApproveCut  = "ApproveCut"
 	UpdateCancelCut   = "CancelCut"
 )
@@ -49,6 +53,7 @@ const (
 	kindCase     = "case"
 	kindCharge   = "charge"
 	kindRun      = "billing-run"
+	kindChunk    = "billing-chunk"
 	kindReminder = "reminder"
 	kindRecharge = "recharge"
 	kindCutoff   = "cutoff"
@@ -71,6 +76,11 @@ func ChargeWorkflowID(id billing.CycleID) string { return kindCharge + "/" + str
 
 // RunWorkflowID names the workflow of a billing run.
 func RunWorkflowID(id billing.RunID) string { return kindRun + "/" + string(id) }
+
+// ChunkWorkflowID names the workflow of one step of a part of a billing run.
+func ChunkWorkflowID(id billing.RunID, chunk int, step ChunkStep) string {
+	return kindChunk + "/" + string(id) + "/" + strconv.Itoa(chunk) + "/" + string(step)
+}
 
 // ReminderWorkflowID names the workflow of an arrears case.
 func ReminderWorkflowID(id billing.ReminderID) string { return kindReminder + "/" + string(id) }
@@ -97,7 +107,7 @@ func DayCloseWorkflowID(site billing.SiteID, through billing.Date) string {
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

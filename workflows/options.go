@@ -39,6 +39,11 @@ func withBatch(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// withRating is for the pages of a billing run or a daily charge: as withBatch, on slots of their own.
+func withRating(ctx workflow.Context) workflow.Context {
+	return workflow.WithTaskQueue(withBatch(ctx), QueueRating)
+}
+
 // withSweep is for reading the meters of one gateway, on its line's owner. When the owner is gone, the schedule-to-start
 // time-out ends the wait and the workflow asks who owns the line now.
 func withSweep(ctx workflow.Context, holder string) workflow.Context {

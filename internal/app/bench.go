@@ -15,6 +15,7 @@ import (
 
 // Bench are the measurements, each on a durable PostgreSQL of its own.
 type Bench struct {
+	Billing BenchBilling `cmd:"" help:"Measure whole billing runs, rating and postings, each against the bare work of the same size: the figures that a release must reach."`
 	Posting BenchPosting `cmd:"" help:"Measure ledger postings against plain SQL: posting_vs_sql, posting_vs_bare, batch_vs_copy."`
 }
 

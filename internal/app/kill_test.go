@@ -14,17 +14,18 @@ import (
 // first, then at the next, and so on. The number says at which passing of the point it dies, counted from its start. Money or a
 // command is in flight at all that speak of credit, switching, posting, charges or bills.
 var allKills = []string{
-	"mid-sweep:2", "sweep-read:150", "readings-stored-not-acked:3", "charge-page-committed:1",
+	"mid-sweep:2", "sweep-read:150", "readings-stored-not-acked:3", "charge-page-open:1", "charge-page-committed:1",
 	"message-sent-not-recorded:1", "recharge-approved-not-posted:1", "posted-not-acked:1",
 	"credit-stored-not-sent:1", "credit-sent:1", "credit-acked:1", "credit-sent-not-recorded:1", "credit-recorded-not-acked:1",
 	"switch-marked-not-sent:1", "switch-sent:1", "switch-acked:1", "switch-sent-not-recorded:1", "switch-recorded-not-acked:1",
 	"case-applied-not-acked:1", "recharge-approved-not-posted:2", "credit-sent:2", "credit-sent-not-recorded:2",
-	"switch-sent-not-recorded:2", "switch-recorded-not-acked:2", "posted-not-acked:3", "bills-page-committed:1", "bills-page-committed:2",
+	"switch-sent-not-recorded:2", "switch-recorded-not-acked:2", "posted-not-acked:3", "bills-page-open:1", "bills-page-committed:1",
+	"issue-page-open:1", "issue-page-committed:1",
 }
 
 // inFlight says that money or a command was in flight at a point.
 func inFlight(point string) bool {
-	for _, word := range []string{"credit", "switch", "post", "charge", "bills"} {
+	for _, word := range []string{"credit", "switch", "post", "charge", "bills", "issue"} {
 		if strings.Contains(point, word) {
 			return true
 		}

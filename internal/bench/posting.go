@@ -27,6 +27,15 @@ type PostingLoad struct {
 // DefaultPostingLoad is what the figures are stated for.
 var DefaultPostingLoad = PostingLoad{Clients: 8, Accounts: 250, Rounds: 6, Turn: 2 * time.Second, Batch: 10_000, Page: 1000}
 
+// PostingLoadFor is the load that goes with a run of so many accounts: the stated one, or less where the run is only tried out.
+func PostingLoadFor(accounts int) PostingLoad {
+	load := DefaultPostingLoad
+	if accounts < load.Batch {
+		load.Rounds, load.Turn, load.Batch = 2, 200*time.Millisecond, max(accounts, load.Page)
+	}
+	return load
+}
+
 const benchSite billing.SiteID = "bench"
 
 // Postings adds three ratios to the report:

@@ -2,14 +2,13 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/ledger"
+	"github.com/meterflow/meterflow/internal/failpoint"
 )
 
 // OpenChargeRun says that the accounts of a closed cycle are being charged. Opening it again changes nothing. It gives the site and
@@ -55,14 +54,24 @@ type MeteredAccount struct {
 	RecentDays   int
 }
 
-const selectMetered = `SELECT a.id, a.site_id, a.service_point_id, a.service, a.credit_mode, a.tariff_id, a.cut_limit_fen, a.opened_on, a.use_before,
-		(SELECT max(period_from) FROM charges c WHERE c.account_id = a.id) AS last_period,
-		(SELECT max(upto) FROM charges c WHERE c.account_id = a.id) AS last_upto,
-		(SELECT max(period_to) FROM bills b WHERE b.account_id = a.id AND b.state = 'issued') AS billed_to,
+// meteredFrom is what all questions for metered accounts share; the last issued bill stands at the end of its index.
+const (
+	meteredColumns = `a.id, a.site_id, a.service_point_id, a.service, a.credit_mode, a.tariff_id, a.cut_limit_fen, a.opened_on, a.use_before,
+		(SELECT period_to FROM bills b WHERE b.account_id = a.id AND b.state = 'issued' ORDER BY period_from DESC LIMIT 1) AS billed_to`
+
+	// selectBilled leaves out what only the daily charge needs.
+	selectBilled = `SELECT ` + meteredColumns + `, NULL::date AS last_period, NULL::timestamptz AS last_upto, 0::bigint AS balance_fen, 0::bigint AS recent_fen, 0 AS recent_days
+	FROM accounts a`
+
+	// A cycle charges two periods at most when it closes one, so that fourteen rows hold the last seven charges.
+	selectMetered = `SELECT ` + meteredColumns + `, l.period_from AS last_period, l.upto AS last_upto,
 		coalesce(b.balance_fen, 0) AS balance_fen, coalesce(r.fen, 0)::bigint AS recent_fen, coalesce(r.days, 0)::int AS recent_days
 	FROM accounts a LEFT JOIN balances b ON b.account_id = a.id
+	LEFT JOIN LATERAL (SELECT period_from, upto FROM charges c WHERE c.account_id = a.id ORDER BY period_from DESC, upto DESC LIMIT 1) l ON true
 	LEFT JOIN LATERAL (SELECT sum(day_fen) AS fen, count(*) AS days FROM (
-		SELECT sum(amount_fen) AS day_fen FROM charges c WHERE c.account_id = a.id GROUP BY cycle_id ORDER BY max(upto) DESC LIMIT 7) d) r ON true`
+		SELECT sum(amount_fen) AS day_fen FROM (SELECT cycle_id, upto, amount_fen FROM charges c WHERE c.account_id = a.id ORDER BY period_from DESC, upto DESC LIMIT 14) n
+		GROUP BY cycle_id ORDER BY max(upto) DESC LIMIT 7) d) r ON true`
+)
 
 // MeteredAccounts reads a page of a site's accounts, by id, after the given one.
 func (s *Store) MeteredAccounts(ctx context.Context, site billing.SiteID, after billing.AccountID, limit int) ([]MeteredAccount, error) {
@@ -107,26 +116,20 @@ type LowLevel func(account billing.AccountID, balance billing.Money) billing.Rem
 // bill has overtaken is left out.
 func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, level LowLevel) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
-		var site billing.SiteID
-		if err := tx.QueryRow(ctx, `SELECT site_id FROM charge_runs WHERE cycle_id = $1`, cycle).Scan(&site); err != nil {
+		site, err := chargedSite(ctx, tx, cycle)
+		if err != nil {
 			return err
 		}
-		var texts []string
-		var accounts []billing.AccountID
-		var sum billing.Money
-		for _, c := range charges { // in the order of account ids, as everything that locks several balances
-			amount, done, err := saveCharge(ctx, tx, site, cycle, c)
-			if err != nil {
-				return fmt.Errorf("account %s: %w", c.Account, err)
-			}
-			if done {
-				sum += amount
-				accounts = append(accounts, c.Account)
-				texts = append(texts, fmt.Sprintf("%s %s %s %d %d", c.Account, c.PeriodFrom, c.Upto.UTC().Format(time.RFC3339), c.RatedFen, amount))
-			}
+		done, err := postCharges(ctx, tx, site, cycle, charges)
+		if err != nil || len(done) == 0 {
+			return err
 		}
-		if len(texts) == 0 {
-			return nil
+		texts, accounts := make([]string, len(done)), make([]billing.AccountID, len(done))
+		var sum billing.Money
+		for i, c := range done {
+			sum += c.amount
+			accounts[i] = c.Account
+			texts[i] = c.text()
 		}
 		low, err := listLow(ctx, tx, cycle, accounts, level)
 		if err != nil {
@@ -136,39 +139,16 @@ func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, c
 		if err != nil {
 			return err
 		}
-		return tx.Journal(ctx, Entry{Site: site, Kind: "charge_run", ID: string(cycle), Event: "page_charged", From: "charging", To: "charging", Refs: []string{string(cycle)},
+		failpoint.Hit("charge-page-open")
+		return tx.Journal(ctx, Entry{Site: site.ID, Kind: "charge_run", ID: string(cycle), Event: "page_charged", From: "charging", To: "charging", Refs: []string{string(cycle)},
 			Data: map[string]any{"count": len(texts), "total_fen": sum, "low": low, "digest": digest(texts)}})
 	})
 }
 
-func saveCharge(ctx context.Context, tx *Tx, site billing.SiteID, cycle billing.CycleID, c Charge) (amount billing.Money, done bool, err error) {
-	// The balance's row is the lock: what was charged so far can't move between the sum and the posting.
-	if _, err := tx.Exec(ctx, `SELECT 1 FROM balances WHERE account_id = $1 FOR UPDATE`, c.Account); err != nil {
-		return 0, false, err
-	}
-	var charged billing.Money
-	var overtaken bool
-	err = tx.QueryRow(ctx, `SELECT coalesce(sum(amount_fen), 0)::bigint,
-			coalesce(bool_or(upto > $3 OR cycle_id = $4), false) OR EXISTS (SELECT 1 FROM bills WHERE account_id = $1 AND period_from = $2 AND state = 'issued')
-		FROM charges WHERE account_id = $1 AND period_from = $2`, c.Account, c.PeriodFrom, c.Upto, cycle).Scan(&charged, &overtaken)
-	if err != nil || overtaken {
-		return 0, false, err
-	}
-	if amount, err = c.RatedFen.Sub(charged); err != nil {
-		return 0, false, err
-	}
-	var entry *int64
-	if amount != 0 {
-		id, err := Post(ctx, tx, ledger.Move(site, ledger.KindDailyCharge, "charge/"+string(cycle)+"/"+string(c.Account)+"/"+c.PeriodFrom.String(), string(cycle),
-			ledger.Customer(c.Account), ledger.Unbilled(site), amount))
-		if err != nil {
-			return 0, false, err
-		}
-		entry = &id
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO charges (account_id, cycle_id, period_from, upto, rated_fen, amount_fen, entry_id) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		c.Account, cycle, c.PeriodFrom, c.Upto, c.RatedFen, amount, entry)
-	return amount, err == nil, err
+// chargedSite reads the site whose accounts a cycle charges.
+func chargedSite(ctx context.Context, tx *Tx, cycle billing.CycleID) (Site, error) {
+	rows, _ := tx.Query(ctx, selectSite+` WHERE id = (SELECT site_id FROM charge_runs WHERE cycle_id = $1)`, cycle)
+	return pgx.CollectExactlyOneRow(rows, scanSite)
 }
 
 // listLow puts accounts on the low list whose balance is low now, after the charge.

@@ -128,15 +128,18 @@ type Event struct {
 	RunID      string
 	BusinessAt time.Time
 	RealAt     time.Time
-	Refs       []string
+	Refs       []string // the first ones
 	Data       json.RawMessage
 }
+
+// mostRefs bounds the numbers that an event of a timeline brings along: a row that stands for a page of bills has hundreds.
+const mostRefs = `20`
 
 // Timeline lists the events that a number leads to, newest first, over the given sites (rows of no site are seen by all).
 // before is the id of the last event of the page before, 0 for the first page.
 func (s *Store) Timeline(ctx context.Context, sites []billing.SiteID, ref string, before int64, limit int) ([]Event, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT j.id, j.site_id, j.kind, j.entity, j.event, j.from_state, j.to_state, j.actor, coalesce(u.name, ''), j.reason,
-			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs, j.data
+			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs[1:`+mostRefs+`], j.data
 		FROM journal j LEFT JOIN users u ON u.id = j.actor
 		WHERE j.refs @> ARRAY[$1] AND (j.site_id = ANY($2) OR j.site_id = '-') AND ($3 = 0 OR j.id < $3)
 		ORDER BY j.id DESC LIMIT $4`, ref, sites, before, limit)
@@ -147,7 +150,7 @@ func (s *Store) Timeline(ctx context.Context, sites []billing.SiteID, ref string
 // RecentEvents lists the newest events of the given sites, newest first; before and limit as for Timeline.
 func (s *Store) RecentEvents(ctx context.Context, sites []billing.SiteID, before int64, limit int) ([]Event, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT j.id, j.site_id, j.kind, j.entity, j.event, j.from_state, j.to_state, j.actor, coalesce(u.name, ''), j.reason,
-			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs, j.data
+			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs[1:`+mostRefs+`], j.data
 		FROM journal j LEFT JOIN users u ON u.id = j.actor
 		WHERE (j.site_id = ANY($1) OR j.site_id = '-') AND ($2 = 0 OR j.id < $2)
 		ORDER BY j.id DESC LIMIT $3`, sites, before, limit)

@@ -213,7 +213,7 @@ func (s *Store) CaseRecharge(ctx context.Context, id billing.RechargeID) (CaseRe
 // what a page tells of a thing whose every step is too much to read. Timeline has all.
 func (s *Store) Story(ctx context.Context, sites []billing.SiteID, ref string, kinds, without []string, limit int) ([]Event, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT j.id, j.site_id, j.kind, j.entity, j.event, j.from_state, j.to_state, j.actor, coalesce(u.name, ''), j.reason,
-			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs, j.data
+			j.workflow_id, j.run_id, j.business_at, j.real_at, j.refs[1:`+mostRefs+`], j.data
 		FROM journal j LEFT JOIN users u ON u.id = j.actor
 		WHERE j.refs @> ARRAY[$1] AND j.site_id = ANY($2) AND j.kind = ANY($3) AND NOT j.kind || '/' || j.event = ANY($4) ORDER BY j.id DESC LIMIT $5`, ref, sites, kinds, without, limit)
 	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Event])

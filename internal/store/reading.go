@@ -112,28 +112,55 @@ func (s *Store) ReadingsAt(ctx context.Context, meters []billing.MeterID, at tim
 }
 
 // GoodReadings reads, for each wanted meter and instant, the reading that bills may rest on; those that don't exist or are in doubt
-// are missing from the answer.
+// are missing from the answer. A page of accounts wants few instants, so it asks once per instant, which PostgreSQL looks for in
+// that month's partition alone, and sends all the questions at once.
 func (s *Store) GoodReadings(ctx context.Context, wanted []MeterAt) (map[MeterAt]Reading, error) {
-	meters, ats := make([]billing.MeterID, len(wanted)), make([]time.Time, len(wanted))
-	for i, w := range wanted {
-		meters[i], ats[i] = w.Meter, w.At
+	by := make(map[MeterAt]Reading, len(wanted))
+	meters := map[time.Time][]string{}
+	for _, w := range wanted {
+		at := w.At.UTC()
+		meters[at] = append(meters[at], string(w.Meter))
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::timestamptz[]) w (meter_id, at)) w
-		JOIN good_readings r ON r.meter_id = w.meter_id AND r.freeze_at = w.at`, meters, ats)
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
-	by := map[MeterAt]Reading{}
-	for _, r := range all {
-		by[key(r)] = r
+	batch := &pgx.Batch{}
+	for at, of := range meters {
+		batch.Queue(`SELECT `+readingColumns+` FROM good_readings r WHERE r.meter_id = ANY($1) AND r.freeze_at = $2`, of, at).Query(func(rows pgx.Rows) error {
+			all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+			for _, r := range all {
+				by[key(r)] = r
+			}
+			return err
+		})
 	}
-	return by, translate(err)
+	return by, translate(s.Pool.SendBatch(ctx, batch).Close())
 }
+
+// recently is how far back a meter's newest reading is looked for at first: two partitions at most, however long the history is.
+const recently = 31 * 24 * time.Hour
 
 // LatestGood reads each meter's newest reading that a charge may rest on, at or before upTo. Meters without one are missing.
 func (s *Store) LatestGood(ctx context.Context, meters []billing.MeterID, upTo time.Time) (map[billing.MeterID]Reading, error) {
+	by, err := s.latestGood(ctx, meters, upTo.Add(-recently), upTo)
+	if err != nil || len(by) == len(meters) {
+		return by, err
+	}
+	var silent []billing.MeterID
+	for _, m := range meters {
+		if _, found := by[m]; !found {
+			silent = append(silent, m)
+		}
+	}
+	older, err := s.latestGood(ctx, silent, time.Time{}, upTo.Add(-recently))
+	for m, r := range older {
+		by[m] = r
+	}
+	return by, err
+}
+
+func (s *Store) latestGood(ctx context.Context, meters []billing.MeterID, after, upTo time.Time) (map[billing.MeterID]Reading, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
-			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at <= $2 ORDER BY g.freeze_at DESC LIMIT 1) r`, meters, upTo)
+			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at > $2 AND g.freeze_at <= $3 ORDER BY g.freeze_at DESC LIMIT 1) r`, meters, after, upTo)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
-	by := map[billing.MeterID]Reading{}
+	by := make(map[billing.MeterID]Reading, len(all))
 	for _, r := range all {
 		by[r.Meter] = r
 	}

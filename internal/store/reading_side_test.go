@@ -31,6 +31,7 @@ func newReadingSide(t *testing.T) *readingSide {
 func (r *readingSide) plan(day string) billing.CycleID {
 	r.t.Helper()
 	d := billing.MustDate(day)
+	storetest.SetClock(r.t, r.Store, d.At(0, 5, storetest.Zone))
 	id := billing.CycleID("park/" + day)
 	_, err := r.PlanCycle(r.t.Context(), storetest.By, store.NewCycle{
 		ID: id, Site: r.Site, Day: d, FreezeAt: d.Start(storetest.Zone), WindowEnd: d.At(6, 0, storetest.Zone),

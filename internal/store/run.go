@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,6 +44,12 @@ func (s *Store) Run(ctx context.Context, id billing.RunID) (Run, error) {
 // lockRun reads a run and keeps it from changing until the transaction ends.
 func lockRun(ctx context.Context, tx *Tx, id billing.RunID) (Run, error) {
 	rows, _ := tx.Query(ctx, `SELECT `+runColumns+` FROM billing_runs r WHERE r.id = $1 FOR UPDATE`, id)
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Run])
+}
+
+// shareRun reads a run and keeps it from moving on until the transaction ends, while other pages of it are saved beside this one.
+func shareRun(ctx context.Context, tx *Tx, id billing.RunID) (Run, error) {
+	rows, _ := tx.Query(ctx, `SELECT `+runColumns+` FROM billing_runs r WHERE r.id = $1 FOR SHARE`, id)
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Run])
 }
 
@@ -122,6 +130,23 @@ func (s *Store) BlockingCases(ctx context.Context, site billing.SiteID, from, to
 	return cs, translate(err)
 }
 
+// DoubtedAccounts finds which of some accounts an open blocking case with readings in (from, to] touches, and the newest such case of
+// each: what BlockingCases says of a site, asked for a page.
+func (s *Store) DoubtedAccounts(ctx context.Context, accounts []billing.AccountID, from, to time.Time) (map[billing.AccountID]billing.CaseID, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT a.id, k.id FROM accounts a JOIN fittings f ON f.service_point_id = a.service_point_id
+		JOIN case_members cm ON cm.meter_id = f.meter_id AND f.from_at <= cm.freeze_at AND (f.to_at IS NULL OR f.to_at >= cm.freeze_at)
+		JOIN cases k ON k.id = cm.case_id
+		WHERE a.id = ANY($1) AND k.state = 'open' AND k.blocking AND cm.freeze_at > $2 AND cm.freeze_at <= $3 ORDER BY k.opened_at, k.id`, accounts, from, to)
+	doubts := map[billing.AccountID]billing.CaseID{}
+	var account billing.AccountID
+	var id billing.CaseID
+	_, err := pgx.ForEachRow(rows, []any{&account, &id}, func() error {
+		doubts[account] = id
+		return nil
+	})
+	return doubts, translate(err)
+}
+
 // RunTotals are the control totals that a supervisor verifies. Quantities are raw units after the ratio: 0.01 kWh, litres.
 type RunTotals struct {
 	Bills      int                       `json:"bills"` // without the held ones
@@ -176,51 +201,84 @@ func (t RunTotals) json() string {
 	return string(b)
 }
 
+// sumRun adds up the chunks' shares. The bills of the period before are counted once, when the run is rated.
 func sumRun(ctx context.Context, tx *Tx, r Run) (RunTotals, error) {
-	var t RunTotals
-	now, err := sumBills(ctx, tx, `b.run_id = $1 AND b.state IN ('draft', 'issued')`, r.ID)
+	t := RunTotals{Quantity: map[billing.Service]int64{}}
+	if err := planChunks(ctx, tx, r); err != nil {
+		return t, err
+	}
+	if err := findChanges(ctx, tx, r.ID, 0); err != nil {
+		return t, err
+	}
+	rows, _ := tx.Query(ctx, `SELECT bills, held, power_raw, water_raw, total_fen, charged_fen, changes FROM billing_chunks WHERE run_id = $1 ORDER BY no`, r.ID)
+	var bills, held int
+	var power, water int64
+	var total, charged billing.Money
+	var changes []Change
+	_, err := pgx.ForEachRow(rows, []any{&bills, &held, &power, &water, &total, &charged, &changes}, func() error {
+		t.Bills, t.Held, t.TotalFen, t.ChargedFen = t.Bills+bills, t.Held+held, t.TotalFen+total, t.ChargedFen+charged
+		addQuantity(t.Quantity, power, water)
+		t.Changes = append(t.Changes, changes...)
+		changes = nil
+		return nil
+	})
 	if err != nil {
 		return t, err
 	}
-	t.Bills, t.Quantity, t.TotalFen = now.Bills, now.Quantity, now.TotalFen
-	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE state = 'held'), coalesce(sum(charged_fen) FILTER (WHERE state IN ('draft', 'issued')), 0)::bigint FROM bills WHERE run_id = $1`, r.ID).
-		Scan(&t.Held, &t.ChargedFen)
-	if err != nil {
-		return t, err
-	}
-	last, err := sumBills(ctx, tx, `b.site_id = (SELECT site_id FROM billing_runs WHERE id = $1) AND b.state = 'issued' AND b.period_to = (SELECT period_from FROM billing_runs WHERE id = $1)`, r.ID)
-	if err != nil {
-		return t, err
-	}
-	if last.Bills > 0 {
-		t.Last = &last
-	}
-	rows, _ := tx.Query(ctx, `SELECT b.id, b.account_id, a.service, b.quantity, p.quantity, b.total_fen, p.total_fen
-		FROM bills b JOIN accounts a ON a.id = b.account_id
-		JOIN bills p ON p.account_id = b.account_id AND p.period_to = b.period_from AND p.state = 'issued'
-		WHERE b.run_id = $1 AND b.state = 'draft' ORDER BY abs(b.total_fen - p.total_fen) DESC, b.id LIMIT 10`, r.ID)
-	t.Changes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Change])
+	t.Changes = largest(t.Changes)
+	t.Last, err = lastTotals(ctx, tx, r)
 	return t, err
 }
 
-func sumBills(ctx context.Context, tx *Tx, where string, arg any) (PeriodTotals, error) {
-	t := PeriodTotals{Quantity: map[billing.Service]int64{}}
-	rows, err := tx.Query(ctx, `SELECT a.service, count(*), sum(b.quantity)::bigint, sum(b.total_fen)::bigint
-		FROM bills b JOIN accounts a ON a.id = b.account_id WHERE `+where+` GROUP BY a.service`, arg)
-	if err != nil {
-		return t, err
+func addQuantity(sum map[billing.Service]int64, power, water int64) {
+	for service, raw := range map[billing.Service]int64{billing.Power: power, billing.Water: water} {
+		if raw != 0 {
+			sum[service] += raw
+		}
 	}
+}
+
+// largest are the ten largest changes, by amount.
+func largest(all []Change) []Change {
+	slices.SortFunc(all, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(b.size(), a.size()), cmp.Compare(a.Bill, b.Bill))
+	})
+	return all[:min(len(all), 10)]
+}
+
+func (c Change) size() billing.Money {
+	if d := c.TotalFen - c.LastFen; d >= 0 {
+		return d
+	}
+	return c.LastFen - c.TotalFen
+}
+
+// lastTotals are the issued bills of the period before; nil when there are none. They stand still while a run waits, so they are
+// counted when it is rated, not each time a bill is held or released.
+func lastTotals(ctx context.Context, tx *Tx, r Run) (*PeriodTotals, error) {
+	if r.State != billing.RunRating {
+		var known RunTotals
+		err := json.Unmarshal(r.Totals, &known)
+		return known.Last, err
+	}
+	t := PeriodTotals{Quantity: map[billing.Service]int64{}}
+	rows, _ := tx.Query(ctx, `SELECT a.service, count(*), sum(b.quantity)::bigint, sum(b.total_fen)::bigint
+		FROM billing_runs p JOIN bills b ON b.run_id = p.id JOIN accounts a ON a.id = b.account_id
+		WHERE p.site_id = $1 AND p.period_to = $2 AND b.state = 'issued' GROUP BY a.service`, r.Site, r.PeriodFrom)
 	var service billing.Service
 	var bills int
 	var quantity int64
 	var fen billing.Money
-	_, err = pgx.ForEachRow(rows, []any{&service, &bills, &quantity, &fen}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&service, &bills, &quantity, &fen}, func() error {
 		t.Bills += bills
 		t.Quantity[service] = quantity
 		t.TotalFen += fen
 		return nil
 	})
-	return t, err
+	if err != nil || t.Bills == 0 {
+		return nil, err
+	}
+	return &t, nil
 }
 
 // VerifyRun records that a supervisor has verified the control totals.

@@ -31,11 +31,17 @@ type Store struct {
 	Pool *pgxpool.Pool
 }
 
+// leastConns leaves connections for people's decisions beside the pages of a billing run, also on a machine with few cores.
+const leastConns = 12
+
 // Open connects and checks that the server answers. The caller closes it.
 func Open(ctx context.Context, url string) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, billing.Errorf(billing.CodeInvalidInput, "the database address can't be read: give it as postgres://user:password@host:port/name")
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = max(cfg.MaxConns, leastConns)
 	}
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "meterflow"
@@ -194,6 +200,9 @@ var constraintSentences = map[string]struct {
 	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
 	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
+	"billing_runs_one_open":              {billing.CodeConflict, "another billing run of this site and period is not finished: issue or cancel it first"},
+	"bill_meters_once":                   {billing.CodeConflict, "this meter was billed for this time already: reverse that bill first"},
+	"bill_meters_version":                {billing.CodeConflict, "this meter was billed for this period and version already"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 	"ledger_entries_reverses_key":        {billing.CodeConflict, "this entry was reversed already: nothing was posted"},
 	"hold_posts_its_amount_at_most":      {billing.CodeInvalidInput, "no more can be posted than the hold keeps back"},

@@ -19,7 +19,8 @@ import (
 // homes are the pages of things, by their kind in the journal; a kind without one is read in its timeline.
 var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
-	"case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/", "ledger_day": "/ledger/days/",
+	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/",
+	"ledger_day": "/ledger/days/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -41,7 +42,7 @@ func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": 
 
 // vocabularies are the words for the states of the journal's kinds.
 var vocabularies = map[string]locale.Kind{
-	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill,
+	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill, "bills": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
 	"cutoff": locale.Cutoff, "restore": locale.Restore, "hold": locale.Hold, "ledger_day": locale.BooksState,
 }
@@ -55,7 +56,7 @@ func Vocabulary(kind string) (words locale.Kind, ok bool) {
 // kinds are the words for the things of the journal.
 var kinds = map[string]string{
 	"recharge": locale.Key("kind.recharge"), "case": locale.Key("kind.case"), "cycle": locale.Key("kind.cycle"),
-	"charge_run": locale.Key("kind.charge_run"), "run": locale.Key("kind.run"), "bill": locale.Key("kind.bill"),
+	"charge_run": locale.Key("kind.charge_run"), "run": locale.Key("kind.run"), "bill": locale.Key("kind.bill"), "bills": locale.Key("kind.bills"),
 	"reminder": locale.Key("kind.reminder"), "cutoff": locale.Key("kind.cutoff"), "restore": locale.Key("kind.restore"),
 	"command": locale.Key("kind.command"), "supply": locale.Key("kind.supply"), "message": locale.Key("kind.message"),
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),

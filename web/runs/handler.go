@@ -30,6 +30,7 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Get(one+"/payment-list", d.Handle(h.payments))
 	r.Post(one+"/verify", d.Act("verify", h.verify, h.show))
 	r.Post(one+"/issue", d.Act("issue", h.issue, h.show))
+	r.Post(one+"/cancel", d.Act("cancel", h.cancel, h.show))
 	r.Post(one+"/bills", d.Act("bills", h.changeBills, h.show))
 	r.Get(billBase+"/{id}", d.Handle(h.bill))
 	r.Post(billBase+"/{id}/hold", d.Act("hold", h.hold, h.bill))
@@ -103,6 +104,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	v, err := runOf(r, run, blocking)
 	if err != nil {
+		return err
+	}
+	if v.progress, err = h.progressOf(ctx, run); err != nil {
 		return err
 	}
 	v.bills = billsOf(r, run, l, filter, bills, total)

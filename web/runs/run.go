@@ -19,6 +19,7 @@ import (
 type runView struct {
 	head     components.Head
 	notices  []components.NoticeView
+	progress *components.ProgressView // nil while nothing runs
 	totals   components.Table
 	changes  components.Table
 	signed   []components.Fact
@@ -42,7 +43,7 @@ func runOf(r *http.Request, run store.RunRow, blocking []store.BlockingCase) (ru
 	}
 	return runView{
 		head: head, notices: blockNotices(ctx, run, blocking), totals: totalsTable(ctx, run, t), changes: changesTable(ctx, t),
-		signed: signatures(ctx, run), actions: actionsOf(r, run),
+		signed: signatures(ctx, run), actions: append(actionsOf(r, run), cancelActions(r, run)...),
 	}, nil
 }
 

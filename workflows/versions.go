@@ -1,0 +1,14 @@
+package workflows
+
+import "go.temporal.io/sdk/workflow"
+
+// Changes of workflows that histories from before them must still replay. A gate may go when no run from before it is open any more.
+const (
+	// changeRunInChunks (November 2026): a billing run is rated and issued by BillingChunk children instead of one activity each.
+	changeRunInChunks = "billing-run-in-chunks"
+)
+
+// inChunks says whether a billing run works in chunks.
+func inChunks(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeRunInChunks, workflow.DefaultVersion, 1) == 1
+}
