@@ -89,6 +89,15 @@ const (
 	DemandContract DemandBasis = "contract"
 )
 
+// ChargeChoice is which of capacity and demand a customer has chosen to pay.
+type ChargeChoice string
+
+// The choices; none where the tariff leaves none.
+const (
+	ChooseCapacity ChargeChoice = "capacity"
+	ChooseDemand   ChargeChoice = "demand"
+)
+
 // Component is one part of a price. Only the fields of its kind are set.
 type Component struct {
 	Key    string        `json:"key"`

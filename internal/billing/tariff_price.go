@@ -109,3 +109,36 @@ func UnitPrice(m Money, q Quantity) Price {
 	}
 	return roundPrice(new(big.Rat).Quo(big.NewRat(int64(m), 100), q.rat()))
 }
+
+// Price is the factor as a price, for a rate that is put on an amount.
+func (f Factor) Price() Price { return Price{f.number} }
+
+// TaxIn is how much of an amount that contains a tax of the rate is tax: the
+// amount × rate / (1 + rate), rounded once.
+func TaxIn(m Money, rate Factor) (Money, error) {
+	r := rate.rat()
+	tax := new(big.Rat).Mul(big.NewRat(int64(m), 1), r)
+	tax.Quo(tax, r.Add(r, big.NewRat(1, 1)))
+	fen, ok := new(big.Int).SetString(tax.FloatString(0), 10)
+	if !ok || !fen.IsInt64() {
+		return 0, Errorf(CodeInvalidInput, "The tax in %s is too large to be kept exactly.", m)
+	}
+	return Money(fen.Int64()), nil
+}
+
+// Price is the quantity as a price: of what counts single things.
+func (q Quantity) Price() Price { return Price{q.number} }
+
+// Excess is by how much measured is above percent % of contract, exact; 0 or
+// less when it isn't. It is an error when it has more than six decimals.
+func Excess(measured, contract Quantity, percent Factor) (Quantity, error) {
+	limit := new(big.Rat).Mul(contract.rat(), percent.rat())
+	limit.Quo(limit, big.NewRat(100, 1))
+	excess := new(big.Rat).Sub(measured.rat(), limit)
+	text := excess.FloatString(maxQuantityDecimals)
+	back, _ := new(big.Rat).SetString(text)
+	if back.Cmp(excess) != 0 {
+		return Quantity{}, Errorf(CodeInvalidInput, "%s %% of the contract demand %s has too many decimals: enter the demand in whole kW.", percent, contract)
+	}
+	return ParseQuantity(text)
+}
