@@ -216,9 +216,11 @@ func (r Result) Estimated() bool {
 // otherwise; each names what is wrong.
 func Rate(in Input) (Result, error) {
 	var r Rater
-	var out Result
-	err := r.Rate(&in, &out)
-	return out, err
+	out, err := r.Rate(&in)
+	if err != nil {
+		return Result{}, err
+	}
+	return *out, nil
 }
 
 // ChargeToDate is what a day adds to an open period: the period rated to date
