@@ -1,6 +1,7 @@
 package rating
 
 import (
+	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -190,6 +191,16 @@ func (r Result) Quantity(reg billing.Register) billing.Quantity {
 		return billing.Quantity{}
 	}
 	return r.Service.Quantity(r.Use[reg])
+}
+
+// Clone is the result in memory of its own, for who keeps what a Rater made.
+func (r Result) Clone() Result {
+	r.Segments = slices.Clone(r.Segments)
+	for i := range r.Segments {
+		r.Segments[i].Use = slices.Clone(r.Segments[i].Use)
+	}
+	r.Lines, r.Use, r.Taxes, r.PowerFactors = slices.Clone(r.Lines), slices.Clone(r.Use), slices.Clone(r.Taxes), slices.Clone(r.PowerFactors)
+	return r
 }
 
 // UnitPrice is what a unit of use has cost on average, with everything:

@@ -187,6 +187,8 @@ var constraintSentences = map[string]struct {
 	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
 	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
+	"account_terms_pkey":                 {billing.CodeConflict, "the account's terms of that day were changed at the same moment: look at them and try again"},
+	"contract_names_register":            {billing.CodeInvalidInput, "name the register that the contract bills by, or bill by the meter's total"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 }
 
