@@ -93,6 +93,7 @@ func (s *server) operations() {
 	s.runOperations()
 	s.rechargeOperations()
 	s.accountOperations()
+	s.termsOperations()
 	s.meterOperations()
 	s.cutoffOperations()
 	s.messageOperations()

@@ -33,6 +33,8 @@ var decisions = []struct {
 	{"cancel a cut", "POST", "/cutoffs/C1/cancel", `{"reason":"holiday"}`, []string{webtest.Supervisor, webtest.Manager}, 503, false},
 	{"protect", "POST", "/accounts/A1/protections", `{"kind":"medical","from_at":"2026-09-01T00:00:00Z","until_at":"2026-12-01T00:00:00Z","reason":"dialysis"}`,
 		[]string{webtest.Supervisor, webtest.Manager}, 201, false},
+	{"set terms", "POST", "/accounts/A1/terms", `{"from":"2026-12-01","tariff":"zj-residential","persons":5,"reason":"registered"}`, []string{webtest.Administrator}, 201, false},
+	{"enter a quantity", "POST", "/accounts/A1/quantities", `{"month":"2026-09","kind":"kvarh","value":"12.5","reason":"read at the meter"}`, []string{webtest.Supervisor}, 201, false},
 	{"end a protection", "POST", "/protections/1/end", `{"reason":"moved out","second_user":"sup1","second_password":"correct horse"}`, []string{webtest.Manager}, 200, false},
 	{"verify the journal", "GET", "/journal/verification", "", []string{webtest.Manager, webtest.Administrator}, 200, false},
 	{"close a day", "POST", "/ledger/days/compound/2026-09-09/close", `{}`, []string{webtest.Supervisor, webtest.Manager}, 503, false},
@@ -47,7 +49,7 @@ var decisions = []struct {
 var (
 	readsOfOne = []string{
 		"/cycles/compound/2026-09-09", "/cases/X1", "/runs/compound/2026-08/1", "/runs/compound/2026-08/1/bills", "/bills/BA1-202608-1", "/recharges/R1",
-		"/accounts/A1", "/accounts/A1/holds", "/ledger/balance?code=customer/A1", "/ledger/entries?code=customer/A1", "/ledger/days/compound/2026-09-10", "/meters/MA1", "/meters/MA1/readings", "/cutoffs/C1", "/trace?q=A1",
+		"/accounts/A1", "/accounts/A1/holds", "/ledger/balance?code=customer/A1", "/ledger/entries?code=customer/A1", "/ledger/days/compound/2026-09-10", "/meters/MA1", "/meters/MA1/readings", "/cutoffs/C1", "/trace?q=A1", "/accounts/A1/terms",
 	}
 	readsOfAny = []string{
 		"/sites", "/cycles", "/cases", "/runs", "/recharges", "/accounts", "/meters", "/cutoffs", "/messages", "/ledger/trial-balance", "/ledger/chart", "/ledger/days", "/clock", "/colleagues",

@@ -64,10 +64,13 @@ type BillLine struct {
 	ToAt      time.Time        `json:"to_at"`
 	Opening   *int64           `json:"opening,omitempty"`
 	Closing   *int64           `json:"closing,omitempty"`
-	Quantity  string           `json:"quantity" doc:"kWh or m³, exact decimal."`
-	Price     string           `json:"price" doc:"Yuan per kWh or m³, exact decimal."`
+	Quantity  string           `json:"quantity" doc:"kWh or m³, or in unit, exact decimal."`
+	Price     string           `json:"price" doc:"Yuan per unit of the quantity, exact decimal."`
 	Factor    string           `json:"factor" doc:"Share of the quantity that the component charges, exact decimal."`
 	AmountFen billing.Money    `json:"amount_fen"`
+	Unit      string           `json:"unit,omitempty" doc:"kVA, kW or yuan on lines by the month."`
+	// Thirtieths is the part of a month that a line by the month charges.
+	Thirtieths int `json:"thirtieths,omitempty" doc:"Of a month: the amount is quantity × price × factor × thirtieths/30."`
 }
 
 // BillDetail is a bill with its lines and the readings that they rest on.
@@ -192,7 +195,7 @@ func (s *server) bill(ctx context.Context, in *BillPath) (*body[BillDetail], err
 	for _, l := range b.Lines {
 		d.Lines = append(d.Lines, BillLine{Component: l.Component, NameZH: l.NameZH, NameEN: l.NameEN, Register: l.Register, Tier: l.Tier,
 			FromAt: utc(l.FromAt), ToAt: utc(l.ToAt), Opening: l.Opening, Closing: l.Closing, Quantity: l.Quantity.String(), Price: l.Price.String(),
-			Factor: l.Factor.String(), AmountFen: l.AmountFen})
+			Factor: l.Factor.String(), AmountFen: l.AmountFen, Unit: l.Unit, Thirtieths: l.Thirtieths})
 	}
 	return &body[BillDetail]{d}, nil
 }

@@ -71,7 +71,7 @@ func (p *Premise) price(tariff billing.Tariff) error {
 	for day := 1; day <= horizon; day++ {
 		end := firstDay.AddDays(day).Start(zone)
 		result, err := rating.Rate(rating.Input{
-			Tariff: tariff, Location: zone, From: Start(), To: end,
+			Tariff: tariff, Location: zone, From: Start(), To: end, Open: true, Terms: p.Agreed.rated(),
 			Fittings: []rating.Fitting{{No: 1, Meter: p.Meter, Ratio: max(1, p.Spec.Ratio), Digits: 12}},
 			Points: []rating.Point{
 				{At: Start(), Registers: p.uses[0], Quality: billing.QualityActual, Fitting: 1},

@@ -205,7 +205,7 @@ type seeder struct {
 
 func (w *seeder) run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		w.sites, w.people, w.gateways, w.customers, w.meters, w.accounts, w.protections, w.balances,
+		w.sites, w.people, w.gateways, w.customers, w.meters, w.accounts, w.terms, w.protections, w.balances,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -84,6 +84,7 @@ type Premise struct {
 	Service      billing.Service
 	Credit       billing.CreditMode
 	Tariff       billing.TariffID
+	Agreed       Agreed
 	ServicePoint billing.ServicePointID
 	Address      string
 	Meter        billing.MeterID
@@ -188,12 +189,13 @@ func (u *Utility) addHomes(gateway Gateway, building int, names *namer) {
 		if no%4 == 1 {
 			p.Tariff = tariffdata.ZhejiangResidentialTOU
 		}
+		agreeHome(&p, i)
 		u.add(p, "1", no)
 	}
 	for i := range waterUnits {
 		home := u.Premises[len(u.Premises)-powerUnits-i+4*i]
 		no := (building-1)*waterUnits + i + 1
-		home.Service, home.Tariff = billing.Water, tariffdata.BeijingWater
+		home.Service, home.Agreed, home.Tariff = billing.Water, Agreed{}, tariffdata.BeijingWater
 		home.Spec = simulator.MeterSpec{Unit: byte(powerUnits + i + 1), Profile: profileWater, ValveMillis: valveMillis}
 		u.add(home, "15", no)
 	}
@@ -219,12 +221,13 @@ func (u *Utility) addShops(gateway Gateway, floor int, names *namer) {
 		if i%10 == largeShop {
 			p.Class, p.Spec.Ratio = "important", largeRatio(i)
 		}
+		agreeShop(&p, floor, i)
 		u.add(p, "2", no)
 	}
 	for i := range waterUnits {
 		shop := u.Premises[len(u.Premises)-powerUnits-i+4*i]
 		no := (floor-1)*waterUnits + i + 1
-		shop.Service, shop.Credit, shop.Tariff = billing.Water, billing.CreditPlatform, tariffdata.BeijingWaterCommercial
+		shop.Service, shop.Credit, shop.Agreed, shop.Tariff = billing.Water, billing.CreditPlatform, Agreed{}, tariffdata.BeijingWaterCommercial
 		shop.Spec = simulator.MeterSpec{Unit: byte(powerUnits + i + 1), Profile: profileWater, ValveMillis: valveMillis}
 		u.add(shop, "25", no)
 	}
