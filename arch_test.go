@@ -43,6 +43,7 @@ var (
 var importRules = []importRule{
 	{"internal/billing", nothing, []string{pgx, temporal, chi, templ, "net/http"}, "it is the leaf that all others name things with: importing anything of ours makes cycles"},
 	{"internal/rating", nouns, []string{pgx, temporal, "net", "os"}, "pricing is pure, so that a whole bill can be a golden file"},
+	{"internal/longhand", nothing, []string{pgx, temporal, "net", "os"}, "a second rating written from the tariff's text alone: what it shared with the first could be wrong in both"},
 	{"internal/ledger", nouns, []string{pgx, temporal, "net", "os"}, "double entry is pure: it checks postings before any database sees them"},
 	{"internal/metering", nouns, []string{pgx, temporal, "net", "os"}, "judging readings is pure, so that each judgement can be repeated and explained"},
 	{"internal/supply", nouns, []string{pgx, temporal, "net", "os"}, "the cut-off policy is pure: the same facts give the same decision, and its printed reason"},
@@ -123,6 +124,7 @@ func TestArchitecture_rulesBite(t *testing.T) {
 		"import of others":    {"internal/store/x.go", `package store; import _ "go.temporal.io/sdk/client"`, "may not import go.temporal.io/sdk/client"},
 		"below a folder":      {"devices/modbus/x.go", `package modbus; import _ "` + module + `/internal/store"`, "drivers are reusable"},
 		"page asks a device":  {"web/today/x.go", `package today; import _ "` + module + `/devices"`, "may not import devices"},
+		"longhand looks":      {"internal/longhand/x.go", `package longhand; import _ "` + module + `/internal/rating"`, "written from the tariff's text alone"},
 		"proof trusts code":   {"internal/proof/x.go", `package proof; import _ "` + module + `/internal/ledger"`, "may not be computed by it"},
 		"client in workflow":  {"workflows/recharge.go", `package workflows; import _ "go.temporal.io/sdk/client"`, "only client.go and schedules.go"},
 		"server":              {"internal/app/x.go", `package app; import _ "go.temporal.io/server/temporal"`, "tools/temporal-server"},

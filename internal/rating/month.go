@@ -17,9 +17,6 @@ func (r *Rater) settle(p *plan, last int) error {
 	thirtieths := 0
 	for i := first; i <= last; i++ {
 		part := &p.parts[i]
-		if len(part.compiled.monthly) == 0 {
-			continue
-		}
 		share := min(part.days(), 30-thirtieths)
 		if i == last && whole(p.parts[first:last+1]) {
 			share = 30 - thirtieths

@@ -1,0 +1,5 @@
+//go:build prove
+
+package longhand_test
+
+const cases = 10_000
