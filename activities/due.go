@@ -23,10 +23,11 @@ type DueWork struct {
 	Cycles  []store.CycleDue
 	Charges []store.ChargeDue
 	Runs    []store.RunDue
+	Rounds  []PlanRound
 }
 
 // Empty says that nothing is due.
-func (d DueWork) Empty() bool { return len(d.Cycles) == 0 && len(d.Charges) == 0 && len(d.Runs) == 0 }
+func (d DueWork) Empty() bool { return len(d.Cycles)+len(d.Charges)+len(d.Runs)+len(d.Rounds) == 0 }
 
 // FindDue finds a site's due work, and seals the journal and sums the house accounts of the day before on the way.
 func (a *Due) FindDue(ctx context.Context, in FindDueInput) (DueWork, error) {
@@ -58,6 +59,12 @@ func FindDue(ctx context.Context, s *store.Store, site store.Site, now time.Time
 	if d.Charges, err = s.DueCharges(ctx, site.ID); err != nil {
 		return d, err
 	}
-	d.Runs, err = s.DueRuns(ctx, site, now)
+	if d.Runs, err = s.DueRuns(ctx, site, now); err != nil {
+		return d, err
+	}
+	rounds, err := s.DueRounds(ctx, site, now)
+	for _, r := range rounds {
+		d.Rounds = append(d.Rounds, PlanRound{RoundID: r.RoundID, Route: r.Route, Kind: r.Kind, DueOn: r.DueOn})
+	}
 	return d, err
 }

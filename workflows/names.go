@@ -30,6 +30,13 @@ const (
 	UpdateReleaseBill = "ReleaseBill"
 	UpdateApproveCut  = "ApproveCut"
 	UpdateCancelCut   = "CancelCut"
+	UpdatePlanRound   = "PlanRound"
+	UpdateAssignRound = "AssignRound"
+	UpdateEnterValues = "EnterValues"
+	UpdateSubmitRound = "SubmitRound"
+	UpdateAcceptRound = "AcceptRound"
+	UpdateReturnRound = "ReturnRound"
+	UpdateCancelRound = "CancelRound"
 )
 
 // Signals: facts that happened.
@@ -54,6 +61,7 @@ const (
 	kindCutoff   = "cutoff"
 	kindRestore  = "restore"
 	kindReceipt  = "receipt"
+	kindRound    = "round"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -86,12 +94,15 @@ func RestoreWorkflowID(id string) string { return kindRestore + "/" + id }
 // ReceiptWorkflowID names the workflow of a message provider's receipt.
 func ReceiptWorkflowID(providerNo string) string { return kindReceipt + "/" + providerNo }
 
+// RoundWorkflowID names the workflow of a reading round.
+func RoundWorkflowID(id billing.RoundID) string { return kindRound + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindRound:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -186,6 +186,10 @@ var constraintSentences = map[string]struct {
 	"commands_one_open_switch":           {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
 	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
+	"round_reader_is_not_checker":        {billing.CodeSelfApproval, "you read this round yourself: another supervisor must check it"},
+	"finding_reader_is_not_settler":      {billing.CodeSelfApproval, "this is about your own work: another supervisor must settle it"},
+	"rounds_one_open_per_route":          {billing.CodeConflict, "a round of this route is under way already: close or cancel it first"},
+	"reading_routes_site_id_name_key":    {billing.CodeConflict, "this site has a route of this name already: choose another name"},
 	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 }
