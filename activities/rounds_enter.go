@@ -161,7 +161,9 @@ func (e *entering) weigh(ctx context.Context, v RoundValue) (RoundVerdict, store
 			verdict.Confirm = true
 		}
 	}
-	entry.Warnings = verdict.Warnings
+	if len(verdict.Warnings) > 0 {
+		entry.Warnings = verdict.Warnings
+	}
 	if d.before != nil {
 		entry.Last, entry.LastAt = d.before.Registers, &d.before.At
 	}

@@ -230,6 +230,9 @@ func (s *Store) ReturnRound(ctx context.Context, by By, id billing.RoundID) erro
 		if err != nil {
 			return err
 		}
+		if r.State == billing.RoundInProgress && r.Returns > 0 && r.Reason == tx.Reason {
+			return nil // a repeat
+		}
 		if err := roundIs(r, billing.RoundSubmitted); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,11 +44,17 @@ func (s *Store) EnterRoundValues(ctx context.Context, by By, id billing.RoundID,
 		var changes []itemChange
 		var refs, texts []string
 		for _, e := range entries {
-			ch, err := enterItem(ctx, tx, id, e)
+			ch, same, err := enterItem(ctx, tx, id, e)
 			if err != nil {
 				return err
 			}
+			if same {
+				continue // a repeat
+			}
 			changes, refs, texts = append(changes, ch), append(refs, string(e.Meter)), append(texts, ch.text())
+		}
+		if len(changes) == 0 {
+			return nil
 		}
 		data := map[string]any{"count": len(changes), "digest": digest(texts)}
 		if len(changes) <= 50 { // a timeline row stays readable
@@ -74,27 +81,33 @@ func (c itemChange) text() string {
 	return fmt.Sprint(c.Meter, c.At.UTC().Format(time.RFC3339), c.Before, c.After, c.Reason)
 }
 
-func enterItem(ctx context.Context, tx *Tx, id billing.RoundID, e RoundEntry) (itemChange, error) {
-	ch := itemChange{Meter: e.Meter, At: e.TakenAt, After: e.Registers, Reason: e.NoReading}
-	err := tx.QueryRow(ctx, `SELECT registers FROM round_items WHERE round_id = $1 AND seq = $2 AND meter_id = $3 FOR UPDATE`, id, e.Seq, e.Meter).Scan(&ch.Before)
+func enterItem(ctx context.Context, tx *Tx, id billing.RoundID, e RoundEntry) (ch itemChange, same bool, err error) {
+	ch = itemChange{Meter: e.Meter, At: e.TakenAt, After: e.Registers, Reason: e.NoReading}
+	var none billing.NoReading
+	var note string
+	var at *time.Time
+	err = tx.QueryRow(ctx, `SELECT registers, no_reading, note, taken_at FROM round_items WHERE round_id = $1 AND seq = $2 AND meter_id = $3 FOR UPDATE`,
+		id, e.Seq, e.Meter).Scan(&ch.Before, &none, &note, &at)
 	if err == pgx.ErrNoRows {
-		return ch, billing.Errorf(billing.CodeNotFound, "meter %s is not on the list of round %s", e.Meter, id)
+		return ch, false, billing.Errorf(billing.CodeNotFound, "meter %s is not on the list of round %s", e.Meter, id)
 	}
 	if err != nil {
-		return ch, err
+		return ch, false, err
 	}
-	warnings, err := json.Marshal(e.Warnings)
-	if err != nil {
-		return ch, err
+	if at != nil && at.Equal(e.TakenAt) && slices.Equal(ch.Before, e.Registers) && none == e.NoReading && note == e.Note {
+		return ch, true, nil
 	}
-	if e.Warnings == nil {
-		warnings = []byte("[]")
+	warnings := []byte("[]")
+	if e.Warnings != nil {
+		if warnings, err = json.Marshal(e.Warnings); err != nil {
+			return ch, false, err
+		}
 	}
 	_, err = tx.Exec(ctx, `UPDATE round_items SET registers = $3, no_reading = $4, note = $5, taken_at = $6, entered_at = $7, entered_by = $8, source = $9,
 			changes = changes + CASE WHEN entered_at IS NULL THEN 0 ELSE 1 END, last = $10, last_at = $11, estimate = $12, warnings = $13
 		WHERE round_id = $1 AND seq = $2`, id, e.Seq, []int64(e.Registers), e.NoReading, e.Note, e.TakenAt, tx.Now, tx.Actor, e.Source,
 		[]int64(e.Last), e.LastAt, e.Estimate, string(warnings))
-	return ch, err
+	return ch, false, err
 }
 
 // RoundTaken is what becomes of one line when its round has been accepted: a reading, a reading in doubt with its cases, or nothing.
