@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"pgregory.net/rapid"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
@@ -143,43 +144,57 @@ func FuzzParseSheet(f *testing.F) {
 	f.Add([]byte("表号,总,抄表时间\nW1,1,2026/9/8 8:00\nW1,1,2026/9/8 8:00\n"))
 	f.Add([]byte("\xef\xbb\xbfmeter,total,read_at\r\n\"W2\",\"0.001\",2026-09-08 10:00\r\n"))
 	f.Add([]byte{0xb1, 0xed, 0xba, 0xc5, ','})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		text, err := decode(raw)
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, raw []byte) { checkSheet(t, raw) })
+}
+
+// The same with files that look like one: pieces of real rows in any order, which blind bytes rarely make.
+func TestParseSheet_property(t *testing.T) {
+	pieces := []string{"1", "2", "3", "W1", "W2", "P1", "W9", "12.345", "1.2345", "2026-09-08 10:00", "no_access", "表坏", ",", ",", ",", ",,", "\n", "\r\n", `"`, "'", "\ufeff", "\xb1\xed"}
+	rapid.Check(t, func(r *rapid.T) {
+		text := rapid.SampledFrom([]string{head4, "表号,总,抄表时间\n", "read_at,total,meter,note\n", ""}).Draw(r, "header")
+		for range rapid.IntRange(0, 60).Draw(r, "length") {
+			text += rapid.SampledFrom(pieces).Draw(r, "piece")
 		}
-		require.True(t, utf8.ValidString(text))
-		s, err := parseSheet(text, list4, china)
-		if err != nil {
-			require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
-			return
-		}
-		good, empty, bad := s.count()
-		require.Equal(t, len(s.rows), good+empty+bad)
-		seen := map[billing.MeterID]bool{}
-		last := 1
-		for _, r := range s.rows {
-			require.Greater(t, r.line, last, "in the order of the file, below its header")
-			last = r.line
-			if !r.good() {
-				continue
-			}
-			require.NotEmpty(t, r.item.Meter)
-			require.Equal(t, r.item.Meter, r.value.Meter)
-			require.False(t, seen[r.item.Meter])
-			seen[r.item.Meter] = true
-			require.False(t, r.value.TakenAt.IsZero())
-			if r.value.NoReading == "" {
-				require.Len(t, r.value.Registers, r.item.Count)
-			}
-		}
-		var back bytes.Buffer
-		require.NoError(t, writeCSV(&back, append([][]string{s.header}, cellsOf(s)...)))
-		again := csv.NewReader(strings.NewReader(strings.TrimPrefix(back.String(), "\ufeff")))
-		again.FieldsPerRecord = -1
-		_, err = again.ReadAll()
-		require.NoError(t, err, "refused rows can be read again")
+		checkSheet(r, []byte(text))
 	})
+}
+
+func checkSheet(t require.TestingT, raw []byte) {
+	text, err := decode(raw)
+	if err != nil {
+		return
+	}
+	require.True(t, utf8.ValidString(text))
+	s, err := parseSheet(text, list4, china)
+	if err != nil {
+		require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
+		return
+	}
+	good, empty, bad := s.count()
+	require.Equal(t, len(s.rows), good+empty+bad)
+	seen := map[billing.MeterID]bool{}
+	last := 1
+	for _, r := range s.rows {
+		require.Greater(t, r.line, last, "in the order of the file, below its header")
+		last = r.line
+		if !r.good() {
+			continue
+		}
+		require.NotEmpty(t, r.item.Meter)
+		require.Equal(t, r.item.Meter, r.value.Meter)
+		require.False(t, seen[r.item.Meter])
+		seen[r.item.Meter] = true
+		require.False(t, r.value.TakenAt.IsZero())
+		if r.value.NoReading == "" {
+			require.Len(t, r.value.Registers, r.item.Count)
+		}
+	}
+	var back bytes.Buffer
+	require.NoError(t, writeCSV(&back, append([][]string{s.header}, cellsOf(s)...)))
+	again := csv.NewReader(strings.NewReader(strings.TrimPrefix(back.String(), "\ufeff")))
+	again.FieldsPerRecord = -1
+	_, err = again.ReadAll()
+	require.NoError(t, err, "refused rows can be read again")
 }
 
 func cellsOf(s sheet) [][]string {
