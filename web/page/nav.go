@@ -56,6 +56,8 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Recharges
 		case placeCutoffs:
 			item.Count = w.Cuts
+		case placeRounds:
+			item.Count = w.Rounds
 		}
 		items = append(items, item)
 	}

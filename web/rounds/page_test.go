@@ -118,6 +118,7 @@ func TestRounds_walkedOnAPhone(t *testing.T) {
 
 	require.Equal(t, http.StatusForbidden, o.sup.Post(round+"/submit").Status)
 	o.went(o.reader.Post(round + "/submit"))
+	require.Contains(t, o.sup.Get("/").Find("stat-rounds").Text(), "1", "it waits for a supervisor")
 	require.Equal(t, http.StatusConflict, o.values(round, "1", "10.60").Status, "handed in is handed in")
 	require.Equal(t, http.StatusForbidden, o.reader.Post(round+"/accept").Status)
 	require.Contains(t, o.sup2.Post(round+"/return", "reason", "").Find("error-reason").Text(), "say why")
@@ -138,7 +139,11 @@ func TestRounds_walkedOnAPhone(t *testing.T) {
 	require.GreaterOrEqual(t, page.Find("event").Length(), 8, "every step stands in its timeline")
 	meter := o.sup.Get("/meters/" + o.meters[0])
 	require.Contains(t, meter.Body, "10.55", "the value is a reading now")
-	require.Equal(t, 1, o.sup.Get("/exceptions?state=open").Doc().Find(`[data-row]`).Length(), "and the doubt a case")
+	cases := o.sup.Get("/exceptions?state=open").Doc().Find(`[data-row]`)
+	require.Equal(t, 1, cases.Length(), "and the doubt a case")
+	doubt := o.sup.Get("/exceptions/" + cases.AttrOr("data-id", ""))
+	require.Equal(t, http.StatusOK, doubt.Status, doubt.Body)
+	require.Contains(t, doubt.Body, "9.00")
 }
 
 func TestRounds_fileIsPreviewedBeforeAnythingIsStored(t *testing.T) {
