@@ -11,7 +11,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// The compound's water meters of one gateway are checked on foot once a week, from the first days on.
+// A dozen of the compound's water meters are checked on foot once a week, from the first days on.
 const (
 	routeFrom   = 1 // day
 	routeLength = 12
@@ -113,7 +113,7 @@ func (c *Crew) acceptRound(ctx context.Context, r openRound) error {
 	return c.office.post(ctx, "supervisor2", roundPath(r.ID, "accept"), map[string]string{}, nil)
 }
 
-// makeRoute lets a supervisor list the compound's water meters of the gateway that has most of them.
+// makeRoute lets a supervisor list the compound's first water meters, gateway by gateway.
 func (c *Crew) makeRoute(ctx context.Context, now time.Time) (int, error) {
 	const item = "route"
 	if now.Before(at(routeFrom, 0, 0)) || !c.due(item, now) {
@@ -123,9 +123,7 @@ func (c *Crew) makeRoute(ctx context.Context, now time.Time) (int, error) {
 	if err := c.store.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM reading_routes)`).Scan(&there); err != nil || there {
 		return 0, err
 	}
-	rows, _ := c.store.Pool.Query(ctx, `SELECT m.id FROM meters m WHERE m.service = 'water' AND m.state = 'fitted' AND m.gateway_id = (
-			SELECT gateway_id FROM meters WHERE site_id = $1 AND service = 'water' AND state = 'fitted' GROUP BY gateway_id ORDER BY count(*) DESC, gateway_id LIMIT 1)
-		ORDER BY m.unit LIMIT $2`, Garden, routeLength)
+	rows, _ := c.store.Pool.Query(ctx, `SELECT id FROM meters WHERE site_id = $1 AND service = 'water' AND state = 'fitted' ORDER BY gateway_id, unit LIMIT $2`, Garden, routeLength)
 	meters, err := pgx.CollectRows(rows, pgx.RowTo[billing.MeterID])
 	if err != nil {
 		return 0, err
