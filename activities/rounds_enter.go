@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -83,6 +85,7 @@ func (a *Rounds) EnterRoundValues(ctx context.Context, in RoundValues) ([]RoundV
 			return nil, err
 		}
 		verdicts = append(verdicts, verdict)
+		activity.RecordHeartbeat(ctx, verdict.Seq)
 		if verdict.Refused == "" && !verdict.Confirm {
 			entries = append(entries, entry)
 		}

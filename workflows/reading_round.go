@@ -298,7 +298,7 @@ func (r *readingRound) enter(ctx workflow.Context, v activities.RoundValues) ([]
 	}
 	v.RoundID = r.in.RoundID
 	var out []activities.RoundVerdict
-	if err := workflow.ExecuteActivity(withStore(ctx), rounds.EnterRoundValues, v).Get(ctx, &out); err != nil {
+	if err := workflow.ExecuteActivity(withBatch(ctx), rounds.EnterRoundValues, v).Get(ctx, &out); err != nil {
 		return nil, err
 	}
 	if !v.Preview && taken(out) {

@@ -51,7 +51,9 @@ func (s *roundStage) entersValues(verdicts ...activities.RoundVerdict) {
 	s.OnActivity(rounds.EnterRoundValues, mock.Anything, mock.Anything).Return(verdicts, nil)
 }
 
-func roundBy(who billing.UserID) activities.RoundDecision { return activities.RoundDecision{By: who, Reason: "because"} }
+func roundBy(who billing.UserID) activities.RoundDecision {
+	return activities.RoundDecision{By: who, Reason: "because"}
+}
 
 func assignTo(reader billing.UserID) activities.RoundDecision {
 	return activities.RoundDecision{By: "sup1", Reader: reader}
