@@ -25,11 +25,12 @@ type DueWork struct {
 	Runs    []store.RunDue
 	// Closings are days whose books are to be closed.
 	Closings []store.ClosingDue
+	Rounds   []PlanRound
 }
 
 // Empty says that nothing is due.
 func (d DueWork) Empty() bool {
-	return len(d.Cycles) == 0 && len(d.Charges) == 0 && len(d.Runs) == 0 && len(d.Closings) == 0
+	return len(d.Cycles)+len(d.Charges)+len(d.Runs)+len(d.Closings)+len(d.Rounds) == 0
 }
 
 // FindDue finds a site's due work, seals the journal and sums the house accounts of the day before on the way, and ends holds whose time
@@ -68,6 +69,13 @@ func FindDue(ctx context.Context, s *store.Store, site store.Site, now time.Time
 	}
 	if d.Runs, err = s.DueRuns(ctx, site, now); err != nil {
 		return d, err
+	}
+	rounds, err := s.DueRounds(ctx, site, now)
+	if err != nil {
+		return d, err
+	}
+	for _, r := range rounds {
+		d.Rounds = append(d.Rounds, PlanRound{RoundID: r.RoundID, Route: r.Route, Kind: r.Kind, DueOn: r.DueOn})
 	}
 	policy, err := policyOf(site)
 	if err != nil || policy.Ledger.ByHand {

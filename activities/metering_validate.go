@@ -103,16 +103,26 @@ func (v *validator) gatewayCases(ctx context.Context) ([]store.NewCase, error) {
 	}
 }
 
-// judgePage loads what a page of meters is judged by, in a few queries, and judges each.
+// judgePage judges the stored readings of a page of meters.
 func (v *validator) judgePage(ctx context.Context, meters []store.PlannedMeter) ([]judged, error) {
+	readings, err := v.Store.ReadingsAt(ctx, meterIDs(meters), v.cycle.FreezeAt)
+	if err != nil {
+		return nil, err
+	}
+	return v.judge(ctx, meters, readings)
+}
+
+func meterIDs(meters []store.PlannedMeter) []billing.MeterID {
 	ids := make([]billing.MeterID, len(meters))
 	for i, m := range meters {
 		ids[i] = m.ID
 	}
-	readings, err := v.Store.ReadingsAt(ctx, ids, v.cycle.FreezeAt)
-	if err != nil {
-		return nil, err
-	}
+	return ids
+}
+
+// judge loads what readings of a page of meters are judged by, in a few queries, and judges each. The readings need not be stored yet.
+func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, readings map[billing.MeterID]store.Reading) ([]judged, error) {
+	ids := meterIDs(meters)
 	last, err := v.Store.LastPoints(ctx, ids, v.cycle.FreezeAt)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type Policy struct {
 	Reminder   ReminderPolicy   `json:"reminder"`
 	Billing    BillingPolicy    `json:"billing"`
 	Ledger     LedgerPolicy     `json:"ledger"`
+	Rounds     RoundPolicy      `json:"rounds"`
 }
 
 // ReadingPolicy is when and how often a cycle reads. Minutes are business time.
@@ -64,6 +65,7 @@ func DefaultPolicy() Policy {
 		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
 		Billing:    BillingPolicy{HoldAfterHours: 48},
+		Rounds:     defaultRoundPolicy(),
 	}
 }
 

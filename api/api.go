@@ -99,6 +99,7 @@ func (s *server) operations() {
 	s.messageOperations()
 	s.traceOperations()
 	s.bookOperations()
+	s.roundOperations()
 	if s.Demo {
 		s.demoOperations()
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/web/recharges"
+	"github.com/meterflow/meterflow/web/rounds"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
 	"github.com/meterflow/meterflow/web/today"
@@ -34,7 +35,11 @@ func signedIn(r chi.Router, d page.Deps) {
 	r.Post(page.ClockPath, d.Act("clock", d.SteerClock, lastRefusal))
 	r.Post(page.ColleaguesPath, d.Act("colleagues", d.SwitchColleagues, lastRefusal))
 	r.Group(func(r chi.Router) {
-		r.Use(allow(d, auth.View))
+		r.Use(allow(d, auth.SeeRounds))
+		rounds.Routes(r, d)
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(readersToRounds, allow(d, auth.View))
 		r.Get(page.EventsPath, newEvents(d.Store, d.Log).ServeHTTP)
 		today.Routes(r, d)
 		cycles.Routes(r, d)
@@ -48,6 +53,17 @@ func signedIn(r chi.Router, d page.Deps) {
 		messages.Routes(r, d)
 		trace.Routes(r, d)
 		ledger.Routes(r, d)
+	})
+}
+
+// readersToRounds leads a reader who has just signed in to the pages that are theirs.
+func readersToRounds(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" && auth.FromContext(r.Context()).Role == billing.RoleReader {
+			http.Redirect(w, r, "/rounds", http.StatusSeeOther)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

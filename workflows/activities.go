@@ -17,4 +17,5 @@ var (
 	messaging *activities.Messaging
 	reminding *activities.Reminding
 	closing   *activities.Closing
+	rounds    *activities.Rounds
 )

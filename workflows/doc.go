@@ -19,6 +19,9 @@
 //	                                                     signal PaymentSettled
 //	Restore          restore/<restore>         billing   –                                     proof that supply is back
 //	DayClose         day-close/<site>/<day>    billing   –                                     –
+//	ReadingRound     round/<round>             billing   updates PlanRound AssignRound         a reader, another person's check; says when overdue
+//	                                                     EnterValues SubmitRound AcceptRound
+//	                                                     ReturnRound CancelRound
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't

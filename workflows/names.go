@@ -34,6 +34,13 @@ const (
 	UpdateCancelRun   = "CancelRun"
 	UpdateApproveCut  = "ApproveCut"
 	UpdateCancelCut   = "CancelCut"
+	UpdatePlanRound   = "PlanRound"
+	UpdateAssignRound = "AssignRound"
+	UpdateEnterValues = "EnterValues"
+	UpdateSubmitRound = "SubmitRound"
+	UpdateAcceptRound = "AcceptRound"
+	UpdateReturnRound = "ReturnRound"
+	UpdateCancelRound = "CancelRound"
 )
 
 // Signals: facts that happened.
@@ -60,6 +67,7 @@ const (
 	kindRestore  = "restore"
 	kindReceipt  = "receipt"
 	kindDayClose = "day-close"
+	kindRound    = "round"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -102,12 +110,15 @@ func DayCloseWorkflowID(site billing.SiteID, through billing.Date) string {
 	return kindDayClose + "/" + string(site) + "/" + through.String()
 }
 
+// RoundWorkflowID names the workflow of a reading round.
+func RoundWorkflowID(id billing.RoundID) string { return kindRound + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -13,7 +13,8 @@ type StartDueInput struct {
 }
 
 // StartDue starts what should exist by now and doesn't: today's reading cycle, the charge of a closed cycle, the billing run of an
-// ended month, the closing of an ended day's books, the day's seal. A Schedule starts it, whose own ids carry a timestamp; the runs that it starts carry their business
+// ended month, the closing of an ended day's books, the round of a route whose day is near, the day's seal. A Schedule starts it, whose own
+// ids carry a timestamp; the runs that it starts carry their business
 // keys, so two kick-offs yield one run, and a missed kick-off is made up by the next.
 func StartDue(ctx workflow.Context, in StartDueInput) error {
 	var found activities.DueWork
@@ -32,6 +33,11 @@ func StartDue(ctx workflow.Context, in StartDueInput) error {
 	}
 	for _, r := range found.Runs {
 		if err := startAbandoned(ctx, RunWorkflowID(r.RunID), BillingRun, r); err != nil {
+			return err
+		}
+	}
+	for _, p := range found.Rounds {
+		if err := startAbandoned(ctx, RoundWorkflowID(p.RoundID), ReadingRound, activities.RoundStart{RoundID: p.RoundID, Plan: &p}); err != nil {
 			return err
 		}
 	}

@@ -48,6 +48,12 @@ const (
 	ManageUsers Action = "manage_users"
 	// VerifyJournal recomputes the hash chains.
 	VerifyJournal Action = "verify_journal"
+	// SeeRounds looks at reading rounds; ReadRound walks one and enters its values; PlanRound makes routes, plans rounds and gives them to
+	// readers; CheckRound accepts or returns what another read, and settles what was found about a reader's work.
+	SeeRounds  Action = "see_rounds"
+	ReadRound  Action = "read_round"
+	PlanRound  Action = "plan_round"
+	CheckRound Action = "check_round"
 	// ControlClock pauses, slows and moves the demo's business clock, and switches its simulated colleagues.
 	ControlClock Action = "control_clock"
 )
@@ -64,6 +70,7 @@ const (
 	manager       = billing.RoleManager
 	administrator = billing.RoleAdministrator
 	customer      = billing.RoleCustomer
+	reader        = billing.RoleReader
 )
 
 // table is the whole of what roles may do. Two lines must stay true however it grows, and a test holds them: an
@@ -90,6 +97,10 @@ var table = map[Action]rule{
 	MasterData:      {"change master data", []billing.Role{administrator}},
 	ManageUsers:     {"manage users", []billing.Role{administrator}},
 	VerifyJournal:   {"verify the journal", []billing.Role{manager, administrator}},
+	SeeRounds:       {"see reading rounds", []billing.Role{supervisor, clerk, manager, administrator, reader}},
+	ReadRound:       {"read meters on a round", []billing.Role{reader}},
+	PlanRound:       {"plan reading rounds", []billing.Role{supervisor}},
+	CheckRound:      {"check reading rounds", []billing.Role{supervisor}},
 	ControlClock:    {"control the business clock", []billing.Role{supervisor, manager, administrator}},
 }
 

@@ -30,10 +30,11 @@ const (
 	RoleManager       Role = "manager"
 	RoleAdministrator Role = "administrator"
 	RoleCustomer      Role = "customer"
+	RoleReader        Role = "reader"
 )
 
 // Roles lists every role.
-var Roles = []Role{RoleSupervisor, RoleClerk, RoleManager, RoleAdministrator, RoleCustomer}
+var Roles = []Role{RoleSupervisor, RoleClerk, RoleManager, RoleAdministrator, RoleCustomer, RoleReader}
 
 // SupplyState is whether supply reaches the customer, as last read back.
 type SupplyState string

@@ -51,6 +51,8 @@ func People() []Person {
 		{"clerk2", "王海涛", billing.RoleClerk},
 		{"clerk3", "陈雨欣", billing.RoleClerk},
 		{"clerk4", "赵志强", billing.RoleClerk},
+		{"reader1", "钱学勤", billing.RoleReader},
+		{"reader2", "冯守时", billing.RoleReader},
 		{"manager1", "吴卫东", billing.RoleManager},
 		{"admin1", "郑文博", billing.RoleAdministrator},
 	}

@@ -103,6 +103,7 @@ func (s *Store) UnfinishedWork(ctx context.Context) (map[string]int64, error) {
 			UNION ALL SELECT 'command', split_part(cause, '/', 1) || '/' || split_part(cause, '/', 2) FROM commands WHERE state IN ('requested', 'sending', 'acknowledged')
 			UNION ALL SELECT 'cutoff', 'cutoff/' || id FROM cutoffs WHERE state IN ('planned', 'sending')
 			UNION ALL SELECT 'restore', 'restore/' || id FROM restores WHERE state = 'sending'
+			UNION ALL SELECT 'round', 'round/' || id FROM rounds WHERE state = 'checked'
 			UNION ALL SELECT 'low list', 'charge/' || cycle_id FROM low_list WHERE NOT taken
 			UNION ALL SELECT 'due wait', '' FROM clock_waits WHERE due <= business_now()
 		) w WHERE wf NOT IN (SELECT workflow_id FROM waiting) GROUP BY what`)

@@ -42,6 +42,7 @@ const (
 	Supervisor, Supervisor2, OtherSupervisor = "sup1", "sup2", "sup-plaza"
 	Clerk, Clerk2, Clerk3                    = "clerk1", "clerk2", "clerk3"
 	Manager, Administrator, Customer         = "manager", "admin", "customer"
+	Reader, Reader2                          = "reader1", "reader2"
 
 	// Password is everybody's.
 	Password = "correct horse"
@@ -116,6 +117,8 @@ func seed(t testing.TB, s *store.Store) {
 		{ID: Clerk, Name: "陈收费", Role: billing.RoleClerk, Sites: one},
 		{ID: Clerk2, Name: "刘收费", Role: billing.RoleClerk, Sites: one},
 		{ID: Clerk3, Name: "周收费", Role: billing.RoleClerk, Sites: one},
+		{ID: Reader, Name: "何抄表", Role: billing.RoleReader, Sites: one},
+		{ID: Reader2, Name: "吕抄表", Role: billing.RoleReader, Sites: one},
 		{ID: Manager, Name: "孙经理", Role: billing.RoleManager, Sites: both},
 		{ID: Administrator, Name: "吴管理", Role: billing.RoleAdministrator, Sites: both},
 		{ID: Customer, Name: "郑用户", Role: billing.RoleCustomer, Sites: one},

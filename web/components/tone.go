@@ -35,6 +35,7 @@ var stateTones = map[locale.Kind]map[string]Tone{
 	locale.Cutoff: {
 		"planned": Watch, "awaiting_manager": Watch, "sending": Running, "verified": Danger, "unknown": Danger, "prevented": Good,
 	},
+	locale.Round:   {"assigned": Running, "in_progress": Running, "submitted": Watch, "checked": Running, "closed": Good},
 	locale.Restore: {"sending": Running, "verified": Good, "unknown": Danger, "prevented": Danger},
 	locale.Quality: {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
 }

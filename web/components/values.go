@@ -21,6 +21,7 @@ var icons = map[string]string{
 	"meters":     "M4 17a8 8 0 1 1 16 0zM12 17l4-6",
 	"cutoffs":    "M12 3v9M6.5 6.5a8 8 0 1 0 11 0",
 	"messages":   "M4 5h16v11H9l-5 4z",
+	"rounds":     "M8 4a3 3 0 1 1 .1 0zM5 21l3-7-2-4 4-2 3 4h4M11 14l3 7",
 	"trace":      "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
 	"tariffs":    "M4 20V10h4v10zM10 20V4h4v16zM16 20v-7h4v7z",
 	"sites":      "M4 21V5l8-2v18M12 9h8v12M2 21h20M8 8v.1M8 12v.1M8 16v.1M16 13v.1M16 17v.1",

@@ -38,6 +38,10 @@ const (
 	AccountKind Kind = "account_kind"
 	EntryKind   Kind = "entry_kind"
 	BooksState  Kind = "books"
+	Round       Kind = "round"
+	RoundKind   Kind = "round_kind"
+	NoReading   Kind = "no_reading"
+	ReaderRule  Kind = "reader_rule"
 )
 
 var words = map[Kind][]string{
@@ -58,7 +62,7 @@ var words = map[Kind][]string{
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
 		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip",
 	},
-	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
+	Role:       {"supervisor", "clerk", "manager", "administrator", "customer", "reader"},
 	Service:    {"power", "water"},
 	CreditMode: {"platform", "meter"},
 	Register:   {"total", "sharp", "peak", "flat", "valley", "deep_valley"},
@@ -74,6 +78,11 @@ var words = map[Kind][]string{
 	AccountKind: {"asset", "liability", "revenue", "expense"},
 	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted"},
 	BooksState:  {"open", "closed"},
+
+	Round:      {"planned", "assigned", "in_progress", "submitted", "checked", "closed", "cancelled"},
+	RoundKind:  {"collect", "check"},
+	NoReading:  {"no_access", "meter_broken", "dial_covered", "not_found", "other"},
+	ReaderRule: {"round_digits", "regular_use", "regular_pace", "too_fast", "equals_estimate", "skips", "always_late"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

@@ -5,6 +5,15 @@ import "github.com/meterflow/meterflow/web/locale"
 // events are the words for what happened, by the event of a journal row.
 var events = map[string]string{
 	"accepted":              locale.Key("event.accepted"),
+	"assigned":              locale.Key("event.assigned"),
+	"finding_settled":       locale.Key("event.finding_settled"),
+	"overdue":               locale.Key("event.overdue"),
+	"reader_findings":       locale.Key("event.reader_findings"),
+	"readings_stored":       locale.Key("event.readings_stored"),
+	"returned":              locale.Key("event.returned"),
+	"changed":               locale.Key("event.changed"),
+	"submitted":             locale.Key("event.submitted"),
+	"values_entered":        locale.Key("event.values_entered"),
 	"acknowledged":          locale.Key("event.acknowledged"),
 	"added":                 locale.Key("event.added"),
 	"approved":              locale.Key("event.approved"),

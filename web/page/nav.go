@@ -27,14 +27,16 @@ var (
 	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
 	placeLedger    = place{locale.Key("nav.ledger"), "/ledger", "cash"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
+	placeRounds    = place{locale.Key("nav.rounds"), "/rounds", "rounds"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeLedger, placeTrace},
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeLedger, placeTrace, placeRounds},
 	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeLedger, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages, placeLedger},
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages, placeLedger, placeRounds},
+	billing.RoleReader:     {placeRounds},
 	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
@@ -55,6 +57,8 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Recharges
 		case placeCutoffs:
 			item.Count = w.Cuts
+		case placeRounds:
+			item.Count = w.Rounds
 		}
 		items = append(items, item)
 	}

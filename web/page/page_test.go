@@ -132,7 +132,14 @@ func TestLocal_staysOnThisSite(t *testing.T) {
 
 func TestNavigation_leadsEachRoleWhereItMayGo(t *testing.T) {
 	ctx := context.Background()
+	reads := auth.Actor{UserID: "u", Role: billing.RoleReader}
+	require.NoError(t, auth.Can(reads, auth.SeeRounds, ""))
+	require.Error(t, auth.Can(reads, auth.View, ""))
+	require.Equal(t, []place{placeRounds}, places[billing.RoleReader], "a reader sees rounds, and no balances or last values")
 	for role := range places {
+		if role == billing.RoleReader {
+			continue
+		}
 		require.NoError(t, auth.Can(auth.Actor{UserID: "u", Role: role}, auth.View, ""), role)
 		items := navigation(ctx, role, store.Waiting{Cases: 2, OverdueCases: 1, Recharges: 3, RunsToVerify: 1, RunsToIssue: 1, Cuts: 4}, "/exceptions")
 		require.GreaterOrEqual(t, len(items), 10)

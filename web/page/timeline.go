@@ -19,8 +19,8 @@ import (
 // homes are the pages of things, by their kind in the journal; a kind without one is read in its timeline.
 var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
-	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/",
-	"ledger_day": "/ledger/days/",
+	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
+	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -44,7 +44,7 @@ func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": 
 var vocabularies = map[string]locale.Kind{
 	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill, "bills": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
-	"cutoff": locale.Cutoff, "restore": locale.Restore, "hold": locale.Hold, "ledger_day": locale.BooksState,
+	"cutoff": locale.Cutoff, "restore": locale.Restore, "hold": locale.Hold, "ledger_day": locale.BooksState, "round": locale.Round,
 }
 
 // Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
@@ -62,6 +62,7 @@ var kinds = map[string]string{
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
 	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
+	"round": locale.Key("kind.round"), "route": locale.Key("kind.route"),
 	"calendar": locale.Key("kind.calendar"), "site": locale.Key("kind.site"),
 	"hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"), "ledger_account": locale.Key("kind.ledger_account"),
 }

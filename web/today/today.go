@@ -96,7 +96,8 @@ func waitingStats(ctx context.Context, role billing.Role, w store.Waiting, now t
 	cuts := stat(ctx, "cuts", locale.T(ctx, "today.cuts"), "/cutoffs?state=awaiting_manager", w.Cuts, w.OldestCut, now, components.Watch)
 	switch role {
 	case billing.RoleSupervisor:
-		return []components.Stat{cases, verify, issue}
+		rounds := stat(ctx, "rounds", locale.T(ctx, "rounds.to_check"), "/rounds?state=submitted", w.Rounds, nil, now, components.Watch)
+		return []components.Stat{cases, verify, issue, rounds}
 	case billing.RoleClerk:
 		return []components.Stat{money}
 	case billing.RoleManager:

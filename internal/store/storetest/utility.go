@@ -27,7 +27,7 @@ type Utility struct {
 // By is who made the test utility.
 var By = store.By{Actor: "admin", Reason: "test utility"}
 
-// NewUtility makes the site "park" with the supervisors sup1 and sup2, the clerks clerk1 to clerk3, the manager boss, all demo tariffs,
+// NewUtility makes the site "park" with the supervisors sup1 and sup2, the clerks clerk1 to clerk3, the readers reader1 and reader2, the manager boss, all demo tariffs,
 // and gateways G1 and G2. The business clock stands at the given instant.
 func NewUtility(t testing.TB, at time.Time) *Utility {
 	t.Helper()
@@ -40,6 +40,7 @@ func NewUtility(t testing.TB, at time.Time) *Utility {
 	require.NoError(t, s.OpenHouse(ctx, By, u.Site))
 	for id, role := range map[billing.UserID]billing.Role{
 		"sup1": billing.RoleSupervisor, "sup2": billing.RoleSupervisor, "boss": billing.RoleManager,
+		"reader1": billing.RoleReader, "reader2": billing.RoleReader,
 		"clerk1": billing.RoleClerk, "clerk2": billing.RoleClerk, "clerk3": billing.RoleClerk,
 	} {
 		user := store.User{ID: id, Name: string(id), Role: role, Active: true, Sites: []billing.SiteID{u.Site}}
