@@ -78,7 +78,7 @@ type BookDay struct {
 type BookDayDetail struct {
 	BookDay
 	Intact *bool       `json:"intact,omitempty" doc:"Whether the seal is that of the entries as they are now; for a closed day."`
-	Totals []BookTotal `json:"totals"`
+	Totals []BookTotal `json:"totals" doc:"House accounts first, then customers' accounts; 200 in all at most."`
 }
 
 // BookTotal is what one account moved by on a day.

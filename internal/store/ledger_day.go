@@ -115,7 +115,10 @@ func (s *Store) LedgerDays(ctx context.Context, sites []billing.SiteID, limit, o
 	return unwrap(rows, func(d counted) (LedgerDay, int) { return d.LedgerDay, d.Total })
 }
 
-// LedgerDay reads one accounting day with what each account moved by on it, house accounts first.
+// dayRows is how many accounts a day is listed with.
+const dayRows = 200
+
+// LedgerDay reads one accounting day with what each account moved by on it: house accounts first, 200 accounts at most.
 func (s *Store) LedgerDay(ctx context.Context, site billing.SiteID, day billing.Date) (LedgerDay, []ledger.DayTotal, error) {
 	rows, _ := s.Pool.Query(ctx, selectClosedDay+` WHERE site_id = $1 AND day = $2`, site, day)
 	closed, err := optional[LedgerDay](rows)
@@ -123,18 +126,17 @@ func (s *Store) LedgerDay(ctx context.Context, site billing.SiteID, day billing.
 		return LedgerDay{}, nil, translate(err)
 	}
 	if closed != nil {
-		totals, err := dayTotals(ctx, s.Pool, site, day)
+		totals, err := dayTotals(ctx, s.Pool, site, day, dayRows)
 		return *closed, totals, err
 	}
 	d := LedgerDay{Site: site, Day: day}
-	totals, err := postedOn(ctx, s.Pool, site, day)
+	err = s.Pool.QueryRow(ctx, `SELECT count(DISTINCT e.id), coalesce(sum(p.amount_fen) FILTER (WHERE p.amount_fen > 0), 0)::bigint,
+			coalesce(-sum(p.amount_fen) FILTER (WHERE p.amount_fen < 0), 0)::bigint, count(DISTINCT p.code)
+		FROM ledger_entries e JOIN ledger_postings p ON p.entry_id = e.id WHERE e.site_id = $1 AND e.day = $2`, site, day).Scan(&d.Entries, &d.Debit, &d.Credit, &d.Accounts)
 	if err != nil {
 		return d, nil, translate(err)
 	}
-	for _, t := range totals {
-		d.Debit, d.Credit, d.Accounts = d.Debit+t.Debit, d.Credit+t.Credit, d.Accounts+1
-	}
-	err = s.Pool.QueryRow(ctx, `SELECT count(*) FROM ledger_entries WHERE site_id = $1 AND day = $2`, site, day).Scan(&d.Entries)
+	totals, err := postedOn(ctx, s.Pool, site, day, dayRows)
 	return d, totals, translate(err)
 }
 
@@ -142,18 +144,19 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-const houseFirst = ` ORDER BY starts_with(code, 'customer/'), code COLLATE "C"`
+// houseFirst is the order of accounts in a list; $3 bounds it, 0 for all.
+const houseFirst = ` ORDER BY starts_with(code, 'customer/'), code COLLATE "C" LIMIT nullif($3, 0)`
 
-func dayTotals(ctx context.Context, q querier, site billing.SiteID, day billing.Date) ([]ledger.DayTotal, error) {
-	rows, _ := q.Query(ctx, `SELECT code, debit_fen, credit_fen, balance_fen FROM ledger_day_totals WHERE site_id = $1 AND day = $2`+houseFirst, site, day)
+func dayTotals(ctx context.Context, q querier, site billing.SiteID, day billing.Date, limit int) ([]ledger.DayTotal, error) {
+	rows, _ := q.Query(ctx, `SELECT code, debit_fen, credit_fen, balance_fen FROM ledger_day_totals WHERE site_id = $1 AND day = $2`+houseFirst, site, day, limit)
 	ts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ledger.DayTotal])
 	return ts, translate(err)
 }
 
 // postedOn sums the postings of a day by account. The balance is left out: an open day has none yet.
-func postedOn(ctx context.Context, q querier, site billing.SiteID, day billing.Date) ([]ledger.DayTotal, error) {
+func postedOn(ctx context.Context, q querier, site billing.SiteID, day billing.Date, limit int) ([]ledger.DayTotal, error) {
 	rows, _ := q.Query(ctx, `SELECT p.code, coalesce(sum(p.amount_fen) FILTER (WHERE p.amount_fen > 0), 0)::bigint, coalesce(-sum(p.amount_fen) FILTER (WHERE p.amount_fen < 0), 0)::bigint, 0::bigint
-		FROM ledger_entries e JOIN ledger_postings p ON p.entry_id = e.id WHERE e.site_id = $1 AND e.day = $2 GROUP BY p.code`+houseFirst, site, day)
+		FROM ledger_entries e JOIN ledger_postings p ON p.entry_id = e.id WHERE e.site_id = $1 AND e.day = $2 GROUP BY p.code`+houseFirst, site, day, limit)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[ledger.DayTotal])
 }
 
@@ -167,10 +170,10 @@ func (s *Store) VerifyDay(ctx context.Context, site billing.SiteID, day billing.
 		if err != nil {
 			return err
 		}
-		if d.Totals, err = dayTotals(ctx, tx, site, day); err != nil {
+		if d.Totals, err = dayTotals(ctx, tx, site, day, 0); err != nil {
 			return err
 		}
-		posted, err := postedOn(ctx, tx, site, day)
+		posted, err := postedOn(ctx, tx, site, day, 0)
 		if err != nil {
 			return err
 		}

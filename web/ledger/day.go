@@ -29,6 +29,7 @@ type dayView struct {
 	notices  []components.NoticeView
 	facts    []components.Fact
 	totals   components.Table
+	more     string // when not all accounts are listed
 	timeline components.TimelineView
 	close    *components.Action
 }
@@ -47,18 +48,18 @@ func (h handler) days(w http.ResponseWriter, r *http.Request) error {
 func dayTable(ctx context.Context, rows []store.LedgerDay) components.Table {
 	yuan := locale.T(ctx, "unit.yuan")
 	t := components.Table{ID: "days", Caption: locale.T(ctx, "ledger.days"), Cols: []components.Col{
-		{Label: locale.T(ctx, "ledger.day")}, {Label: locale.T(ctx, "ledger.site"), WideOnly: true}, {Label: locale.T(ctx, "ledger.state")},
+		{Label: locale.T(ctx, "ledger.day")}, {Label: locale.T(ctx, "ledger.state")},
 		{Label: locale.T(ctx, "ledger.entries"), Align: components.Number}, {Label: locale.T(ctx, "ledger.debit"), Unit: yuan, Align: components.Number},
 		{Label: locale.T(ctx, "ledger.credit"), Unit: yuan, Align: components.Number, WideOnly: true}, {Label: locale.T(ctx, "ledger.closed_at"), WideOnly: true},
 		{Label: locale.T(ctx, "ledger.seal"), WideOnly: true},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "ledger.no_days"), Body: locale.T(ctx, "ledger.no_days_body")}}
 	for _, d := range rows {
 		row := components.Row{ID: string(d.Site) + "/" + d.Day.String(), Href: dayHref(d.Site, d.Day), Cells: []templ.Component{
-			components.Text(d.Day.String()), components.Text(page.SiteName(ctx, d.Site)), stateOf(d), components.Count(d.Entries),
+			components.Lines(components.Text(d.Day.String()), page.SiteName(ctx, d.Site)), stateOf(d), components.Count(d.Entries),
 			components.Money(d.Debit), components.Money(d.Credit), components.Muted("–"), components.Muted("–"),
 		}}
 		if d.Closed() {
-			row.Cells[6], row.Cells[7] = components.When(*d.ClosedAt), components.Code(hex.EncodeToString(d.Digest)[:12])
+			row.Cells[5], row.Cells[6] = components.When(*d.ClosedAt), components.Code(hex.EncodeToString(d.Digest)[:12])
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -133,15 +134,29 @@ func dayOf(ctx context.Context, d store.LedgerDay, totals []store.DayTotal) dayV
 			components.Code(string(m.Code)), amountOrNone(m.Debit), amountOrNone(m.Credit), components.Muted("–"),
 		}}
 		if d.Closed() {
-			row.Cells[3] = components.Money(m.Balance)
+			row.Cells[3] = standing(ctx, m.Balance)
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	if len(totals) > 0 {
 		t.Foot = []templ.Component{components.Text(locale.T(ctx, "ledger.total")), components.Money(d.Debit), components.Money(d.Credit), nil}
 	}
+	if n := len(totals); n < d.Accounts {
+		v.more = locale.T(ctx, "ledger.more_accounts", n, d.Accounts)
+	}
 	v.totals = t
 	return v
+}
+
+// standing is a balance with its side: neither side is better than the other.
+func standing(ctx context.Context, m billing.Money) templ.Component {
+	switch {
+	case m < 0:
+		return components.Lines(components.Money(-m), locale.T(ctx, "ledger.cr"))
+	case m > 0:
+		return components.Lines(components.Money(m), locale.T(ctx, "ledger.dr"))
+	}
+	return components.Money(m)
 }
 
 func (v *dayView) seal(ctx context.Context, d store.LedgerDay, holds bool) {
@@ -154,7 +169,7 @@ func (v *dayView) seal(ctx context.Context, d store.LedgerDay, holds bool) {
 	}
 	v.facts = append(v.facts,
 		components.Fact{ID: "closed", Label: locale.T(ctx, "ledger.closed_at"), Value: components.When(*d.ClosedAt), Hint: closer(ctx, d.ClosedBy)},
-		components.Fact{ID: "seal", Label: locale.T(ctx, "ledger.seal"), Value: state, Hint: hex.EncodeToString(d.Digest)[:24]},
+		components.Fact{ID: "seal", Label: locale.T(ctx, "ledger.seal"), Value: state, Hint: hex.EncodeToString(d.Digest)[:16]},
 		components.Fact{ID: "customers", Label: locale.T(ctx, "ledger.customers"), Value: components.Money(-d.Customers)})
 	if d.Counted != nil {
 		v.facts = append(v.facts, components.Fact{ID: "counted", Label: locale.T(ctx, "ledger.counted"), Value: components.Money(*d.Counted)})

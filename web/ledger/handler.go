@@ -83,7 +83,7 @@ func AsOf(r *http.Request, zone *time.Location) (t store.AsOf, known billing.Dat
 func AsOfFor(ctx context.Context, address, clear string, t store.AsOf, known billing.Date, hidden ...components.Hidden) AsOfView {
 	return AsOfView{URL: address, ClearHref: clear, Hidden: hidden, Fields: []components.Field{
 		{Kind: components.DateField, Name: "day", Label: locale.T(ctx, "ledger.as_of"), Value: t.Day.String()},
-		{Kind: components.DateField, Name: "known", Label: locale.T(ctx, "ledger.known_on"), Value: known.String(), Hint: locale.T(ctx, "ledger.known_hint")},
+		{Kind: components.DateField, Name: "known", Label: locale.T(ctx, "ledger.known_on"), Value: known.String()},
 	}}
 }
 
