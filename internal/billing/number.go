@@ -243,8 +243,9 @@ func ChargeMonths(q Quantity, p Price, f Factor, thirtieths int) (Money, error) 
 // Rate is a price with its factor, ready to be charged many times over: the
 // same product and rounding as Charge, on raw register units.
 type Rate struct {
-	coef  uint64 // of price × factor
-	scale int    // units × coef ÷ 10^scale is fen
+	coef     uint64 // of price × factor
+	scale    int    // units × coef ÷ 10^scale is fen
+	decimals int    // of a raw unit
 }
 
 // NewRate makes a rate for a service's raw units.
@@ -259,7 +260,7 @@ func NewRate(s Service, p Price, f Factor) (Rate, error) {
 	if price.Sign() < 0 {
 		return Rate{}, Errorf(CodeInvalidInput, "The price %s is negative.", p)
 	}
-	r := Rate{price.Coef(), s.Scale() + price.Scale() - 2}
+	r := Rate{price.Coef(), s.Scale() + price.Scale() - 2, s.Scale()}
 	// A small price brought to eight decimals is divided by a constant.
 	for r.scale < usualScale && r.coef < math.MaxUint32 {
 		r.coef, r.scale = 10*r.coef, r.scale+1
@@ -269,6 +270,16 @@ func NewRate(s Service, p Price, f Factor) (Rate, error) {
 
 // usualScale is that of a power price with eight decimals.
 const usualScale = 8
+
+// Quantity turns raw units into kWh or m³, as Service.Quantity does.
+func (r *Rate) Quantity(raw int64) Quantity { return trimmed(raw, r.decimals) }
+
+func trimmed(raw int64, scale int) Quantity {
+	for scale > 0 && raw%10 == 0 {
+		raw, scale = raw/10, scale-1
+	}
+	return Quantity{number{decimal.MustNew(raw, scale)}}
+}
 
 // Charge is what raw units cost, rounded once, half up.
 func (r *Rate) Charge(raw int64) (Money, error) {

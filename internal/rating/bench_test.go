@@ -29,7 +29,7 @@ func BenchmarkRate_bandsAndSteps(b *testing.B) {
 
 // The two sides of rating_vs_arithmetic; they agree to the fen.
 func BenchmarkSides(b *testing.B) {
-	sides, err := rating.BenchSides(1000)
+	sides, err := rating.BenchSides(200)
 	require.NoError(b, err)
 	b.Run("rated", func(b *testing.B) {
 		b.ReportAllocs()

@@ -21,6 +21,7 @@ type compiled struct {
 // in all but quantity, times and readings.
 type charger struct {
 	component billing.Component
+	shape     shape   // of the kind
 	rates     []rated // flat: one; bands: one per band; steps: one per tier; tier_bands: tiers × bands
 	bands     int     // rates per tier of tier_bands
 	edges     []int64 // raw; the last is the largest number
@@ -28,10 +29,25 @@ type charger struct {
 	varies    bool    // the edges depend on the account
 }
 
+// shape is an energy kind as a number: it is asked for every account.
+type shape int
+
+const (
+	shapeFlat shape = iota
+	shapeBands
+	shapeSteps
+	shapeTierBands
+)
+
+var shapes = map[billing.ComponentKind]shape{
+	billing.KindFlat: shapeFlat, billing.KindBands: shapeBands, billing.KindSteps: shapeSteps, billing.KindTierBands: shapeTierBands,
+}
+
 // rated is a price that is charged, with its line.
 type rated struct {
-	rate billing.Rate
-	line Line
+	rate     billing.Rate
+	register billing.Register
+	line     Line
 }
 
 func (r *Rater) compile(of reign, month time.Month) (*compiled, error) {
@@ -69,13 +85,13 @@ var settlingOrder = map[billing.ComponentKind]int{
 }
 
 func compileEnergy(s billing.Service, c billing.Component) (charger, error) {
-	one := charger{component: c, perMonth: c.Accumulate == billing.PerMonth, varies: c.Household != nil || c.Prorate != ""}
+	one := charger{component: c, shape: shapes[c.Kind], perMonth: c.Accumulate == billing.PerMonth, varies: c.Household != nil || c.Prorate != ""}
 	add := func(reg billing.Register, tier int, price *billing.Price, factor billing.Factor) error {
 		if price == nil {
 			return billing.Errorf(billing.CodeTariffMissing, "The tariff's component %s has no price for the %s register.", c.Key, reg)
 		}
 		rate, err := billing.NewRate(s, *price, factor)
-		one.rates = append(one.rates, rated{rate, Line{Component: c.Key, Name: c.Name, Register: reg, Tier: tier, Price: *price, Factor: factor}})
+		one.rates = append(one.rates, rated{rate, reg, Line{Component: c.Key, Name: c.Name, Register: reg, Tier: tier, Price: *price, Factor: factor}})
 		return err
 	}
 	addBands := func(tier int, bands []billing.BandPrice) error {

@@ -13,7 +13,6 @@ func (r *Rater) settle(p *plan, last int) error {
 	for first > 0 && p.parts[first-1].month == p.parts[last].month {
 		first--
 	}
-	r.reverse(p.parts[last].month)
 	thirtieths := 0
 	for i := first; i <= last; i++ {
 		part := &p.parts[i]
@@ -48,9 +47,12 @@ func (in *Input) month(no monthNo) Month {
 	return Month{}
 }
 
-func (r *Rater) reverse(month monthNo) {
-	if back := r.in.month(month).Reverse; back != nil {
-		r.out.Reverse, _ = r.out.Reverse.Add(*back)
+// reverse reports the energy that went the other way in the period's months.
+func (r *Rater) reverse(p *plan) {
+	for _, m := range r.in.Months {
+		if no := monthOf(m.First); m.Reverse != nil && no >= p.parts[0].month && no <= monthOf(p.parts[len(p.parts)-1].last) {
+			r.out.Reverse, _ = r.out.Reverse.Add(*m.Reverse)
+		}
 	}
 }
 

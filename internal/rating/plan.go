@@ -10,7 +10,8 @@ import (
 // plan is what a tariff makes of a period, the same for every account with
 // that tariff and without terms of its own.
 type plan struct {
-	parts []part
+	parts   []part
+	monthly bool // is cut at months
 }
 
 // part is a stretch of the period between two cuts. Whatever is not cut at
@@ -62,7 +63,7 @@ func (r *Rater) planOf(in *Input) (*plan, error) {
 	if len(in.Terms) > 0 {
 		return r.makePlan(in)
 	}
-	key := planKey{&in.Tariff.Versions[0], in.Location, in.From.UnixNano(), in.To.UnixNano()}
+	key := planKey{&in.Tariff.Versions[0], in.Location, r.from, r.to}
 	if r.last != nil && key == r.lastKey {
 		return r.last, nil
 	}
@@ -114,7 +115,7 @@ func (r *Rater) makePlan(in *Input) (*plan, error) {
 		}
 	}
 	slices.SortFunc(days, billing.Date.Compare)
-	p := &plan{}
+	p := &plan{monthly: monthly}
 	from, day := in.From.UTC(), first
 	for _, next := range append(slices.Compact(days), billing.Date{}) {
 		to := in.To.UTC()

@@ -65,16 +65,17 @@ func (r *Rater) segment(p *part, s *Segment) error {
 	for i := range p.compiled.energy {
 		c := &p.compiled.energy[i]
 		var err error
-		switch c.component.Kind {
-		case billing.KindFlat:
+		switch c.shape {
+		case shapeFlat:
 			err = r.line(&c.rates[0], s, reg, use)
-		case billing.KindBands:
+		case shapeBands:
 			for k := range c.rates {
-				if err = r.line(&c.rates[k], s, c.rates[k].line.Register, s.Use[c.rates[k].line.Register]); err != nil {
+				of := &c.rates[k]
+				if err = r.line(of, s, of.register, s.Use[of.register]); err != nil {
 					break
 				}
 			}
-		case billing.KindSteps:
+		case shapeSteps:
 			err = r.steps(c, p, s, reg, use)
 		default:
 			err = r.tierBands(c, p, s)
@@ -127,11 +128,13 @@ func (r *Rater) line(of *rated, s *Segment, reg billing.Register, raw int64) err
 	if l.Amount, err = of.rate.Charge(raw); err != nil {
 		return err
 	}
-	l.Register, l.Quantity = reg, r.unit.Quantity(raw)
+	l.Register, l.Quantity = reg, of.rate.Quantity(raw)
 	l.From, l.To, l.Fitting, l.Ratio = s.Opening.At, s.Closing.At, s.Fitting, s.Ratio
 	l.Opening, l.Closing = s.Opening.Registers[reg], s.Closing.Registers[reg]
-	r.out.Total, err = r.out.Total.Add(l.Amount)
-	return err
+	if r.out.Total += l.Amount; r.out.Total < l.Amount { // a line of use is never negative
+		return billing.Errorf(billing.CodeInvalidInput, "The sum of the lines is too large to be kept.")
+	}
+	return nil
 }
 
 // addLine adds a line to the result, and a place to remember what it was made of.
@@ -184,8 +187,8 @@ func (r *Rater) tierBands(c *charger, p *part, s *Segment) error {
 		}
 		r.shares = append(r.shares, share)
 	}
-	for i, rate := range c.rates {
-		reg := rate.line.Register
+	for i := range c.rates {
+		reg := c.rates[i].register
 		if err := r.line(&c.rates[i], s, reg, r.shares[i/c.bands][reg]); err != nil {
 			return err
 		}
@@ -197,7 +200,7 @@ func (r *Rater) tierBands(c *charger, p *part, s *Segment) error {
 // which the tariff lists them.
 func fill(part int64, rest *[billing.DeepValley + 1]int64, order []rated) (share [billing.DeepValley + 1]int64) {
 	for _, of := range order {
-		reg := of.line.Register
+		reg := of.register
 		share[reg] = min(part, rest[reg])
 		part -= share[reg]
 		rest[reg] -= share[reg]

@@ -22,6 +22,8 @@ type Rater struct {
 
 	// The account that is being priced.
 	in   *Input
+	from int64 // instants of the period, in nanoseconds
+	to   int64
 	out  Result
 	slot []*rated // what each place of out.Lines was last filled with, nil for other lines
 	unit billing.Service
@@ -60,6 +62,7 @@ func (r *Rater) Rate(in *Input) (*Result, error) {
 	if err := r.price(p); err != nil {
 		return nil, err
 	}
+	r.reverse(p)
 	out.Opening, out.Closing = out.Segments[0].Opening, out.Segments[len(out.Segments)-1].Closing
 	if len(out.Segments) == 1 {
 		out.Use = out.Segments[0].Use
@@ -78,8 +81,11 @@ func (r *Rater) registers(n int) billing.Registers {
 	}
 	at := len(r.arena)
 	r.arena = r.arena[:at+n]
-	clear(r.arena[at:])
-	return r.arena[at : at+n : at+n]
+	memory := r.arena[at : at+n : at+n]
+	for i := range memory {
+		memory[i] = 0
+	}
+	return memory
 }
 
 // addTo sums register vectors; after an exchange they may differ in length.
@@ -102,7 +108,7 @@ func (r *Rater) price(p *plan) error {
 		if i == 0 || part.month != p.parts[i-1].month {
 			r.monthFrom, r.monthUse = len(r.out.Lines), 0
 		}
-		for ; next < len(r.out.Segments) && r.out.Segments[next].Opening.At.Before(part.to); next++ {
+		for ; next < len(r.out.Segments) && (len(p.parts) == 1 || r.out.Segments[next].Opening.At.Before(part.to)); next++ {
 			if err := r.segment(part, &r.out.Segments[next]); err != nil {
 				return err
 			}
@@ -110,8 +116,10 @@ func (r *Rater) price(p *plan) error {
 		if i+1 < len(p.parts) && p.parts[i+1].month == part.month {
 			continue
 		}
-		if err := r.settle(p, i); err != nil {
-			return err
+		if p.monthly {
+			if err := r.settle(p, i); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -11,13 +11,14 @@ import (
 // Sides are the two sides of the figure rating_vs_arithmetic: months of a time
 // of use × step tariff, rated, and the same multiplications and roundings in a
 // bare loop of 64-bit fixed point. Both give the sum of all amounts in fen,
-// which must be the same. A caller times each over the same accounts.
+// which must be the same. A caller times each over the same accounts, a page
+// of some hundred as a billing run rates them, many times over.
 type Sides struct {
 	Accounts int
 	// Rated goes through Rater.Rate, with the readings' checks, the cuts and
 	// the whole result with its lines.
 	Rated func() (billing.Money, error)
-	// Bare has prices and tiers in local arrays, and keeps nothing but the sum.
+	// Bare has prices and tiers in arrays, and keeps quantity and amount of each line.
 	Bare func() int64
 }
 
@@ -88,6 +89,7 @@ func BenchSides(accounts int) (Sides, error) {
 type bareMonth struct {
 	opening, closing [6]int64
 	ratio, used      int64
+	lines            [8]struct{ quantity, amount int64 }
 }
 
 // price does the multiplications and roundings of the month: use after ratio,
@@ -96,8 +98,10 @@ func (m *bareMonth) price() int64 {
 	const perFen = 100_000_000 // 0.01 kWh × 1/10^8 yuan
 	var sum int64
 	for band, price := range benchBands {
-		use := (m.closing[band+1] - m.opening[band+1]) * m.ratio
-		sum += (use*price + perFen/2) / perFen
+		line := &m.lines[band]
+		line.quantity = (m.closing[band+1] - m.opening[band+1]) * m.ratio
+		line.amount = (line.quantity*price + perFen/2) / perFen
+		sum += line.amount
 	}
 	used, left := m.used, (m.closing[0]-m.opening[0])*m.ratio
 	for tier, price := range benchSteps {
@@ -105,7 +109,9 @@ func (m *bareMonth) price() int64 {
 		if tier < len(benchEdges) {
 			part = min(left, max(0, benchEdges[tier]-used))
 		}
-		sum += (part*price + perFen/2) / perFen
+		line := &m.lines[len(benchBands)+tier]
+		line.quantity, line.amount = part, (part*price+perFen/2)/perFen
+		sum += line.amount
 		used, left = used+part, left-part
 	}
 	return sum

@@ -10,8 +10,10 @@ import (
 
 // fitted is one fitting with its points.
 type fitted struct {
-	Fitting
-	points []Point
+	*Fitting
+	ratio       int64
+	points      []Point
+	first, last int64 // instants of its points, in nanoseconds
 }
 
 // check refuses input that does not carry the period, and sorts the points by
@@ -20,7 +22,8 @@ func (r *Rater) check(in *Input) error {
 	if in.Location == nil {
 		return billing.Errorf(billing.CodeInvalidInput, "The site's time zone is missing: set its location.")
 	}
-	if !in.From.Before(in.To) {
+	r.from, r.to = in.From.UnixNano(), in.To.UnixNano()
+	if r.from >= r.to {
 		return billing.Errorf(billing.CodeInvalidInput, "The period ends (%s) before it starts (%s).", in.To.In(in.Location), in.From.In(in.Location))
 	}
 	if len(in.Points) == 0 || in.Points[0].At.After(in.From) {
@@ -35,29 +38,34 @@ func (r *Rater) check(in *Input) error {
 		}
 	}
 	r.fittings = r.fittings[:0]
+	power, before := in.Tariff.Service == billing.Power, int64(math.MinInt64)
 	for i := range in.Points {
-		if err := r.take(in, i); err != nil {
+		at := in.Points[i].At.UnixNano()
+		if err := r.take(in, i, before, at, power); err != nil {
 			return err
 		}
+		before = at
 	}
 	return nil
 }
 
-// take checks a point and gives it to its fitting.
-func (r *Rater) take(in *Input, i int) error {
+// take checks a point, which stands for an instant after that of the one before, and gives it to its fitting.
+func (r *Rater) take(in *Input, i int, before, at int64, power bool) error {
 	p := &in.Points[i]
-	if err := p.Registers.Validate(in.Tariff.Service); err != nil {
-		return err
+	if !power || !plainly(p.Registers) {
+		if err := p.Registers.Validate(in.Tariff.Service); err != nil {
+			return err
+		}
 	}
-	if i > 0 && p.At.Before(in.Points[i-1].At) {
+	if at < before {
 		return billing.Errorf(billing.CodeInvalidReading, "The reading of %s comes after a later one: order the readings by time.", p.At.In(in.Location))
 	}
 	if i > 0 && p.Fitting == in.Points[i-1].Fitting {
-		if p.At.Equal(in.Points[i-1].At) {
+		if at == before {
 			return billing.Errorf(billing.CodeInvalidReading, "There are two readings at %s: keep one.", p.At.In(in.Location))
 		}
 		last := &r.fittings[len(r.fittings)-1]
-		last.points = last.points[:len(last.points)+1]
+		last.points, last.last = last.points[:len(last.points)+1], at
 		return nil
 	}
 	for k := range r.fittings {
@@ -67,21 +75,19 @@ func (r *Rater) take(in *Input, i int) error {
 	}
 	for k := range in.Fittings {
 		if f := &in.Fittings[k]; f.No == p.Fitting {
-			r.fittings = append(r.fittings, fitted{*f, in.Points[i : i+1]})
-			return r.fittings[len(r.fittings)-1].settleRatio()
+			if f.Ratio < 0 {
+				return billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", f.No, f.Ratio)
+			}
+			r.fittings = append(r.fittings, fitted{f, max(1, f.Ratio), in.Points[i : i+1], at, at})
+			return nil
 		}
 	}
 	return billing.Errorf(billing.CodeInvalidReading, "A reading names fitting %d, which is not on file.", p.Fitting)
 }
 
-func (f *fitted) settleRatio() error {
-	if f.Ratio == 0 {
-		f.Ratio = 1
-	}
-	if f.Ratio < 0 {
-		return billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", f.No, f.Ratio)
-	}
-	return nil
+// plainly says at once that nothing is wrong with a vector of six registers.
+func plainly(v billing.Registers) bool {
+	return len(v) == int(billing.DeepValley)+1 && v[0]|v[1]|v[2]|v[3]|v[4]|v[5] >= 0
 }
 
 // bound is an end of a segment, or a reading next outside the period, with
@@ -94,8 +100,8 @@ type bound struct {
 
 // split makes the segments of one fitting.
 func (r *Rater) split(p *plan, f *fitted) error {
-	if opening, closing := &f.points[0], &f.points[len(f.points)-1]; len(p.parts) == 1 && opening.At.Equal(r.in.From) && closing.At.Equal(r.in.To) {
-		return r.oneSegment(&p.parts[0], f, opening, closing)
+	if len(p.parts) == 1 && f.first == r.from && f.last == r.to {
+		return r.oneSegment(&p.parts[0], f, &f.points[0], &f.points[len(f.points)-1])
 	}
 	from, to := r.in.From, r.in.To
 	if first := f.points[0].At; first.After(from) {
@@ -163,7 +169,7 @@ func (r *Rater) addSegment(p *part, f *fitted, use billing.Registers) (*Segment,
 		r.out.Segments = append(r.out.Segments, Segment{})
 	}
 	s := &r.out.Segments[n]
-	s.Fitting, s.Meter, s.Ratio, s.Tariff, s.Version, s.Use = f.No, f.Meter, f.Ratio, p.tariff, p.compiled.from, use
+	s.Fitting, s.Meter, s.Ratio, s.Tariff, s.Version, s.Use = f.No, f.Meter, f.ratio, p.tariff, p.compiled.from, use
 	return s, multiply(use, f)
 }
 
@@ -261,13 +267,13 @@ func (r *Rater) fill(i, last, digits int) {
 
 // multiply applies the ratio.
 func multiply(use billing.Registers, f *fitted) error {
-	if f.Ratio == 1 {
+	if f.ratio == 1 {
 		return nil
 	}
 	for i, u := range use {
-		hi, lo := bits.Mul64(uint64(u), uint64(f.Ratio))
+		hi, lo := bits.Mul64(uint64(u), uint64(f.ratio))
 		if hi != 0 || lo > math.MaxInt64 {
-			return billing.Errorf(billing.CodeInvalidReading, "The use of meter %s (%d raw) times its ratio %d is too large.", f.Meter, u, f.Ratio)
+			return billing.Errorf(billing.CodeInvalidReading, "The use of meter %s (%d raw) times its ratio %d is too large.", f.Meter, u, f.ratio)
 		}
 		use[i] = int64(lo)
 	}

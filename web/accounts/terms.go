@@ -78,7 +78,7 @@ func termsTable(ctx context.Context, s story) components.Table {
 			state = components.Badge(components.Watch, locale.T(ctx, "terms.to_come"))
 		}
 		t.Rows = append(t.Rows, components.Row{ID: entry.FromDay.String() + "-" + strconv.Itoa(entry.Version), Cells: []templ.Component{
-			components.Text(entry.FromDay.String()), components.Text(s.terms.name(ctx, entry.Tariff)), components.Text(agreed(ctx, entry)), components.Text(termsReason(ctx, entry)),
+			oneLine(entry.FromDay.String()), components.Text(s.terms.name(ctx, entry.Tariff)), components.Text(agreed(ctx, entry)), components.Text(termsReason(ctx, entry)),
 			components.Text(who(ctx, entry)), state,
 		}})
 	}
@@ -145,7 +145,7 @@ func quantityTable(ctx context.Context, s story) components.Table {
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "terms.no_quantities"), Body: locale.T(ctx, "terms.no_quantities_body")}}
 	for _, q := range slices.Backward(s.terms.quantities) {
 		t.Rows = append(t.Rows, components.Row{ID: q.Month.String() + "-" + q.Kind, Cells: []templ.Component{
-			components.Text(billing.MonthPeriod(q.Month).String()), components.Text(locale.T(ctx, quantityKinds[q.Kind])), components.Text(q.Value.String()),
+			oneLine(billing.MonthPeriod(q.Month).String()), components.Text(locale.T(ctx, quantityKinds[q.Kind])), components.Text(q.Value.String()),
 			components.Text(q.Reason), components.Text(string(q.RecordedBy) + " " + locale.DateTime(ctx, q.RecordedAt)),
 		}})
 	}
