@@ -54,6 +54,7 @@ const (
 	PointSwitchSent  = "switch-sent"
 	PointSwitchAcked = "switch-acked"
 	PointSweepRead   = "sweep-read" // one meter of a sweep was read
+	PointPricesSent  = "prices-sent"
 )
 
 // Pool reads and commands meters through lines that it owns. All methods are safe for concurrent use.
@@ -276,21 +277,30 @@ func supplyOf(s profile.Supply) SupplyState {
 
 // mayCommand checks what must hold before money or switching is even queued.
 func mayCommand(m Meter, name string) (profile.Command, error) {
-	prof, err := profile.Get(m.Profile)
+	prof, err := mayCommandAt(m)
 	if err != nil {
-		return profile.Command{}, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
-	}
-	if m.Serial == "" {
-		return profile.Command{}, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
-	}
-	if !prof.MayCommand() {
-		return profile.Command{}, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+		return profile.Command{}, err
 	}
 	c, ok := prof.Command(name)
 	if !ok {
 		return profile.Command{}, about(m, fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, name))
 	}
 	return c, nil
+}
+
+// mayCommandAt checks that a meter may be written to at all.
+func mayCommandAt(m Meter) (*profile.Profile, error) {
+	prof, err := profile.Get(m.Profile)
+	if err != nil {
+		return nil, about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
+	}
+	if m.Serial == "" {
+		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
+	}
+	if !prof.MayCommand() {
+		return nil, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	}
+	return prof, nil
 }
 
 // doubtful reports whether a command that ended with this error may have been applied. Only a request that never got a

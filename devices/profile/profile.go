@@ -102,6 +102,8 @@ type Profile struct {
 	// MaxPriceFen is the highest price per unit (kWh) that the meter can be set to. It only bounds how much credit can have
 	// been used up between two snapshots when a delivery is checked.
 	MaxPriceFen int64 `json:"max_price_fen"`
+	// Prices is how the meter's own prices are set; nil for meters that hold none.
+	Prices *PriceMap `json:"prices"`
 }
 
 // The names of commands in a map.

@@ -57,7 +57,7 @@ func (p *Profile) validate() error {
 	case p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
 		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
 	}
-	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands} {
+	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands, p.checkPrices} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -106,12 +106,15 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 	}
 	m := &meter{spec: spec, load: load, location: g.location, faults: f.faults, record: f.record}
 	if state, ok := states[spec.Serial]; ok && len(state.Registers) == spec.registers() {
+		if state.PricesE8 == ([5]int64{}) {
+			state.PricesE8 = spec.PricesE8 // a record from before meters could be given other prices
+		}
 		m.state, m.recorded = state, state.At
 		return m, nil
 	}
 	m.state = State{
 		Serial: spec.Serial, Gateway: g.spec.ID, Unit: spec.Unit, At: f.now().Truncate(time.Second),
-		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, RelayOn: true,
+		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, PricesE8: spec.PricesE8, RelayOn: true,
 	}
 	copy(m.state.Registers, spec.OpeningRegisters)
 	c := &change{state: m.state.clone(), real: time.Now()}

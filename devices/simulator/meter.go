@@ -102,7 +102,7 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	m.count(&c.state.Registers[band], steps)
 	if m.spec.CreditMode {
 		// One unit is 0.01 kWh behind the transformers: price×10^-10 yuan = price×10^-8 fen.
-		c.state.MoneyRemainder += steps * m.spec.Ratio * m.spec.PricesE8[band-1]
+		c.state.MoneyRemainder += steps * m.spec.Ratio * c.state.PricesE8[band-1]
 		c.state.RemainingFen -= c.state.MoneyRemainder / 1e8
 		c.state.MoneyRemainder %= 1e8
 	}
@@ -173,6 +173,14 @@ func (m *meter) purchase(c *change, amountFen, count int64) bool {
 		}
 	}
 	return true
+}
+
+// setPrices takes new prices, in 10^-4 yuan, at once and for what is used from now on.
+func (m *meter) setPrices(c *change, raw [5]uint32) {
+	for i, price := range raw {
+		c.state.PricesE8[i] = int64(price) * 10_000
+	}
+	c.note(EntryPrices, RecordEntry{})
 }
 
 // force obeys forced control: on, off, or back to the meter's own control.

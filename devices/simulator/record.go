@@ -22,6 +22,7 @@ const (
 	EntryOpened       = "opened"        // the meter's first start
 	EntryCheckpoint   = "checkpoint"    // nothing happened; the state at an instant
 	EntryPurchase     = "purchase"      // an accepted purchase: Count is the new count, AmountFen what was added
+	EntryPrices       = "prices"        // new prices were accepted; the state has them
 	EntryTrip         = "trip"          // forced off by command, or the valve told to close
 	EntryClose        = "close"         // forced on by command (keep-power)
 	EntryRelease      = "release"       // forced control off, or the valve told to open

@@ -129,22 +129,52 @@ func (m *meter) writeForced(c *change, data []byte) ([]byte, byte) {
 	return data[:4], 0
 }
 
-// command is the vendor's function 0x20. Its address space is separate from the registers: 0100 is the purchase. What a
-// real meter answers is not published; this one answers address, words, a byte count and its number.
+// command is the vendor's function 0x20. Its address space is separate from the registers: 0100 is the purchase, 0200 sets money
+// parameters. What a real meter answers is not published; this one answers address, words, a byte count and its number.
 func (m *meter) command(c *change, data []byte) ([]byte, byte) {
 	address, words, values, ok := payload(data)
 	switch {
 	case !ok:
 		return nil, exValue
-	case address != 0x0100 || words != 4:
+	case address == 0x0100 && words == 4:
+		amount := int64(binary.BigEndian.Uint32(values))
+		count := int64(binary.BigEndian.Uint16(values[4:]))
+		if !m.purchase(c, amount, count) {
+			return nil, exValue
+		}
+	case address == 0x0200 && words == 32:
+		prices, ok := priceValues(values)
+		if !ok {
+			return nil, exValue
+		}
+		m.setPrices(c, prices)
+	default:
 		return nil, exAddress
 	}
-	amount := int64(binary.BigEndian.Uint32(values))
-	count := int64(binary.BigEndian.Uint16(values[4:]))
-	if !m.purchase(c, amount, count) {
-		return nil, exValue
-	}
 	return append(append(append([]byte{}, data[:4]...), 6), packBCD(m.spec.Serial)...), 0
+}
+
+// mostPrice is the highest price that a meter can be set to, in 10^-4 yuan.
+const mostPrice = 50_000
+
+// priceValues reads the money parameters of function 0x20 at 0200: every field has a flag of its own, and this meter lets only its
+// prices be set, behind the flag of byte 29: four of them from byte 30 on, the fifth, of deep valley, at byte 60.
+func priceValues(values []byte) (prices [5]uint32, ok bool) {
+	for i, b := range values {
+		if price := i >= 29 && i < 46 || i >= 60; !price && b != 0 {
+			return prices, false
+		}
+	}
+	for i := range prices {
+		at := 30 + 4*i
+		if i == 4 {
+			at = 60
+		}
+		if prices[i] = binary.BigEndian.Uint32(values[at:]); prices[i] > mostPrice {
+			return prices, false
+		}
+	}
+	return prices, values[29] == 1
 }
 
 // span is the stretch of registers that a request asks for.
@@ -233,6 +263,13 @@ func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64,
 	image[0x0400] = 0
 	if m.spec.CreditMode {
 		image[0x0400] = 1
+	}
+	for band, price := range s.PricesE8 {
+		address := 0x0402 + 2*band
+		if band == BandDeepValley-1 {
+			address = 0x5032
+		}
+		put32(image, address, []int64{price / 10_000})
 	}
 	image[0x0057], image[0x0058] = forcedWords(s.Forced)
 }
