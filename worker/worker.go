@@ -97,7 +97,7 @@ func build(c Config) []worker.Worker {
 		&activities.Metering{Store: c.Store, Pool: c.Pool}, &activities.Review{Store: c.Store, Pool: c.Pool},
 		&activities.Rating{Store: c.Store}, &activities.Billing{Store: c.Store}, &activities.Posting{Store: c.Store},
 		&activities.Delivery{Store: c.Store, Pool: c.Pool}, &activities.Supply{Store: c.Store, Pool: c.Pool},
-		&activities.Reminding{Store: c.Store}, &activities.Messaging{Store: c.Store, Sender: c.Sender},
+		&activities.Reminding{Store: c.Store}, &activities.Messaging{Store: c.Store, Sender: c.Sender}, &activities.Tariffs{Store: c.Store, Pool: c.Pool},
 	} {
 		main.RegisterActivity(a)
 	}
@@ -108,6 +108,7 @@ func build(c Config) []worker.Worker {
 	command.RegisterActivity(&activities.Review{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
+	command.RegisterActivity(&activities.Tariffs{Store: c.Store, Pool: c.Pool})
 	messages := worker.New(c.Temporal, workflows.QueueMessages, options(8))
 	messages.RegisterActivity(&activities.Messaging{Store: c.Store, Sender: c.Sender})
 	return []worker.Worker{main, sweep, command, messages}

@@ -16,4 +16,5 @@ var (
 	switching *activities.Supply
 	messaging *activities.Messaging
 	reminding *activities.Reminding
+	tariffs   *activities.Tariffs
 )

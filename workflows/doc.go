@@ -17,6 +17,8 @@
 //	                                                     signal PaymentSettled
 //	Restore          restore/<restore>         billing   –                                     proof that supply is back
 //	Receipt          receipt/<provider's no>   billing   –                                     –
+//	TariffPublication tariff/<change>          billing   updates Edit Submit Approve Reject    two persons who didn't write in it, the first
+//	                                                     Withdraw Simulate PushAgain           day of the prices, meters that don't answer
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't
 // take the slots of commands. Messages to customers run on the queue messages.

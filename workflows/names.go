@@ -30,6 +30,11 @@ const (
 	UpdateReleaseBill = "ReleaseBill"
 	UpdateApproveCut  = "ApproveCut"
 	UpdateCancelCut   = "CancelCut"
+	UpdateEdit        = "Edit"
+	UpdateSubmit      = "Submit"
+	UpdateWithdraw    = "Withdraw"
+	UpdateSimulate    = "Simulate"
+	UpdatePushAgain   = "PushAgain"
 )
 
 // Signals: facts that happened.
@@ -54,6 +59,7 @@ const (
 	kindCutoff   = "cutoff"
 	kindRestore  = "restore"
 	kindReceipt  = "receipt"
+	kindTariff   = "tariff"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -86,12 +92,15 @@ func RestoreWorkflowID(id string) string { return kindRestore + "/" + id }
 // ReceiptWorkflowID names the workflow of a message provider's receipt.
 func ReceiptWorkflowID(providerNo string) string { return kindReceipt + "/" + providerNo }
 
+// TariffWorkflowID names the workflow of a change of prices.
+func TariffWorkflowID(id billing.TariffChangeID) string { return kindTariff + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindTariff:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -37,6 +37,13 @@ const (
 	// Protect keeps supply on; EndProtection ends that, with a second person.
 	Protect       Action = "protect"
 	EndProtection Action = "end_protection"
+	// EditTariff drafts, edits, submits and withdraws a change of prices; ApproveTariff approves or rejects what another drafted.
+	// SimulateTariff asks what it would cost, PushPrices has meters tried again, SetCeiling bounds the prices of a site.
+	EditTariff     Action = "edit_tariff"
+	ApproveTariff  Action = "approve_tariff"
+	SimulateTariff Action = "simulate_tariff"
+	PushPrices     Action = "push_prices"
+	SetCeiling     Action = "set_ceiling"
 	// MasterData changes sites, gateways, meters, customers, tariffs, calendars.
 	MasterData Action = "master_data"
 	// ManageUsers adds people and changes their roles.
@@ -79,6 +86,11 @@ var table = map[Action]rule{
 	OrderRestore:    {"order supply back", []billing.Role{manager, supervisor}},
 	Protect:         {"protect a customer's supply", []billing.Role{manager, supervisor}},
 	EndProtection:   {"end a protection", []billing.Role{manager}},
+	EditTariff:      {"draft prices", []billing.Role{administrator}},
+	ApproveTariff:   {"approve or reject prices", []billing.Role{supervisor, manager}},
+	SimulateTariff:  {"simulate prices", []billing.Role{supervisor, manager, administrator}},
+	PushPrices:      {"have prices written to meters again", []billing.Role{supervisor, manager}},
+	SetCeiling:      {"set a price ceiling", []billing.Role{manager}},
 	MasterData:      {"change master data", []billing.Role{administrator}},
 	ManageUsers:     {"manage users", []billing.Role{administrator}},
 	VerifyJournal:   {"verify the journal", []billing.Role{manager, administrator}},

@@ -176,18 +176,23 @@ var constraintSentences = map[string]struct {
 	code     billing.Code
 	sentence string
 }{
-	"maker_is_not_first_approver":        {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
-	"maker_is_not_second_approver":       {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
-	"approvers_differ":                   {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
-	"verifier_is_not_issuer":             {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
-	"recharges_amount_fen_check":         {billing.CodeInvalidInput, "the amount must be more than zero"},
-	"recharges_evidence_once":            {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
-	"commands_one_open_credit":           {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},
-	"commands_one_open_switch":           {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
-	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
-	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
-	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
-	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
+	"maker_is_not_first_approver":         {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"maker_is_not_second_approver":        {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"approvers_differ":                    {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
+	"verifier_is_not_issuer":              {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
+	"recharges_amount_fen_check":          {billing.CodeInvalidInput, "the amount must be more than zero"},
+	"recharges_evidence_once":             {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
+	"commands_one_open_credit":            {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},
+	"commands_one_open_switch":            {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
+	"reminders_one_open":                  {billing.CodeConflict, "this account has an open arrears case already"},
+	"cutoffs_one_open":                    {billing.CodeConflict, "a cut of this account is planned already"},
+	"cases_one_open_per_cause":            {billing.CodeConflict, "an open case for this cause exists already"},
+	"tariff_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you wrote in this change: two colleagues who didn't must approve it"},
+	"tariff_maker_is_not_second_approver": {billing.CodeSelfApproval, "you wrote in this change: two colleagues who didn't must approve it"},
+	"tariff_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this change already: another colleague must give the second approval"},
+	"tariff_changes_one_open":             {billing.CodeConflict, "another change of this tariff is open: finish or withdraw it first"},
+	"tariff_simulations_one_running":      {billing.CodeConflict, "a simulation of this change is running: wait for its result"},
+	"ledger_entries_idempotency_key_key":  {billing.CodeConflict, "this entry was posted already"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.
