@@ -112,3 +112,16 @@ func (n number) rat() *big.Rat {
 	}
 	return r
 }
+
+// PriceChange is how much a price changes, as an exact decimal with its sign; empty when it doesn't.
+func PriceChange(from, to Price) string {
+	change := new(big.Rat).Sub(to.rat(), from.rat())
+	if change.Sign() == 0 {
+		return ""
+	}
+	text := strings.TrimSuffix(strings.TrimRight(change.FloatString(maxPriceDecimals), "0"), ".")
+	if change.Sign() > 0 {
+		return "+" + text
+	}
+	return text
+}

@@ -5,10 +5,8 @@ package tariffdata
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -50,14 +48,5 @@ func LoadDemoTariffs() ([]billing.Tariff, error) {
 	return tariffs, nil
 }
 
-// Parse reads one tariff file. A field that is not part of the format is
-// refused, because a misspelt one would silently drop a part of the price.
-func Parse(data []byte) (billing.Tariff, error) {
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
-	decoder.DisallowUnknownFields()
-	var tariff billing.Tariff
-	if err := decoder.Decode(&tariff); err != nil {
-		return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read: %w", err)
-	}
-	return tariff, tariff.Validate()
-}
+// Parse reads one tariff file; see billing.ParseTariff.
+func Parse(data []byte) (billing.Tariff, error) { return billing.ParseTariff(data) }
