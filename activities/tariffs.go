@@ -176,11 +176,16 @@ func sitesOf(starts []store.TariffStart) []billing.SiteID {
 func meterPrices(v billing.TariffVersion) (devices.Prices, error) {
 	var prices devices.Prices
 	for _, c := range v.Components {
-		if c.Kind != billing.KindFlat && c.Kind != billing.KindBands {
+		switch {
+		case c.Kind == billing.KindTax && c.Inclusive:
+			// It is in the prices already.
+		case c.Kind != billing.KindFlat && c.Kind != billing.KindBands:
 			return prices, billing.Errorf(billing.CodeBlocked, "component %s is of the kind %s, and a meter holds one price per band", c.Key, c.Kind)
+		case c.Seasons != nil:
+			return prices, billing.Errorf(billing.CodeBlocked, "component %s has seasons, and a meter holds one price per band all year", c.Key)
 		}
 	}
-	for _, u := range v.UnitPrices() {
+	for _, u := range v.TopPrices() {
 		n, exact := u.Scaled(8)
 		if !exact {
 			return prices, billing.Errorf(billing.CodeBlocked, "the price of the band %s, %s yuan, has too many decimals", u.Register, u)

@@ -38,7 +38,11 @@ func (s Service) Unit() string {
 
 // Quantity turns raw register units into kWh or m³, exactly.
 func (s Service) Quantity(raw int64) Quantity {
-	return Quantity{newNumber(decimal.MustNew(raw, s.Scale()))}
+	scale := s.Scale()
+	for scale > 0 && raw%10 == 0 {
+		raw, scale = raw/10, scale-1
+	}
+	return Quantity{number{decimal.MustNew(raw, scale)}}
 }
 
 // Format writes raw register units with the fixed decimals of the service.

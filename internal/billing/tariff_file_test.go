@@ -52,15 +52,15 @@ func TestParseTariff_namesThePlace(t *testing.T) {
 	require.Equal(t, good, again)
 }
 
-func TestUnitPrices(t *testing.T) {
+func TestTopPrices(t *testing.T) {
 	tariff, err := ParseTariff([]byte(trialFile))
 	require.NoError(t, err)
 	var sums []string
-	for _, u := range tariff.Versions[0].UnitPrices() {
+	for _, u := range tariff.Versions[0].TopPrices() {
 		sums = append(sums, u.Register.String()+" "+u.String())
 	}
 	require.Equal(t, []string{"sharp 1.245001", "peak 1.045001", "flat 0.745001", "valley 0.345001", "deep_valley 0.245001"}, sums)
-	sharp := tariff.Versions[0].UnitPrices()[0]
+	sharp := tariff.Versions[0].TopPrices()[0]
 	require.Equal(t, "energy", sharp.Dearest().Component)
 	require.False(t, sharp.Above(MustPrice("1.245001")), "a ceiling is inclusive")
 	require.True(t, sharp.Above(MustPrice("1.245")))

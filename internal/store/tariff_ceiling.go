@@ -100,14 +100,14 @@ type CeilingBreach struct {
 	From    billing.Date // since when the ceiling holds
 	Ceiling billing.Price
 	Service billing.Service
-	Unit    billing.UnitPrice
+	Unit    billing.TopPrice
 }
 
 // Refusal names the component, the band and the site.
 func (b CeilingBreach) Refusal() error {
 	dear := b.Unit.Dearest()
 	place := dear.Component
-	if dear.Tier > 0 {
+	if dear.Steps {
 		place += " at its dearest step"
 	}
 	if b.Unit.Register != billing.Total {
@@ -124,7 +124,7 @@ func findBreaches(ctx context.Context, q querier, sites []billing.SiteID, servic
 	}
 	var found []CeilingBreach
 	for _, c := range ceilings {
-		for _, u := range v.UnitPrices() {
+		for _, u := range v.TopPrices() {
 			if u.Above(*c.Price) {
 				found = append(found, CeilingBreach{Site: c.Site, From: c.From, Ceiling: *c.Price, Service: service, Unit: u})
 			}

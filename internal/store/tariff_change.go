@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,7 +160,10 @@ func pickNew(file, published billing.Tariff) (billing.TariffVersion, error) {
 	if n := len(published.Versions); n > 0 && !published.Versions[n-1].From.Before(fresh[0].From) {
 		return none, billing.Errorf(billing.CodeConflict, "Tariff %s: version %s must start after the last published one, %s: give it a later first day.", file.ID, fresh[0].From, published.Versions[n-1].From)
 	}
-	return fresh[0], nil
+	whole := published
+	whole.ID, whole.Name, whole.Service = file.ID, file.Name, file.Service
+	whole.Versions = append(slices.Clone(published.Versions), fresh[0])
+	return fresh[0], whole.Validate() // together they must leave no gap
 }
 
 func sameVersion(a, b billing.TariffVersion) bool {
