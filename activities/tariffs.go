@@ -2,6 +2,8 @@ package activities
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,12 +122,16 @@ func (a *Tariffs) WithdrawTariff(ctx context.Context, in TariffDecision) (Tariff
 
 // mayDecide checks the person's role, at every site whose customers pay by the tariff.
 func (a *Tariffs) mayDecide(ctx context.Context, in TariffDecision) error {
-	starts, err := a.Store.TariffStarts(ctx, in.Change)
+	c, err := a.Store.TariffChange(ctx, in.Change)
 	if err != nil {
 		return err
 	}
-	for _, s := range starts {
-		if err := authorize(ctx, a.Store, in.By, auth.ApproveTariff, s.Site); err != nil {
+	use, err := a.Store.TariffUse(ctx, c.Tariff)
+	if err != nil {
+		return err
+	}
+	for _, site := range slices.Sorted(maps.Keys(use)) {
+		if err := authorize(ctx, a.Store, in.By, auth.ApproveTariff, site); err != nil {
 			return err
 		}
 	}

@@ -73,13 +73,10 @@ func (a *Tariffs) simulatedPeriod(ctx context.Context, tariff billing.TariffID) 
 	}
 	today := billing.DateOf(clock.Now, site.Zone)
 	last := billing.MonthPeriod(billing.MonthPeriod(today).From.AddDays(-1))
-	if !first.Before(last.To) {
-		last = billing.Period{From: first, To: today}
+	if since := (billing.Period{From: first, To: today}); !first.Before(last.To) && since.Validate() == nil {
+		return since, nil
 	}
-	if err := last.Validate(); err != nil {
-		return none, billing.Errorf(billing.CodeBlocked, "the accounts of tariff %s have no whole day of use yet: simulate tomorrow", tariff)
-	}
-	return last, nil
+	return last, nil // accounts without a whole day of use are left out, which the result says
 }
 
 // simulatedSoFar is what a simulation heartbeats: it goes on after the last page that was stored.

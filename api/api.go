@@ -98,6 +98,7 @@ func (s *server) operations() {
 	s.messageOperations()
 	s.traceOperations()
 	s.bookOperations()
+	s.tariffOperations()
 	if s.Demo {
 		s.demoOperations()
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/meterflow/meterflow/web/recharges"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
+	"github.com/meterflow/meterflow/web/tariffs"
 	"github.com/meterflow/meterflow/web/today"
 	"github.com/meterflow/meterflow/web/trace"
 )
@@ -46,6 +47,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		cutoffs.Routes(r, d)
 		messages.Routes(r, d)
 		trace.Routes(r, d)
+		tariffs.Routes(r, d)
 	})
 }
 

@@ -33,6 +33,9 @@ const (
 	Class       Kind = "class"
 	Channel     Kind = "channel"
 	Protection  Kind = "protection"
+
+	TariffChange Kind = "tariff_change"
+	PricePush    Kind = "price_push"
 )
 
 var words = map[Kind][]string{
@@ -51,7 +54,7 @@ var words = map[Kind][]string{
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip",
+		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip", "prices_not_set",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
 	Service:    {"power", "water"},
@@ -64,6 +67,9 @@ var words = map[Kind][]string{
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
+
+	TariffChange: {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
+	PricePush:    {"waiting", "sending", "verified", "failed"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

@@ -25,16 +25,17 @@ var (
 	placeCutoffs   = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
 	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
+	placeTariffs   = place{locale.Key("nav.tariffs"), "/tariffs", "tariffs"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
-	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages, placeTrace},
+	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeTrace},
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
+	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
 		placeCutoffs, placeMessages, placeTrace},
 }
 
@@ -54,6 +55,10 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Recharges
 		case placeCutoffs:
 			item.Count = w.Cuts
+		case placeTariffs:
+			if role == billing.RoleSupervisor || role == billing.RoleManager { // who may approve
+				item.Count = w.Tariffs
+			}
 		}
 		items = append(items, item)
 	}

@@ -20,6 +20,7 @@ import (
 var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
 	"case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/",
+	"tariff": "/tariffs/", "tariff_change": "/tariff-changes/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -43,7 +44,7 @@ func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": 
 var vocabularies = map[string]locale.Kind{
 	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
-	"cutoff": locale.Cutoff, "restore": locale.Restore,
+	"cutoff": locale.Cutoff, "restore": locale.Restore, "tariff_change": locale.TariffChange, "price_push": locale.PricePush,
 }
 
 // Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
@@ -62,6 +63,7 @@ var kinds = map[string]string{
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
 	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
 	"calendar": locale.Key("kind.calendar"), "site": locale.Key("kind.site"),
+	"tariff_change": locale.Key("kind.tariff_change"), "price_push": locale.Key("kind.price_push"), "ceiling": locale.Key("kind.ceiling"),
 }
 
 // KindWord is the word for a kind of the journal, as stored when it has none.
