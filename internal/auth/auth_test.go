@@ -18,11 +18,11 @@ func person(role billing.Role) Actor {
 // The whole table once more, written down by hand: a change of who may do what has to be made twice.
 func TestCan_everyRoleAndAction(t *testing.T) {
 	want := map[billing.Role]string{
-		supervisor: "control_clock decide_exception enter_reading issue_run order_restore protect start_cycle start_run " +
+		supervisor: "approve_tariff control_clock decide_exception enter_reading issue_run order_restore protect push_prices simulate_tariff start_cycle start_run " +
 			"stop_cuts verify_run view",
 		clerk:         "approve_recharge enter_recharge view",
-		manager:       "control_clock end_protection order_cut order_restore protect start_cycle stop_cuts verify_journal view",
-		administrator: "control_clock manage_users master_data verify_journal view",
+		manager:       "approve_tariff control_clock end_protection order_cut order_restore protect push_prices set_ceiling simulate_tariff start_cycle stop_cuts verify_journal view",
+		administrator: "control_clock edit_tariff manage_users master_data simulate_tariff verify_journal view",
 		customer:      "view_own",
 	}
 	for _, role := range billing.Roles {
@@ -46,6 +46,9 @@ func TestCan_separationOfDuties(t *testing.T) {
 		require.Error(t, Can(person(administrator), action, "river"), "an administrator touches no money: %s", action)
 	}
 	for _, role := range billing.Roles {
+		drafts := Can(person(role), EditTariff, "") == nil
+		require.False(t, drafts && Can(person(role), ApproveTariff, "") == nil, "%s both drafts and approves prices", role)
+		require.False(t, drafts && Can(person(role), SetCeiling, "") == nil, "%s both drafts prices and lifts what bounds them", role)
 		takes := Can(person(role), EnterRecharge, "") == nil
 		issues := Can(person(role), IssueRun, "") == nil
 		require.False(t, takes && issues, "%s both takes in money and issues bills", role)
