@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"go.temporal.io/sdk/activity"
 
@@ -200,10 +201,19 @@ func alwaysIn(t billing.Tariff, v billing.TariffVersion) billing.Tariff {
 	return t
 }
 
-// under is the same page of accounts with one tariff in place of the published one.
+// under is the same page of accounts as if they had always paid by one tariff; all else that was agreed with them stays.
 func (m *metered) under(t billing.Tariff) *metered {
 	other := *m
+	other.rater = rating.Rater{}
 	other.tariffs = maps.Clone(m.tariffs)
 	other.tariffs[t.ID] = t
+	other.terms = map[billing.AccountID][]store.AccountTerms{}
+	for account, terms := range m.terms {
+		own := slices.Clone(terms)
+		for i := range own {
+			own[i].Tariff = t.ID
+		}
+		other.terms[account] = own
+	}
 	return &other
 }

@@ -135,7 +135,7 @@ func (d derivation) shown(b rating.Boundary, register int) string {
 
 func (d derivation) lines() error {
 	w := tabwriter.NewWriter(d, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "from\tto\tcomponent\tregister\ttier\tquantity\tunit\tprice\tfactor\tmonth\tyuan\t")
+	fmt.Fprintln(w, "from\tto\tregister\ttier\tquantity\tunit\tprice\tfactor\tmonth\tyuan\t component")
 	for _, l := range d.r.Lines {
 		register, tier, factor, month := l.Register.String(), "", "1", ""
 		if l.Kind != "" {
@@ -150,8 +150,8 @@ func (d derivation) lines() error {
 		if l.Thirtieths > 0 {
 			month = fmt.Sprintf("%d/30", l.Thirtieths)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", d.day(l.From), d.day(l.To), l.Component, l.Name.ZH, register, tier,
-			l.Quantity, d.unit(l.Unit), l.Price, factor, month, l.Amount)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t %s %s\n", d.day(l.From), d.day(l.To), register, tier,
+			l.Quantity, d.unit(l.Unit), l.Price, factor, month, l.Amount, l.Component, l.Name.ZH)
 	}
 	if err := w.Flush(); err != nil {
 		return err

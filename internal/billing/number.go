@@ -243,9 +243,8 @@ func ChargeMonths(q Quantity, p Price, f Factor, thirtieths int) (Money, error) 
 // Rate is a price with its factor, ready to be charged many times over: the
 // same product and rounding as Charge, on raw register units.
 type Rate struct {
-	coef    uint64 // of price × factor
-	divisor uint64 // units × coef ÷ divisor is fen
-	times   uint64 // or, when that has no decimals, units × coef × times
+	coef  uint64 // of price × factor
+	scale int    // units × coef ÷ 10^scale is fen
 }
 
 // NewRate makes a rate for a service's raw units.
@@ -260,43 +259,46 @@ func NewRate(s Service, p Price, f Factor) (Rate, error) {
 	if price.Sign() < 0 {
 		return Rate{}, Errorf(CodeInvalidInput, "The price %s is negative.", p)
 	}
-	r := Rate{coef: price.Coef(), divisor: 1, times: 1}
-	if scale := s.Scale() + price.Scale() - 2; scale >= 0 {
-		r.divisor = pow10(scale)
-	} else {
-		r.times = pow10(-scale)
+	r := Rate{price.Coef(), s.Scale() + price.Scale() - 2}
+	// A small price brought to eight decimals is divided by a constant.
+	for r.scale < usualScale && r.coef < math.MaxUint32 {
+		r.coef, r.scale = 10*r.coef, r.scale+1
 	}
 	return r, nil
 }
 
+// usualScale is that of a power price with eight decimals.
+const usualScale = 8
+
 // Charge is what raw units cost, rounded once, half up.
 func (r *Rate) Charge(raw int64) (Money, error) {
 	hi, lo := bits.Mul64(uint64(raw), r.coef)
-	if raw < 0 || hi >= r.divisor || r.times != 1 {
-		return r.chargeSlowly(raw)
+	const usual = 100_000_000
+	if r.scale == usualScale && hi == 0 && lo < math.MaxInt64-usual && raw >= 0 {
+		return Money((lo + usual/2) / usual), nil
 	}
-	var fen, rest uint64
-	if hi == 0 {
-		fen = lo / r.divisor
-		rest = lo - fen*r.divisor
-	} else {
-		fen, rest = bits.Div64(hi, lo, r.divisor)
+	if raw >= 0 && r.scale >= 0 && r.scale < len(powers) && hi < powers[r.scale]/2 {
+		divisor := powers[r.scale]
+		fen, rest := bits.Div64(hi, lo, divisor)
+		if rest >= divisor-rest {
+			fen++
+		}
+		if fen <= math.MaxInt64 {
+			return Money(fen), nil
+		}
 	}
-	if rest >= r.divisor-rest {
-		fen++
-	}
-	if fen > math.MaxInt64 {
-		return r.chargeSlowly(raw)
-	}
-	return Money(fen), nil
+	return r.chargeSlowly(raw)
 }
 
 // chargeSlowly is Charge for the numbers that a bill has hardly ever.
 func (r *Rate) chargeSlowly(raw int64) (Money, error) {
-	fen := new(big.Int).Mul(big.NewInt(raw), new(big.Int).SetUint64(r.coef))
-	fen.Mul(fen, new(big.Int).SetUint64(r.times))
-	amount := new(big.Rat).SetFrac(fen, new(big.Int).SetUint64(r.divisor))
-	whole, ok := new(big.Int).SetString(amount.FloatString(0), 10)
+	amount := new(big.Rat).SetInt(new(big.Int).Mul(big.NewInt(raw), new(big.Int).SetUint64(r.coef)))
+	if r.scale >= 0 {
+		amount.Quo(amount, new(big.Rat).SetInt(new(big.Int).SetUint64(pow10(r.scale))))
+	} else {
+		amount.Mul(amount, new(big.Rat).SetInt(new(big.Int).SetUint64(pow10(-r.scale))))
+	}
+	whole, ok := new(big.Int).SetString(amount.FloatString(0), 10) // halves away from zero
 	if !ok || !whole.IsInt64() {
 		return 0, Errorf(CodeInvalidInput, "The charge of %d register units is too large to be kept exactly.", raw)
 	}

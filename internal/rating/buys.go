@@ -2,7 +2,6 @@ package rating
 
 import (
 	"math"
-	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -14,7 +13,7 @@ import (
 // happen, and so is what depends on the month or the account's terms.
 func Buys(v billing.TariffVersion, service billing.Service, usedInYear, usedInMonth billing.Quantity, pay billing.Money) (billing.Quantity, error) {
 	var used counter
-	if err := used.start(&Input{Tariff: billing.Tariff{Service: service}, Location: time.UTC, UsedInYear: usedInYear, UsedInMonth: usedInMonth}); err != nil {
+	if err := used.start(&Input{Tariff: billing.Tariff{Service: service}, UsedInYear: usedInYear, UsedInMonth: usedInMonth}, v.From); err != nil {
 		return billing.Quantity{}, err
 	}
 	if pay < 0 || pay > math.MaxInt64/finer {

@@ -134,10 +134,14 @@ func (r *Rater) monthLine(c *billing.Component, p *part, unit string, quantity b
 		return billing.Errorf(billing.CodeTariffMissing, "The tariff's component %s has no price.", c.Key)
 	}
 	amount, err := billing.ChargeMonths(quantity, *c.Price, factor, thirtieths)
-	r.out.Lines = append(r.out.Lines, Line{
+	if err != nil {
+		return err
+	}
+	r.addLine(Line{
 		Component: c.Key, Name: c.Name, Kind: c.Kind, Unit: unit, Quantity: quantity, Price: *c.Price, Factor: factor, Thirtieths: thirtieths,
 		Amount: amount, From: p.from, To: p.to,
 	})
+	r.out.Total, err = r.out.Total.Add(amount)
 	return err
 }
 
@@ -181,12 +185,14 @@ func (r *Rater) sum(c *billing.Component) (billing.Money, error) {
 // sumLine adds a line of a rate on a sum.
 func (r *Rater) sumLine(c *billing.Component, parts []part, sum billing.Money, rate billing.Price) (billing.Money, error) {
 	amount, err := billing.Charge(sum.Quantity(), rate, billing.Factor{})
-	if sum != 0 && !rate.IsZero() {
-		r.out.Lines = append(r.out.Lines, Line{
-			Component: c.Key, Name: c.Name, Kind: c.Kind, Unit: UnitYuan, Quantity: sum.Quantity(), Price: rate, Amount: amount,
-			From: parts[0].from, To: parts[len(parts)-1].to,
-		})
+	if err != nil || sum == 0 || rate.IsZero() {
+		return amount, err
 	}
+	r.addLine(Line{
+		Component: c.Key, Name: c.Name, Kind: c.Kind, Unit: UnitYuan, Quantity: sum.Quantity(), Price: rate, Amount: amount,
+		From: parts[0].from, To: parts[len(parts)-1].to,
+	})
+	r.out.Total, err = r.out.Total.Add(amount)
 	return amount, err
 }
 

@@ -63,7 +63,11 @@ func (r *Rater) planOf(in *Input) (*plan, error) {
 		return r.makePlan(in)
 	}
 	key := planKey{&in.Tariff.Versions[0], in.Location, in.From.UnixNano(), in.To.UnixNano()}
+	if r.last != nil && key == r.lastKey {
+		return r.last, nil
+	}
 	if p := r.plans[key]; p != nil {
+		r.last, r.lastKey = p, key
 		return p, nil
 	}
 	p, err := r.makePlan(in)
@@ -75,7 +79,7 @@ func (r *Rater) planOf(in *Input) (*plan, error) {
 	} else if len(r.plans) >= maxPlans {
 		clear(r.plans)
 	}
-	r.plans[key] = p
+	r.plans[key], r.last, r.lastKey = p, p, key
 	return p, nil
 }
 

@@ -15,25 +15,24 @@ type counter struct {
 	inMonth int64
 }
 
-func (c *counter) start(in *Input) error {
-	*c = counter{day: billing.DateOf(in.From, in.Location)}
-	if in.UsedInYear.IsZero() && in.UsedInMonth.IsZero() {
-		return nil
+func (c *counter) start(in *Input, day billing.Date) (err error) {
+	c.day = day
+	if c.inYear, err = countedBefore(in.Tariff.Service, in.UsedInYear); err != nil {
+		return err
 	}
-	for _, used := range []struct {
-		quantity billing.Quantity
-		raw      *int64
-	}{{in.UsedInYear, &c.inYear}, {in.UsedInMonth, &c.inMonth}} {
-		raw, err := in.Tariff.Service.Raw(used.quantity)
-		if err != nil {
-			return err
-		}
-		if raw < 0 {
-			return billing.Errorf(billing.CodeInvalidInput, "The use counted toward the steps so far is negative (%s).", used.quantity)
-		}
-		*used.raw = raw
+	c.inMonth, err = countedBefore(in.Tariff.Service, in.UsedInMonth)
+	return err
+}
+
+func countedBefore(s billing.Service, q billing.Quantity) (int64, error) {
+	if q.IsZero() {
+		return 0, nil
 	}
-	return nil
+	raw, err := s.Raw(q)
+	if err == nil && raw < 0 {
+		err = billing.Errorf(billing.CodeInvalidInput, "The use counted toward the steps so far is negative (%s).", q)
+	}
+	return raw, err
 }
 
 // advanceTo forgets a count whose year or month is over.
@@ -54,7 +53,10 @@ func (c *counter) count(raw int64) {
 
 // segment adds the lines of use of one segment.
 func (r *Rater) segment(p *part, s *Segment) error {
-	reg := r.in.terms(p.terms).Register
+	reg := billing.Total
+	if p.terms >= 0 {
+		reg = r.in.Terms[p.terms].Register
+	}
 	if err := p.compiled.carriedBy(s, reg); err != nil {
 		return err
 	}
@@ -113,16 +115,32 @@ func (r *Rater) line(of *rated, s *Segment, reg billing.Register, raw int64) err
 	if raw == 0 {
 		return nil
 	}
-	amount, err := of.rate.Charge(raw)
-	if err != nil {
+	n := len(r.out.Lines)
+	if n < len(r.slot) && r.slot[n] == of {
+		r.out.Lines = r.out.Lines[:n+1] // it has all that is the same for every account
+	} else {
+		r.addLine(of.line)
+		r.slot[n] = of
+	}
+	l := &r.out.Lines[n]
+	var err error
+	if l.Amount, err = of.rate.Charge(raw); err != nil {
 		return err
 	}
-	r.out.Lines = append(r.out.Lines, of.line)
-	l := &r.out.Lines[len(r.out.Lines)-1]
-	l.Register, l.Quantity, l.Amount = reg, r.unit.Quantity(raw), amount
+	l.Register, l.Quantity = reg, r.unit.Quantity(raw)
 	l.From, l.To, l.Fitting, l.Ratio = s.Opening.At, s.Closing.At, s.Fitting, s.Ratio
 	l.Opening, l.Closing = s.Opening.Registers[reg], s.Closing.Registers[reg]
-	return nil
+	r.out.Total, err = r.out.Total.Add(l.Amount)
+	return err
+}
+
+// addLine adds a line to the result, and a place to remember what it was made of.
+func (r *Rater) addLine(l Line) {
+	r.out.Lines = append(r.out.Lines, l)
+	if len(r.slot) < len(r.out.Lines) {
+		r.slot = append(r.slot, nil)
+	}
+	r.slot[len(r.out.Lines)-1] = nil
 }
 
 // steps splits the use of s, which follows what was used before it, exactly at

@@ -1,6 +1,7 @@
 package rating
 
 import (
+	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -192,6 +193,16 @@ func (r Result) Quantity(reg billing.Register) billing.Quantity {
 	return r.Service.Quantity(r.Use[reg])
 }
 
+// Clone is the result in memory of its own, for who keeps what a Rater made.
+func (r Result) Clone() Result {
+	r.Segments = slices.Clone(r.Segments)
+	for i := range r.Segments {
+		r.Segments[i].Use = slices.Clone(r.Segments[i].Use)
+	}
+	r.Lines, r.Use, r.Taxes, r.PowerFactors = slices.Clone(r.Lines), slices.Clone(r.Use), slices.Clone(r.Taxes), slices.Clone(r.PowerFactors)
+	return r
+}
+
 // UnitPrice is what a unit of use has cost on average, with everything:
 // rounded half up to eight decimals, 0 without use.
 func (r Result) UnitPrice() billing.Price {
@@ -216,9 +227,11 @@ func (r Result) Estimated() bool {
 // otherwise; each names what is wrong.
 func Rate(in Input) (Result, error) {
 	var r Rater
-	var out Result
-	err := r.Rate(&in, &out)
-	return out, err
+	out, err := r.Rate(&in)
+	if err != nil {
+		return Result{}, err
+	}
+	return *out, nil
 }
 
 // ChargeToDate is what a day adds to an open period: the period rated to date

@@ -9,6 +9,8 @@ import (
 // Tariffs that it was given may not be changed afterwards. It is not for
 // concurrent use. The zero Rater is ready.
 type Rater struct {
+	last     *plan
+	lastKey  planKey
 	plans    map[planKey]*plan
 	versions map[versionKey]*compiled
 
@@ -20,7 +22,8 @@ type Rater struct {
 
 	// The account that is being priced.
 	in   *Input
-	out  *Result
+	out  Result
+	slot []*rated // what each place of out.Lines was last filled with, nil for other lines
 	unit billing.Service
 	used counter
 	// monthFrom is the index of the current month's first line, monthUse its
@@ -29,46 +32,43 @@ type Rater struct {
 	monthUse  int64
 }
 
-// Rate is the function Rate into a result whose memory is used again. The
-// result's slices hold until the next call.
-func (r *Rater) Rate(in *Input, out *Result) error {
-	*out = Result{Segments: out.Segments[:0], Lines: out.Lines[:0], Taxes: out.Taxes[:0], PowerFactors: out.PowerFactors[:0], Service: in.Tariff.Service}
-	r.in, r.out, r.unit, r.arena = in, out, in.Tariff.Service, r.arena[:0]
+// Rate is the function Rate into memory that is used again: the result holds
+// until the next call and is for reading only.
+func (r *Rater) Rate(in *Input) (*Result, error) {
+	out := &r.out
+	out.Segments, out.Lines, out.Taxes, out.PowerFactors = out.Segments[:0], out.Lines[:0], out.Taxes[:0], out.PowerFactors[:0]
+	out.Total, out.Use, out.Reverse, out.Service = 0, nil, billing.Quantity{}, in.Tariff.Service
+	r.in, r.unit, r.arena = in, in.Tariff.Service, r.arena[:0]
 	if err := r.check(in); err != nil {
-		return err
+		return nil, err
 	}
 	p, err := r.planOf(in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := r.used.start(in); err != nil {
-		return err
+	if err := r.used.start(in, p.parts[0].first); err != nil {
+		return nil, err
 	}
 	for i := range r.fittings {
-		if err := r.split(p, r.fittings[i]); err != nil {
-			return err
+		if err := r.split(p, &r.fittings[i]); err != nil {
+			return nil, err
 		}
 	}
 	if len(out.Segments) == 0 {
-		return billing.Errorf(billing.CodeInvalidReading, "No meter was fitted between %s and %s.", in.From.In(in.Location), in.To.In(in.Location))
+		return nil, billing.Errorf(billing.CodeInvalidReading, "No meter was fitted between %s and %s.", in.From.In(in.Location), in.To.In(in.Location))
 	}
 	if err := r.price(p); err != nil {
-		return err
-	}
-	for i := range out.Lines {
-		if out.Total, err = out.Total.Add(out.Lines[i].Amount); err != nil {
-			return err
-		}
+		return nil, err
 	}
 	out.Opening, out.Closing = out.Segments[0].Opening, out.Segments[len(out.Segments)-1].Closing
 	if len(out.Segments) == 1 {
 		out.Use = out.Segments[0].Use
-		return nil
+		return out, nil
 	}
 	for i := range out.Segments {
 		out.Use = addTo(out.Use, out.Segments[i].Use)
 	}
-	return nil
+	return out, nil
 }
 
 // registers are n numbers of the result's memory.

@@ -3,7 +3,6 @@ package rating
 import (
 	"math"
 	"math/bits"
-	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -61,32 +60,28 @@ func (r *Rater) take(in *Input, i int) error {
 		last.points = last.points[:len(last.points)+1]
 		return nil
 	}
-	f, err := in.fitting(p.Fitting)
-	if err != nil {
-		return err
-	}
 	for k := range r.fittings {
-		if r.fittings[k].No == f.No {
-			return billing.Errorf(billing.CodeInvalidReading, "Fitting %d has readings before and after another fitting: a meter that is fitted again is a new fitting.", f.No)
+		if r.fittings[k].No == p.Fitting {
+			return billing.Errorf(billing.CodeInvalidReading, "Fitting %d has readings before and after another fitting: a meter that is fitted again is a new fitting.", p.Fitting)
 		}
 	}
-	r.fittings = append(r.fittings, fitted{f, in.Points[i : i+1]})
-	return nil
+	for k := range in.Fittings {
+		if f := &in.Fittings[k]; f.No == p.Fitting {
+			r.fittings = append(r.fittings, fitted{*f, in.Points[i : i+1]})
+			return r.fittings[len(r.fittings)-1].settleRatio()
+		}
+	}
+	return billing.Errorf(billing.CodeInvalidReading, "A reading names fitting %d, which is not on file.", p.Fitting)
 }
 
-func (in *Input) fitting(no int) (Fitting, error) {
-	i := slices.IndexFunc(in.Fittings, func(f Fitting) bool { return f.No == no })
-	if i < 0 {
-		return Fitting{}, billing.Errorf(billing.CodeInvalidReading, "A reading names fitting %d, which is not on file.", no)
-	}
-	f := in.Fittings[i]
+func (f *fitted) settleRatio() error {
 	if f.Ratio == 0 {
 		f.Ratio = 1
 	}
 	if f.Ratio < 0 {
-		return Fitting{}, billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", no, f.Ratio)
+		return billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", f.No, f.Ratio)
 	}
-	return f, nil
+	return nil
 }
 
 // bound is an end of a segment, or a reading next outside the period, with
@@ -98,7 +93,10 @@ type bound struct {
 }
 
 // split makes the segments of one fitting.
-func (r *Rater) split(p *plan, f fitted) error {
+func (r *Rater) split(p *plan, f *fitted) error {
+	if opening, closing := &f.points[0], &f.points[len(f.points)-1]; len(p.parts) == 1 && opening.At.Equal(r.in.From) && closing.At.Equal(r.in.To) {
+		return r.oneSegment(&p.parts[0], f, opening, closing)
+	}
 	from, to := r.in.From, r.in.To
 	if first := f.points[0].At; first.After(from) {
 		from = first
@@ -129,21 +127,50 @@ func (r *Rater) split(p *plan, f fitted) error {
 				use[k] = closing.sum[k] - opening.sum[k]
 			}
 		}
-		if err := multiply(use, f); err != nil {
+		s, err := r.addSegment(part, f, use)
+		if err != nil {
 			return err
 		}
-		r.out.Segments = append(r.out.Segments, Segment{
-			Opening: opening.Boundary, Closing: closing.Boundary, Fitting: f.No, Meter: f.Meter, Ratio: f.Ratio,
-			Tariff: part.tariff, Version: part.compiled.from, Use: use,
-		})
+		s.Opening, s.Closing = opening.Boundary, closing.Boundary
 	}
 	return nil
+}
+
+// oneSegment is split for a fitting whose readings stand at both ends of a
+// period without a cut, as nearly all do.
+func (r *Rater) oneSegment(p *part, f *fitted, opening, closing *Point) error {
+	use := r.registers(len(opening.Registers))
+	for i := 1; i < len(f.points); i++ {
+		if err := billing.AddUsage(use, f.points[i-1].Registers, f.points[i].Registers, f.Digits); err != nil {
+			return err
+		}
+	}
+	s, err := r.addSegment(p, f, use)
+	if err != nil {
+		return err
+	}
+	s.Opening.At, s.Opening.Registers, s.Opening.Quality, s.Opening.Interpolated = p.from, opening.Registers, opening.Quality, false
+	s.Closing.At, s.Closing.Registers, s.Closing.Quality, s.Closing.Interpolated = p.to, closing.Registers, closing.Quality, false
+	return nil
+}
+
+// addSegment adds a segment that is to get its ends.
+func (r *Rater) addSegment(p *part, f *fitted, use billing.Registers) (*Segment, error) {
+	n := len(r.out.Segments)
+	if n < cap(r.out.Segments) {
+		r.out.Segments = r.out.Segments[:n+1]
+	} else {
+		r.out.Segments = append(r.out.Segments, Segment{})
+	}
+	s := &r.out.Segments[n]
+	s.Fitting, s.Meter, s.Ratio, s.Tariff, s.Version, s.Use = f.No, f.Meter, f.Ratio, p.tariff, p.compiled.from, use
+	return s, multiply(use, f)
 }
 
 // boundsOf lists the ends of the fitting's segments, in UTC, so that a bill
 // that is re-rated from stored inputs is the same text too. Counting from point
 // to point lets a register wrap more than once in a long period.
-func (r *Rater) boundsOf(p *plan, f fitted, from, to time.Time) error {
+func (r *Rater) boundsOf(p *plan, f *fitted, from, to time.Time) error {
 	r.bounds = r.bounds[:0]
 	next := 0
 	for next+1 < len(f.points) && !f.points[next+1].At.After(from) {
@@ -233,7 +260,7 @@ func (r *Rater) fill(i, last, digits int) {
 }
 
 // multiply applies the ratio.
-func multiply(use billing.Registers, f fitted) error {
+func multiply(use billing.Registers, f *fitted) error {
 	if f.Ratio == 1 {
 		return nil
 	}

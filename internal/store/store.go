@@ -193,6 +193,8 @@ var constraintSentences = map[string]struct {
 	"tariff_changes_one_open":             {billing.CodeConflict, "another change of this tariff is open: finish or withdraw it first"},
 	"tariff_simulations_one_running":      {billing.CodeConflict, "a simulation of this change is running: wait for its result"},
 	"ledger_entries_idempotency_key_key":  {billing.CodeConflict, "this entry was posted already"},
+	"account_terms_pkey":                  {billing.CodeConflict, "the account's terms of that day were changed at the same moment: look at them and try again"},
+	"contract_names_register":             {billing.CodeInvalidInput, "name the register that the contract bills by, or bill by the meter's total"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.

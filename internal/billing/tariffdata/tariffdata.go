@@ -22,6 +22,10 @@ const (
 	CommercialFlat         billing.TariffID = "demo-commercial-flat"
 	BeijingWater           billing.TariffID = "bj-water-residential"
 	BeijingWaterCommercial billing.TariffID = "bj-water-commercial"
+	ShanghaiResidentialTOU billing.TariffID = "sh-residential-tou"
+	GuangzhouResidential   billing.TariffID = "gz-residential"
+	CommercialTwoPart      billing.TariffID = "demo-two-part"
+	ShanghaiWater          billing.TariffID = "sh-water-residential"
 )
 
 // LoadDemoTariffs reads and validates all of them, ordered by id.
