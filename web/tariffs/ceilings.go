@@ -75,7 +75,7 @@ func ceilingTable(ctx context.Context, rows []store.PriceCeiling) components.Tab
 			price = number(c.Price.String() + " " + locale.T(ctx, "tariffs.per", c.Service.Unit()))
 		}
 		t.Rows = append(t.Rows, components.Row{Cells: []templ.Component{
-			components.Text(page.SiteName(ctx, c.Site)), components.Text(locale.State(ctx, locale.Service, c.Service)), components.Text(c.From.String()), price,
+			components.Text(page.SiteName(ctx, c.Site)), components.Text(locale.State(ctx, locale.Service, c.Service)), oneLine(c.From.String()), price,
 			components.Lines(components.Text(c.SetName), locale.DateTime(ctx, c.SetAt)), components.Text(c.Reason),
 		}})
 	}

@@ -56,7 +56,7 @@ func dayOrDash(d billing.Date) templ.Component {
 	if d.IsZero() {
 		return components.Muted("–")
 	}
-	return components.Text(d.String())
+	return oneLine(d.String())
 }
 
 func changeTable(ctx context.Context, rows []store.TariffChangeRow) components.Table {
@@ -74,7 +74,7 @@ func changeTable(ctx context.Context, rows []store.TariffChangeRow) components.T
 		}
 		t.Rows = append(t.Rows, components.Row{ID: string(c.ID), Href: changeHref(c.ID), Cells: []templ.Component{
 			components.Text(string(c.ID)), components.Lines(components.Text(nameOf(ctx, billing.Names{ZH: c.NameZH, EN: c.NameEN})), string(c.Tariff)),
-			components.Text(c.From.String()), components.StateBadge(locale.TariffChange, c.State), components.Text(c.MadeName), components.Text(approvers),
+			oneLine(c.From.String()), components.StateBadge(locale.TariffChange, c.State), components.Text(c.MadeName), components.Text(approvers),
 		}})
 	}
 	return t

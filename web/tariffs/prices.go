@@ -162,15 +162,43 @@ func monthlyLine(ctx context.Context, c billing.Component) priceLine {
 func priceTables(ctx context.Context, s billing.Service, v billing.TariffVersion) []priceTable {
 	var tables []priceTable
 	for _, c := range v.Components {
-		t := components.Table{ID: "prices-" + c.Key, Caption: nameOf(ctx, c.Name), Cols: []components.Col{
-			{Label: locale.T(ctx, "tariffs.what")}, {Label: locale.T(ctx, "tariffs.when")}, {Label: locale.T(ctx, "tariffs.price"), Align: components.Number}, {Label: locale.T(ctx, "tariffs.unit")},
-		}}
-		for _, l := range linesOf(ctx, s, c) {
-			t.Rows = append(t.Rows, components.Row{ID: l.key, Cells: []templ.Component{components.Text(l.what), textOrDash(l.note), number(l.text), components.Muted(l.unit)}})
+		lines := linesOf(ctx, s, c)
+		decimals := mostDecimals(lines)
+		t := components.Table{ID: "prices-" + c.Key, Caption: nameOf(ctx, c.Name), Cols: []components.Col{{Label: locale.T(ctx, "tariffs.what")}}}
+		if len(c.Seasons) > 0 {
+			t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "tariffs.when")})
+		}
+		t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "tariffs.price"), Align: components.Number}, components.Col{Label: locale.T(ctx, "tariffs.unit")})
+		for _, l := range lines {
+			row := components.Row{ID: l.key, Cells: []templ.Component{components.Text(l.what)}}
+			if len(c.Seasons) > 0 {
+				row.Cells = append(row.Cells, components.Text(l.note))
+			}
+			row.Cells = append(row.Cells, number(l.padded(decimals)), components.Muted(l.unit))
+			t.Rows = append(t.Rows, row)
 		}
 		tables = append(tables, priceTable{title: nameOf(ctx, c.Name), note: componentNote(ctx, c), table: t})
 	}
 	return tables
+}
+
+// mostDecimals is how many decimals a column of prices needs, two at least, so that the points stand below each other.
+func mostDecimals(lines []priceLine) int {
+	most := 2
+	for _, l := range lines {
+		if _, decimals, ok := strings.Cut(l.text, "."); ok && l.price != nil {
+			most = max(most, len(decimals))
+		}
+	}
+	return most
+}
+
+// padded is the text of a line with so many decimals.
+func (l priceLine) padded(decimals int) string {
+	if l.price == nil {
+		return l.text
+	}
+	return l.price.Fixed(decimals)
 }
 
 // componentNote says what else belongs to a component's price.
@@ -240,17 +268,22 @@ func diffTable(ctx context.Context, s billing.Service, now *billing.TariffVersio
 	was := map[string]priceLine{}
 	var gone []components.Row
 	kept := map[string]bool{}
+	decimals := 2
 	for _, c := range next.Components {
-		for _, l := range linesOf(ctx, s, c) {
+		lines := linesOf(ctx, s, c)
+		decimals = max(decimals, mostDecimals(lines))
+		for _, l := range lines {
 			kept[l.key] = true
 		}
 	}
 	if now != nil {
 		for _, c := range now.Components {
-			for _, l := range linesOf(ctx, s, c) {
+			lines := linesOf(ctx, s, c)
+			decimals = max(decimals, mostDecimals(lines))
+			for _, l := range lines {
 				was[l.key] = l
 				if !kept[l.key] {
-					gone = append(gone, diffRow(ctx, c, l, &l, nil))
+					gone = append(gone, diffRow(ctx, c, l, &l, nil, decimals))
 				}
 			}
 		}
@@ -262,14 +295,14 @@ func diffTable(ctx context.Context, s billing.Service, now *billing.TariffVersio
 			if known {
 				before = &old
 			}
-			t.Rows = append(t.Rows, diffRow(ctx, c, l, before, &l))
+			t.Rows = append(t.Rows, diffRow(ctx, c, l, before, &l, decimals))
 		}
 	}
 	t.Rows = append(t.Rows, gone...)
 	return t
 }
 
-func diffRow(ctx context.Context, c billing.Component, l priceLine, before, after *priceLine) components.Row {
+func diffRow(ctx context.Context, c billing.Component, l priceLine, before, after *priceLine, decimals int) components.Row {
 	row := components.Row{ID: l.key}
 	what := l.what
 	if l.note != "" {
@@ -277,10 +310,10 @@ func diffRow(ctx context.Context, c billing.Component, l priceLine, before, afte
 	}
 	old, fresh, change := components.Muted("–"), components.Muted("–"), components.Muted("")
 	if before != nil {
-		old = number(before.text)
+		old = number(before.padded(decimals))
 	}
 	if after != nil {
-		fresh = number(after.text)
+		fresh = number(after.padded(decimals))
 	}
 	switch {
 	case before == nil:
