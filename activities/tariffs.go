@@ -233,13 +233,14 @@ func (a *Tariffs) BeginTariff(ctx context.Context, in TariffRef) (TariffBegun, e
 			out.Next = s.At
 			break
 		}
+		// The meters first: from the moment on at which the change is in force, its work is on record.
+		if err := a.listMeters(ctx, c, s); err != nil {
+			return out, err
+		}
 		if c, err = a.Store.BringTariffInForce(ctx, byWorkflow(ctx), in.Change); err != nil {
 			return out, err
 		}
 		out.Facts = tariffFacts(c)
-		if err := a.listMeters(ctx, c, s); err != nil {
-			return out, err
-		}
 	}
 	counts, err := a.Store.PushCounts(ctx, in.Change)
 	for state, n := range counts {
