@@ -262,6 +262,10 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 	if err := m.want(ctx, v.Store, all); err != nil {
 		return nil, err
 	}
+	lags, err := priceLags(ctx, v.Store, readings)
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range accounts {
 		meter := meterOf[a.ID]
 		r := readings[meter]
@@ -270,8 +274,10 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 		if err != nil {
 			continue // its readings don't carry the period: the drift is judged when they do
 		}
-		left := conns[meter].BalanceFen - open
-		expected[meter] = &left
+		if lag := lags[meter]; !lag.unknown {
+			left := conns[meter].BalanceFen - open + lag.fen
+			expected[meter] = &left
+		}
 	}
 	return expected, nil
 }

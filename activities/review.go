@@ -112,7 +112,7 @@ func AllowedDecisions(kind string) []string {
 		return []string{DecideCredited, DecideNotCredited}
 	case store.KindSupplyUnknown:
 		return []string{DecideReread, DecideOn, DecideOff}
-	case store.KindOwnTrip:
+	case store.KindOwnTrip, store.KindPricesNotSet:
 		return []string{DecideAccept}
 	case "credit_drift", "relay_mismatch", "too_low", "zero_streak":
 		// The registers are believed; a person looks into the rest and says so.

@@ -100,6 +100,7 @@ func (s *server) operations() {
 	s.traceOperations()
 	s.bookOperations()
 	s.roundOperations()
+	s.tariffOperations()
 	if s.Demo {
 		s.demoOperations()
 	}

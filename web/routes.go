@@ -20,6 +20,7 @@ import (
 	"github.com/meterflow/meterflow/web/rounds"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
+	"github.com/meterflow/meterflow/web/tariffs"
 	"github.com/meterflow/meterflow/web/today"
 	"github.com/meterflow/meterflow/web/trace"
 )
@@ -49,6 +50,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)
 		admin.Routes(r, d)
+		tariffs.Routes(r, d)
 		cutoffs.Routes(r, d)
 		messages.Routes(r, d)
 		trace.Routes(r, d)

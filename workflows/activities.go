@@ -18,4 +18,5 @@ var (
 	reminding *activities.Reminding
 	closing   *activities.Closing
 	rounds    *activities.Rounds
+	tariffs   *activities.Tariffs
 )

@@ -23,6 +23,8 @@
 //	                                                     EnterValues SubmitRound AcceptRound
 //	                                                     ReturnRound CancelRound
 //	Receipt          receipt/<provider's no>   billing   –                                     –
+//	TariffPublication tariff/<change>          billing   updates Edit Submit Approve Reject    two persons who didn't write in it, the first
+//	                                                     Withdraw Simulate PushAgain           day of the prices, meters that don't answer
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't
 // take the slots of commands. Pages of billing runs and daily charges run on the queue rating, so that a run of any size takes no slot

@@ -11,6 +11,8 @@ type (
 	ManualValue = activities.ManualValue
 	// ExchangeForm is the closing of an old meter and the opening of a new one.
 	ExchangeForm = activities.ExchangeForm
+	// EditTariff is what a person writes into a change of prices.
+	EditTariff = activities.EditTariff
 	// EnterRecharge is what a clerk enters.
 	EnterRecharge = activities.EnterRecharge
 	// CloseDays closes the books up to and with a day.

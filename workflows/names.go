@@ -41,6 +41,11 @@ const (
 	UpdateAcceptRound = "AcceptRound"
 	UpdateReturnRound = "ReturnRound"
 	UpdateCancelRound = "CancelRound"
+	UpdateEdit        = "Edit"
+	UpdateSubmit      = "Submit"
+	UpdateWithdraw    = "Withdraw"
+	UpdateSimulate    = "Simulate"
+	UpdatePushAgain   = "PushAgain"
 )
 
 // Signals: facts that happened.
@@ -68,6 +73,7 @@ const (
 	kindReceipt  = "receipt"
 	kindDayClose = "day-close"
 	kindRound    = "round"
+	kindTariff   = "tariff"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -113,12 +119,15 @@ func DayCloseWorkflowID(site billing.SiteID, through billing.Date) string {
 // RoundWorkflowID names the workflow of a reading round.
 func RoundWorkflowID(id billing.RoundID) string { return kindRound + "/" + string(id) }
 
+// TariffWorkflowID names the workflow of a change of prices.
+func TariffWorkflowID(id billing.TariffChangeID) string { return kindTariff + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

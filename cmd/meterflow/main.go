@@ -24,7 +24,11 @@ type cli struct {
 	Migrate  app.Migrate  `cmd:"" help:"Bring the database's tables up to date."`
 	Simulate app.Simulate `cmd:"" help:"Serve a fleet of simulated gateways and meters."`
 	Rate     app.Rate     `cmd:"" help:"Print how a bill comes about, from a tariff file and a usage file, without any server."`
-	Journal  struct {
+	Tariff   struct {
+		Check  app.TariffCheck  `cmd:"" help:"Check a tariff file; name the place of what is wrong with it."`
+		Export app.TariffExport `cmd:"" help:"Print a tariff with all its published versions, as a file."`
+	} `cmd:"" help:"Tariffs as files."`
+	Journal struct {
 		Verify app.JournalVerify `cmd:"" help:"Recompute the hash chains; say where the first break is."`
 	} `cmd:"" help:"The journal of every state change."`
 	Bench app.Bench `cmd:"" help:"Measure this installation's speed against plain SQL."`

@@ -62,6 +62,13 @@ var plantings = []planting{
 	{invariant: proof.ThreePersons, what: "one approver twice", sql: []string{
 		`ALTER TABLE recharges DROP CONSTRAINT approvers_differ`,
 		`UPDATE recharges SET approved2_by = approved1_by WHERE id = (SELECT min(id) FROM recharges WHERE state = 'credited')`}},
+	{invariant: proof.ThreePersons, what: "a maker who approves prices", sql: []string{
+		`ALTER TABLE tariff_changes DROP CONSTRAINT tariff_maker_is_not_second_approver`,
+		`UPDATE tariff_changes SET approved2_by = made_by WHERE state IN ('published', 'in_force')`}},
+	{invariant: proof.ThreePersons, what: "a published price that nobody approved", sql: []string{
+		`UPDATE tariff_versions SET version = jsonb_set(version, '{components,0,bands,0,price}', '"9.99"') WHERE change_id IS NOT NULL`}},
+	{invariant: proof.VerifiedWasTrue, what: "prices that no meter holds", sql: []string{
+		`UPDATE tariff_pushes SET prices[1] = prices[1] + 10000 WHERE id = (SELECT min(id) FROM tariff_pushes WHERE state = 'verified')`}},
 	{invariant: proof.CycleComplete, what: "neither reading nor case", sql: []string{
 		`CREATE TEMP TABLE victim AS SELECT m.meter_id, c.freeze_at FROM cycles c JOIN cycle_meters m ON m.cycle_id = c.id
 			WHERE c.state = 'closed' AND extract(day FROM c.day) = 2

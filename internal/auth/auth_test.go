@@ -18,10 +18,10 @@ func person(role billing.Role) Actor {
 // The whole table once more, written down by hand: a change of who may do what has to be made twice.
 func TestCan_everyRoleAndAction(t *testing.T) {
 	want := map[billing.Role]string{
-		supervisor:    "check_round close_day control_clock decide_exception enter_reading issue_run order_restore plan_round protect see_rounds settle_hold start_cycle start_run stop_cuts verify_run view",
+		supervisor:    "approve_tariff check_round close_day control_clock decide_exception enter_reading issue_run order_restore plan_round protect push_prices see_rounds settle_hold simulate_tariff start_cycle start_run stop_cuts verify_run view",
 		clerk:         "approve_recharge enter_recharge place_hold see_rounds view",
-		manager:       "close_day control_clock end_protection order_cut order_restore protect see_rounds settle_hold start_cycle stop_cuts verify_journal view",
-		administrator: "control_clock manage_users master_data see_rounds verify_journal view",
+		manager:       "approve_tariff close_day control_clock end_protection order_cut order_restore protect push_prices see_rounds set_ceiling settle_hold simulate_tariff start_cycle stop_cuts verify_journal view",
+		administrator: "control_clock edit_tariff manage_users master_data see_rounds simulate_tariff verify_journal view",
 		customer:      "view_own",
 		reader:        "read_round see_rounds",
 	}
@@ -46,6 +46,9 @@ func TestCan_separationOfDuties(t *testing.T) {
 		require.Error(t, Can(person(administrator), action, "river"), "an administrator touches no money: %s", action)
 	}
 	for _, role := range billing.Roles {
+		drafts := Can(person(role), EditTariff, "") == nil
+		require.False(t, drafts && Can(person(role), ApproveTariff, "") == nil, "%s both drafts and approves prices", role)
+		require.False(t, drafts && Can(person(role), SetCeiling, "") == nil, "%s both drafts prices and lifts what bounds them", role)
 		takes := Can(person(role), EnterRecharge, "") == nil
 		issues := Can(person(role), IssueRun, "") == nil
 		require.False(t, takes && issues, "%s both takes in money and issues bills", role)

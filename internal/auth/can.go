@@ -42,6 +42,13 @@ const (
 	// PlaceHold keeps back a part of a customer's credit; SettleHold pays it out, or releases it.
 	PlaceHold  Action = "place_hold"
 	SettleHold Action = "settle_hold"
+	// EditTariff drafts, edits, submits and withdraws a change of prices; ApproveTariff approves or rejects what another drafted.
+	// SimulateTariff asks what it would cost, PushPrices has meters tried again, SetCeiling bounds the prices of a site.
+	EditTariff     Action = "edit_tariff"
+	ApproveTariff  Action = "approve_tariff"
+	SimulateTariff Action = "simulate_tariff"
+	PushPrices     Action = "push_prices"
+	SetCeiling     Action = "set_ceiling"
 	// MasterData changes sites, gateways, meters, customers, tariffs, calendars.
 	MasterData Action = "master_data"
 	// ManageUsers adds people and changes their roles.
@@ -94,6 +101,11 @@ var table = map[Action]rule{
 	CloseDay:        {"close the books of a day", []billing.Role{supervisor, manager}},
 	PlaceHold:       {"hold back a customer's credit", []billing.Role{clerk}},
 	SettleHold:      {"pay out or release a hold", []billing.Role{manager, supervisor}},
+	EditTariff:      {"draft prices", []billing.Role{administrator}},
+	ApproveTariff:   {"approve or reject prices", []billing.Role{supervisor, manager}},
+	SimulateTariff:  {"simulate prices", []billing.Role{supervisor, manager, administrator}},
+	PushPrices:      {"have prices written to meters again", []billing.Role{supervisor, manager}},
+	SetCeiling:      {"set a price ceiling", []billing.Role{manager}},
 	MasterData:      {"change master data", []billing.Role{administrator}},
 	ManageUsers:     {"manage users", []billing.Role{administrator}},
 	VerifyJournal:   {"verify the journal", []billing.Role{manager, administrator}},

@@ -226,8 +226,11 @@ func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
 	return nil
 }
 
-// threePersons: each credited recharge has a maker and two approvers, three different persons.
+// threePersons: each credited recharge, and each published change of prices, has a maker and two approvers, three different persons.
 func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
+	if err := c.threePersonsPriced(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges WHERE state = 'credited'`); err != nil {
 		return err
 	}

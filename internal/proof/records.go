@@ -32,7 +32,8 @@ var stateTables = []struct{ kind, table, id string }{
 	{"cycle", "cycles", "id"}, {"case", "cases", "id"}, {"charge_run", "charge_runs", "cycle_id"}, {"run", "billing_runs", "id"},
 	{"recharge", "recharges", "id"}, {"command", "commands", "id"}, {"reminder", "reminders", "id"},
 	{"cutoff", "cutoffs", "id"}, {"restore", "restores", "id"}, {"message", "messages", "id"}, {"supply", "supplies", "account_id"},
-	{"meter", "meters", "id"}, {"hold", "holds", "id"},
+	{"meter", "meters", "id"}, {"hold", "holds", "id"}, {"tariff_change", "tariff_changes", "id"},
+	{"price_push", "tariff_pushes", "id"},
 }
 
 // journalComplete: every state in the tables has its journal row, and the chains verify.

@@ -22,6 +22,9 @@ func (c *checker) verifiedWasTrue(ctx context.Context, inv *Invariant) error {
 	if err != nil {
 		return err
 	}
+	if err := c.pricesAreHeld(ctx, inv); err != nil {
+		return err
+	}
 	for _, v := range verified {
 		inv.check(1)
 		if v.At == nil {

@@ -105,6 +105,9 @@ func (s *Store) UnfinishedWork(ctx context.Context) (map[string]int64, error) {
 			UNION ALL SELECT 'restore', 'restore/' || id FROM restores WHERE state = 'sending'
 			UNION ALL SELECT 'round', 'round/' || id FROM rounds WHERE state = 'checked'
 			UNION ALL SELECT 'low list', 'charge/' || cycle_id FROM low_list WHERE NOT taken
+			UNION ALL SELECT 'tariff', 'tariff/' || id FROM tariff_changes WHERE state = 'published'
+			UNION ALL SELECT 'price push', 'tariff/' || change_id FROM tariff_pushes WHERE state IN ('waiting', 'sending')
+			UNION ALL SELECT 'simulation', '' FROM tariff_simulations WHERE state = 'running'
 			UNION ALL SELECT 'due wait', '' FROM clock_waits WHERE due <= business_now()
 		) w WHERE wf NOT IN (SELECT workflow_id FROM waiting) GROUP BY what`)
 	if err != nil {

@@ -140,10 +140,6 @@ func (s *Store) LedgerDay(ctx context.Context, site billing.SiteID, day billing.
 	return d, totals, translate(err)
 }
 
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // houseFirst is the order of accounts in a list; $3 bounds it, 0 for all.
 const houseFirst = ` ORDER BY starts_with(code, 'customer/'), code COLLATE "C" LIMIT nullif($3, 0)`
 

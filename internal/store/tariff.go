@@ -9,8 +9,9 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// AddTariff publishes a tariff that has been validated. Publishing the same definition again changes nothing; another one under the
-// same id is billing.CodeConflict, because bills were rated by the first.
+// AddTariff takes a validated tariff over with all its versions, as a first installation or a test does. Taking over the same
+// definition again changes nothing; another one under the same id is billing.CodeConflict, because bills were rated by the first:
+// prices of a tariff that exists change by a TariffChange only.
 func (s *Store) AddTariff(ctx context.Context, by By, t billing.Tariff) error {
 	if err := t.Validate(); err != nil {
 		return err
@@ -31,16 +32,42 @@ func (s *Store) AddTariff(ctx context.Context, by By, t billing.Tariff) error {
 		if err != pgx.ErrNoRows {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO tariffs (id, service, name_zh, name_en, definition) VALUES ($1, $2, $3, $4, $5)`,
-			t.ID, t.Service, t.Name.ZH, t.Name.EN, string(definition))
-		if err != nil {
+		if err := insertTariff(ctx, tx, t); err != nil {
 			return err
+		}
+		for _, v := range t.Versions {
+			if err := insertVersion(ctx, tx, t.ID, v, nil); err != nil {
+				return err
+			}
 		}
 		return tx.Journal(ctx, Entry{Site: "-", Kind: "tariff", ID: string(t.ID), Event: "published", Data: json.RawMessage(definition)})
 	})
 }
 
-// Tariff reads one tariff.
+// insertTariff adds the row of a tariff without versions.
+func insertTariff(ctx context.Context, tx *Tx, t billing.Tariff) error {
+	t.Versions = []billing.TariffVersion{}
+	definition, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO tariffs (id, service, name_zh, name_en, definition) VALUES ($1, $2, $3, $4, $5)`,
+		t.ID, t.Service, t.Name.ZH, t.Name.EN, string(definition))
+	return err
+}
+
+// insertVersion publishes a version for good; change is nil for one that is taken over.
+func insertVersion(ctx context.Context, tx *Tx, id billing.TariffID, v billing.TariffVersion, change *billing.TariffChangeID) error {
+	version, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO tariff_versions (tariff_id, from_day, version, change_id, published_at) VALUES ($1, $2, $3, $4, $5)`,
+		id, v.From, string(version), change, tx.Now)
+	return err
+}
+
+// Tariff reads one tariff with all its published versions, as known now.
 func (s *Store) Tariff(ctx context.Context, id billing.TariffID) (billing.Tariff, error) {
 	var t billing.Tariff
 	var definition []byte
@@ -50,7 +77,7 @@ func (s *Store) Tariff(ctx context.Context, id billing.TariffID) (billing.Tariff
 	return t, json.Unmarshal(definition, &t)
 }
 
-// Tariffs reads all tariffs, by id.
+// Tariffs reads all tariffs with their published versions, by id.
 func (s *Store) Tariffs(ctx context.Context) (map[billing.TariffID]billing.Tariff, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT definition FROM tariffs`)
 	definitions, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])

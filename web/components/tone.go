@@ -37,7 +37,11 @@ var stateTones = map[locale.Kind]map[string]Tone{
 	},
 	locale.Round:   {"assigned": Running, "in_progress": Running, "submitted": Watch, "checked": Running, "closed": Good},
 	locale.Restore: {"sending": Running, "verified": Good, "unknown": Danger, "prevented": Danger},
-	locale.Quality: {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
+	locale.TariffChange: {
+		"submitted": Watch, "approved_once": Watch, "published": Running, "in_force": Good, "rejected": Danger,
+	},
+	locale.PricePush: {"waiting": Running, "sending": Running, "verified": Good, "failed": Danger},
+	locale.Quality:   {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
 }
 
 // ToneOf is the tone of a state; Neutral for one that isn't listed.

@@ -180,6 +180,8 @@ func caseText(ctx context.Context, k store.CaseRow) string {
 		return locale.T(ctx, "exceptions.gateway_silent", k.Members)
 	case k.Kind == store.KindCreditInDoubt && k.AmountFen != nil:
 		return locale.T(ctx, "exceptions.credit_in_doubt", locale.Money(*k.AmountFen))
+	case k.Kind == store.KindPricesNotSet:
+		return locale.T(ctx, "exceptions.prices_not_set")
 	case k.Kind == store.KindSupplyUnknown:
 		return locale.T(ctx, "exceptions.supply_unknown")
 	case k.SubjectRule != "":

@@ -42,6 +42,9 @@ const (
 	RoundKind   Kind = "round_kind"
 	NoReading   Kind = "no_reading"
 	ReaderRule  Kind = "reader_rule"
+
+	TariffChange Kind = "tariff_change"
+	PricePush    Kind = "price_push"
 )
 
 var words = map[Kind][]string{
@@ -60,7 +63,7 @@ var words = map[Kind][]string{
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip",
+		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip", "prices_not_set",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer", "reader"},
 	Service:    {"power", "water"},
@@ -83,6 +86,9 @@ var words = map[Kind][]string{
 	RoundKind:  {"collect", "check"},
 	NoReading:  {"no_access", "meter_broken", "dial_covered", "not_found", "other"},
 	ReaderRule: {"round_digits", "regular_use", "regular_pace", "too_fast", "equals_estimate", "skips", "always_late"},
+
+	TariffChange: {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
+	PricePush:    {"waiting", "sending", "verified", "failed"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

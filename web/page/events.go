@@ -113,6 +113,11 @@ var events = map[string]string{
 	"withdrawn":             locale.Key("event.withdrawn"),
 	"issue_approved":        locale.Key("event.issue_approved"),
 	"totals_changed":        locale.Key("event.totals_changed"),
-	"placed":                locale.Key("event.placed"),
-	"voided":                locale.Key("event.voided"),
+	"placed":                locale.Key("event.placed"), "voided": locale.Key("event.voided"),
+	"drafted": locale.Key("event.drafted"), "edited": locale.Key("event.edited"),
+	"in_force":           locale.Key("event.in_force"),
+	"simulation_started": locale.Key("event.simulation_started"), "simulated": locale.Key("event.simulated"),
+	"push_asked": locale.Key("event.push_asked"), "price_push_planned": locale.Key("event.price_push_planned"),
+	"price_push_sending": locale.Key("event.price_push_sending"), "price_push_verified": locale.Key("event.price_push_verified"),
+	"price_push_failed": locale.Key("event.price_push_failed"), "ceiling_set": locale.Key("event.ceiling_set"),
 }

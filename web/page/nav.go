@@ -26,6 +26,7 @@ var (
 	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
 	placeLedger    = place{locale.Key("nav.ledger"), "/ledger", "cash"}
+	placeTariffs   = place{locale.Key("nav.tariffs"), "/tariffs", "tariffs"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
 	placeRounds    = place{locale.Key("nav.rounds"), "/rounds", "rounds"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
@@ -33,11 +34,14 @@ var (
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeLedger, placeTrace, placeRounds},
-	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeLedger, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages, placeLedger, placeRounds},
-	billing.RoleReader:     {placeRounds},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+		placeLedger, placeTrace},
+	billing.RoleReader: {placeRounds},
+	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
+		placeTrace},
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters,
+		placeMessages, placeLedger},
+	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 
@@ -59,6 +63,10 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Cuts
 		case placeRounds:
 			item.Count = w.Rounds
+		case placeTariffs:
+			if role == billing.RoleSupervisor || role == billing.RoleManager { // who may approve
+				item.Count = w.Tariffs
+			}
 		}
 		items = append(items, item)
 	}

@@ -4,10 +4,7 @@
 package tariffdata
 
 import (
-	"bytes"
 	"embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 
@@ -55,29 +52,5 @@ func LoadDemoTariffs() ([]billing.Tariff, error) {
 	return tariffs, nil
 }
 
-// Parse reads one tariff file. A field that is not part of the format is
-// refused, because a misspelt one would silently drop a part of the price.
-func Parse(data []byte) (billing.Tariff, error) {
-	reader := bytes.NewReader(data)
-	decoder := json.NewDecoder(reader)
-	decoder.DisallowUnknownFields()
-	var tariff billing.Tariff
-	err := decoder.Decode(&tariff)
-	if err == nil && decoder.More() {
-		err = errors.New("there is something after the tariff's closing brace")
-	}
-	if err != nil {
-		read := data[:min(int(decoder.InputOffset()), len(data))]
-		if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
-			read = data[:min(int(wrong.Offset), len(data))]
-		}
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			read = data[:min(int(wrong.Offset), len(data))]
-		}
-		if len(read) == 0 {
-			return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read: %w", err)
-		}
-		return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read, line %d: %w", 1+bytes.Count(read, []byte("\n")), err)
-	}
-	return tariff, tariff.Validate()
-}
+// Parse reads one tariff file; see billing.ParseTariff.
+func Parse(data []byte) (billing.Tariff, error) { return billing.ParseTariff(data) }

@@ -1,0 +1,77 @@
+package activities_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/devices/simulator"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store/storetest"
+)
+
+// live reads, validates and charges a day, and gives the cases about the priced meter's credit.
+func (p *priced) live(m *activities.Metering, r *activities.Rating, day string) (drifts []string) {
+	p.t.Helper()
+	p.setNow(billing.MustDate(day).At(0, 5, storetest.Zone))
+	id := billing.CycleID("park/" + day)
+	run[activities.CyclePlan](p.grid, m.PlanCycle, activities.CycleStart{CycleID: id, Site: "park", Day: billing.MustDate(day)})
+	for _, g := range run[[]billing.GatewayID](p.grid, m.StartPass, activities.StartPass{CycleID: id, Pass: 1}) {
+		run[activities.SweptGateway](p.grid, m.SweepGateways, activities.SweepGateways{CycleID: id, Gateways: []billing.GatewayID{g}, Pass: 1})
+	}
+	found := run[activities.Validated](p.grid, m.ValidateCycle, activities.CycleRef{CycleID: id})
+	run[any](p.grid, m.CloseCycle, activities.CycleRef{CycleID: id})
+	in := activities.ChargeCycle{CycleID: id}
+	run[activities.ChargeOpened](p.grid, r.OpenCharge, in)
+	run[activities.Charged](p.grid, r.ChargeAccounts, in)
+	run[activities.LowTaken](p.grid, r.TakeLowList, in)
+	run[any](p.grid, r.CloseCharge, in)
+	for _, c := range found.Cases {
+		k, _, err := p.Case(context.Background(), c)
+		require.NoError(p.t, err)
+		if k.Kind == "credit_drift" && k.Account != nil && *k.Account == p.other || k.Kind == "credit_drift" && k.Meter != nil && *k.Meter == "M0004" {
+			drifts = append(drifts, string(c))
+		}
+	}
+	return drifts
+}
+
+// The meter gets its new prices a day and a half late. It has deducted by the old ones until then, which is known to the fen and is no
+// drift: on no day is there a doubt about its credit, while it really differs from the books by several yuan.
+func TestTariffs_latePricesAreNoDrift(t *testing.T) {
+	p := newPriced(t)
+	power, err := simulator.SeriesIDs(false)
+	require.NoError(t, err)
+	require.NoError(t, p.fleet.ExchangeMeter("G1", 4, simulator.MeterSpec{Unit: 4, Serial: "000000000044", Profile: "sim-ddsy1352", LoadProfile: power[2], ScalePermille: 3_000, CreditMode: true,
+		RemainingFen: 10_000, PricesE8: [5]int64{50_000_000, 50_000_000, 50_000_000, 50_000_000, 50_000_000}, OpeningRegisters: make([]int64, 6)}))
+	_, err = p.Store.Pool.Exec(context.Background(), `UPDATE meters SET serial = '000000000044' WHERE serial = $1`, serialOther)
+	require.NoError(t, err)
+	m, r := &activities.Metering{Store: p.Store, Pool: p.tariffs.Pool}, &activities.Rating{Store: p.Store}
+	p.env.RegisterActivity(m)
+	p.env.RegisterActivity(r)
+	ref := p.published(bandsAt("2026-01-15", dearer...))
+	require.Empty(t, p.live(m, r, "2026-01-13"))
+	require.Empty(t, p.live(m, r, "2026-01-14"))
+	p.setNow(billing.MustDate("2026-01-15").Start(storetest.Zone))
+	run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, ref)
+	require.Empty(t, p.live(m, r, "2026-01-15"))
+	require.Empty(t, p.live(m, r, "2026-01-16"), "the meter still deducts by its old prices, as we know")
+	p.setNow(p.now.Add(10 * time.Hour))
+	require.Zero(t, p.round(ref).Left)
+	require.Empty(t, p.live(m, r, "2026-01-17"), "and from then on by the new ones")
+	require.Empty(t, p.live(m, r, "2026-01-18"))
+
+	var balance int64
+	require.NoError(t, p.Store.Pool.QueryRow(context.Background(), `SELECT balance_fen FROM balances WHERE account_id = $1`, p.other).Scan(&balance))
+	state, err := p.fleet.MeterState("000000000044")
+	require.NoError(t, err)
+	require.Greater(t, state.RemainingFen-balance, int64(200), "or this test proves nothing")
+
+	// What nothing explains is still found.
+	_, err = p.Store.Pool.Exec(context.Background(), `UPDATE tariff_pushes SET old_prices = prices`)
+	require.NoError(t, err)
+	require.Len(t, p.live(m, r, "2026-01-19"), 1)
+}
