@@ -111,7 +111,7 @@ func UnitPrice(m Money, q Quantity) Price {
 }
 
 // Price is the factor as a price, for a rate that is put on an amount.
-func (f Factor) Price() Price { return Price{f.number} }
+func (f Factor) Price() Price { return Price(f) }
 
 // TaxIn is how much of an amount that contains a tax of the rate is tax: the
 // amount × rate / (1 + rate), rounded once.
@@ -127,7 +127,7 @@ func TaxIn(m Money, rate Factor) (Money, error) {
 }
 
 // Price is the quantity as a price: of what counts single things.
-func (q Quantity) Price() Price { return Price{q.number} }
+func (q Quantity) Price() Price { return Price(q) }
 
 // Excess is by how much measured is above percent % of contract, exact; 0 or
 // less when it isn't. It is an error when it has more than six decimals.

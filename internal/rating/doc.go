@@ -6,6 +6,11 @@
 // rounded once. It refuses to own readings' plausibility (package metering),
 // posting (ledger) and storage. No floats, no clock, no I/O.
 //
-// Within one fitting, tariff version and step period the result doesn't depend on how
-// often the meter was read: only the readings at the splits count.
+// docs/tariffs.md says what each part of a tariff means to the fen; a second
+// rating can be written from it. Rate prices one account; a Rater prices many,
+// with what they share worked out once.
+//
+// Only the readings at the ends and at the splits count, so that the result
+// doesn't depend on how often the meter was read. The stored inputs of earlier
+// engines give the same fen; see Again.
 package rating
