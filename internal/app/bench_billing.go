@@ -60,6 +60,9 @@ func (c BenchBilling) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := bench.Rating(r); err != nil {
+		return err
+	}
 	if err := c.runs(ctx, stack.TemporalAddress(), ours, theirs, r, log); err != nil {
 		return err
 	}

@@ -65,6 +65,9 @@ type BillLine struct {
 	Price     billing.Price
 	Factor    billing.Factor
 	AmountFen billing.Money
+	// Unit is kVA, kW or yuan on a line by the month, else empty: the service's. Thirtieths is the part of the month that it charges.
+	Unit       string
+	Thirtieths int
 }
 
 // Draft is a bill as rated, or held without a price because its readings are in doubt.

@@ -147,13 +147,13 @@ func copyLines(ctx context.Context, tx *Tx, drafts []Draft) error {
 		return nil
 	}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"bill_lines"},
-		[]string{"bill_id", "seq", "component", "name_zh", "name_en", "register", "tier", "from_at", "to_at", "opening", "closing", "quantity", "price", "factor", "amount_fen"},
+		[]string{"bill_id", "seq", "component", "name_zh", "name_en", "register", "tier", "from_at", "to_at", "opening", "closing", "quantity", "price", "factor", "amount_fen", "unit", "thirtieths"},
 		pgx.CopyFromSlice(len(lines), func(i int) ([]any, error) {
 			d := drafts[lines[i][0]]
 			l := d.Lines[lines[i][1]]
 			return []any{
 				string(d.ID), l.Seq, l.Component, l.NameZH, l.NameEN, int(l.Register), l.Tier, l.FromAt, l.ToAt, l.Opening, l.Closing,
-				numeric(l.Quantity.String()), numeric(l.Price.String()), numeric(l.factor()), int64(l.AmountFen),
+				numeric(l.Quantity.String()), numeric(l.Price.String()), numeric(l.factor()), int64(l.AmountFen), l.Unit, l.Thirtieths,
 			}, nil
 		}))
 	return err
@@ -192,6 +192,8 @@ func linesDigest(lines []BillLine) []byte {
 			b = append(append(b, ' '), decimal...)
 		}
 		b = strconv.AppendInt(append(b, ' '), int64(l.AmountFen), 10)
+		b = append(append(b, ' '), l.Unit...)
+		b = strconv.AppendInt(append(b, ' '), int64(l.Thirtieths), 10)
 	}
 	sum := sha256.Sum256(b)
 	return sum[:]

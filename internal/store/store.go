@@ -203,6 +203,8 @@ var constraintSentences = map[string]struct {
 	"billing_runs_one_open":              {billing.CodeConflict, "another billing run of this site and period is not finished: issue or cancel it first"},
 	"bill_meters_once":                   {billing.CodeConflict, "this meter was billed for this time already: reverse that bill first"},
 	"bill_meters_version":                {billing.CodeConflict, "this meter was billed for this period and version already"},
+	"account_terms_pkey":                 {billing.CodeConflict, "the account's terms of that day were changed at the same moment: look at them and try again"},
+	"contract_names_register":            {billing.CodeInvalidInput, "name the register that the contract bills by, or bill by the meter's total"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 	"ledger_entries_reverses_key":        {billing.CodeConflict, "this entry was reversed already: nothing was posted"},
 	"hold_posts_its_amount_at_most":      {billing.CodeInvalidInput, "no more can be posted than the hold keeps back"},
