@@ -30,8 +30,8 @@ CREATE TABLE billing_chunks (
 CREATE UNIQUE INDEX billing_runs_one_open ON billing_runs (site_id, period_from) WHERE state NOT IN ('issued', 'cancelled');
 
 -- Chunks read and lists show a run's bills by account; pages of accounts are read by site.
-CREATE INDEX bills_run_account ON bills (run_id, account_id);
-DROP INDEX bills_run;
+CREATE INDEX IF NOT EXISTS bills_run_account ON bills (run_id, account_id);
+DROP INDEX IF EXISTS bills_run;
 CREATE INDEX accounts_site_id ON accounts (site_id, id);
 DROP INDEX accounts_site;
 -- The fittings of a page of service points, removed meters included.
