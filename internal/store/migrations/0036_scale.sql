@@ -35,7 +35,7 @@ DROP INDEX IF EXISTS bills_run;
 CREATE INDEX accounts_site_id ON accounts (site_id, id);
 DROP INDEX accounts_site;
 -- The fittings of a page of service points, removed meters included.
-CREATE INDEX fittings_point ON fittings (service_point_id, from_at);
+CREATE INDEX IF NOT EXISTS fittings_point ON fittings (service_point_id, from_at);
 -- The newest charges of an account are at the index's end, however long its history is.
 CREATE INDEX charges_newest ON charges (account_id, period_from, upto);
 DROP INDEX charges_period;
