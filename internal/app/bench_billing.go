@@ -27,6 +27,9 @@ type BenchBilling struct {
 
 // Run measures and prints the ratios, on a durable PostgreSQL and a Temporal server of its own.
 func (c BenchBilling) Run(ctx context.Context, log *slog.Logger) error {
+	if c.Accounts < bench.LeastAccounts {
+		return billing.Errorf(billing.CodeInvalidInput, "--accounts must be at least %d", bench.LeastAccounts)
+	}
 	if err := (Demo{Report: c.Report}).mayReport(); err != nil {
 		return err
 	}
@@ -58,6 +61,9 @@ func (c BenchBilling) Run(ctx context.Context, log *slog.Logger) error {
 	defer theirs.Close()
 	r, err := bench.NewReport(ctx, ours.Pool)
 	if err != nil {
+		return err
+	}
+	if err := bench.Rating(r); err != nil {
 		return err
 	}
 	if err := c.runs(ctx, stack.TemporalAddress(), ours, theirs, r, log); err != nil {

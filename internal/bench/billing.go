@@ -14,8 +14,8 @@ import (
 	"github.com/meterflow/meterflow/workflows"
 )
 
-// minAccounts is the smallest run that still says something: its tenth has whole accounts of both services.
-const minAccounts = 50
+// LeastAccounts is the smallest run that still says something: its tenth has accounts of both services.
+const LeastAccounts = 50
 
 // Runs measures whole billing runs on a real engine.
 type Runs struct {
@@ -35,9 +35,6 @@ type Runs struct {
 //
 // All sites lie in one database and are loaded before the first run, so that no run has smaller tables than another.
 func (b Runs) Measure(ctx context.Context, r *Report) error {
-	if b.Accounts < minAccounts {
-		return billing.Errorf(billing.CodeInvalidInput, "--accounts must be at least %d", minAccounts)
-	}
 	tenth := b.Accounts / 10
 	charged := []billing.Date{Month.From.AddDays(15)}
 	sites := []Utility{

@@ -165,12 +165,12 @@ func (c *checker) loadBills(ctx context.Context) (billBook, error) {
 
 // digestLines hashes each bill's stored lines: one text per line, its decimals without the zeros that numeric columns add.
 func (c *checker) digestLines(ctx context.Context, bills billBook) error {
-	rows, err := c.tx.Query(ctx, `SELECT bill_id, seq, component, register, tier, quantity::text, price::text, factor::text, amount_fen FROM bill_lines ORDER BY bill_id, seq`)
+	rows, err := c.tx.Query(ctx, `SELECT bill_id, seq, component, register, tier, quantity::text, price::text, factor::text, amount_fen, unit, thirtieths FROM bill_lines ORDER BY bill_id, seq`)
 	if err != nil {
 		return err
 	}
-	var bill, component, quantity, price, factor, last string
-	var seq, register, tier int
+	var bill, component, quantity, price, factor, unit, last string
+	var seq, register, tier, thirtieths int
 	var amount int64
 	var text []string
 	close := func() {
@@ -180,12 +180,12 @@ func (c *checker) digestLines(ctx context.Context, bills billBook) error {
 		}
 		text = text[:0]
 	}
-	_, err = pgx.ForEachRow(rows, []any{&bill, &seq, &component, &register, &tier, &quantity, &price, &factor, &amount}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&bill, &seq, &component, &register, &tier, &quantity, &price, &factor, &amount, &unit, &thirtieths}, func() error {
 		if bill != last {
 			close()
 			last = bill
 		}
-		text = append(text, fmt.Sprintf("%d %s %d %d %s %s %s %d", seq, component, register, tier, plain(quantity), plain(price), plain(factor), amount))
+		text = append(text, fmt.Sprintf("%d %s %d %d %s %s %s %d %s %d", seq, component, register, tier, plain(quantity), plain(price), plain(factor), amount, unit, thirtieths))
 		return nil
 	})
 	close()

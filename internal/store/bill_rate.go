@@ -192,6 +192,8 @@ func linesDigest(lines []BillLine) []byte {
 			b = append(append(b, ' '), decimal...)
 		}
 		b = strconv.AppendInt(append(b, ' '), int64(l.AmountFen), 10)
+		b = append(append(b, ' '), l.Unit...)
+		b = strconv.AppendInt(append(b, ' '), int64(l.Thirtieths), 10)
 	}
 	sum := sha256.Sum256(b)
 	return sum[:]

@@ -30,12 +30,12 @@ CREATE TABLE billing_chunks (
 CREATE UNIQUE INDEX billing_runs_one_open ON billing_runs (site_id, period_from) WHERE state NOT IN ('issued', 'cancelled');
 
 -- Chunks read and lists show a run's bills by account; pages of accounts are read by site.
-CREATE INDEX bills_run_account ON bills (run_id, account_id);
-DROP INDEX bills_run;
+CREATE INDEX IF NOT EXISTS bills_run_account ON bills (run_id, account_id);
+DROP INDEX IF EXISTS bills_run;
 CREATE INDEX accounts_site_id ON accounts (site_id, id);
 DROP INDEX accounts_site;
 -- The fittings of a page of service points, removed meters included.
-CREATE INDEX fittings_point ON fittings (service_point_id, from_at);
+CREATE INDEX IF NOT EXISTS fittings_point ON fittings (service_point_id, from_at);
 -- The newest charges of an account are at the index's end, however long its history is.
 CREATE INDEX charges_newest ON charges (account_id, period_from, upto);
 DROP INDEX charges_period;
