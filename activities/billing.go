@@ -162,6 +162,9 @@ func (a *Billing) ratePage(ctx context.Context, r store.Run, site store.Site, ac
 		}
 		drafts = append(drafts, d)
 	}
+	if err := a.applyLimits(ctx, r, site, drafts); err != nil {
+		return err
+	}
 	return a.Store.SaveDrafts(ctx, byWorkflow(ctx), r.ID, drafts)
 }
 
@@ -316,83 +319,4 @@ func (a *Billing) IssueBills(ctx context.Context, in RunRef) error {
 		after = last
 		activity.RecordHeartbeat(ctx, after)
 	}
-}
-
-// BillDecision holds or releases one bill of a run.
-type BillDecision struct {
-	RunID  billing.RunID
-	BillID billing.BillID
-	By     billing.UserID
-	Reason string
-}
-
-// HoldBill keeps a bill out of its run.
-func (a *Billing) HoldBill(ctx context.Context, in BillDecision) error {
-	if err := a.mayChangeBill(ctx, in); err != nil {
-		return err
-	}
-	return a.Store.HoldBill(ctx, byPerson(ctx, in.By, in.Reason), in.RunID, in.BillID, in.Reason)
-}
-
-func (a *Billing) mayChangeBill(ctx context.Context, in BillDecision) error {
-	if strings.TrimSpace(in.Reason) == "" {
-		return billing.Errorf(billing.CodeInvalidInput, "a reason is needed: say why the bill is held or released")
-	}
-	r, err := a.Store.Run(ctx, in.RunID)
-	if err != nil {
-		return err
-	}
-	return authorize(ctx, a.Store, in.By, auth.VerifyRun, r.Site)
-}
-
-// ReleaseBill rates a held bill again and puts it back into its run. While its readings are in doubt it stays held.
-func (a *Billing) ReleaseBill(ctx context.Context, in BillDecision) error {
-	if err := a.mayChangeBill(ctx, in); err != nil {
-		return err
-	}
-	r, site, err := a.runAndSite(ctx, in.RunID)
-	if err != nil {
-		return err
-	}
-	b, err := a.Store.Bill(ctx, in.BillID)
-	if err != nil {
-		return err
-	}
-	d, err := a.rateAgain(ctx, r, site, b.Account)
-	if err != nil {
-		return err
-	}
-	return a.Store.ReleaseBill(ctx, byPerson(ctx, in.By, in.Reason), in.RunID, d, in.Reason)
-}
-
-func (a *Billing) rateAgain(ctx context.Context, r store.Run, site store.Site, account billing.AccountID) (store.Draft, error) {
-	accounts, err := a.Store.MeteredAccountsOf(ctx, []billing.AccountID{account})
-	if err != nil {
-		return store.Draft{}, err
-	}
-	from, to := r.Period().Instants(site.Zone)
-	cases, err := a.Store.BlockingCases(ctx, r.Site, from, to)
-	if err != nil {
-		return store.Draft{}, err
-	}
-	for _, c := range cases {
-		for _, doubted := range c.Accounts {
-			if doubted == account {
-				return store.Draft{}, billing.Errorf(billing.CodeBlocked, "the bill can't be released: decide case %s first", c.ID)
-			}
-		}
-	}
-	m, spans, err := a.loadBills(ctx, r, site, accounts)
-	if err != nil {
-		return store.Draft{}, err
-	}
-	sp, ok := spans[account]
-	if !ok {
-		return store.Draft{}, billing.Errorf(billing.CodeClosed, "account %s was billed for %s already", account, r.Period())
-	}
-	d, err := m.draft(r, sp, "")
-	if err == nil && d.Hold != "" {
-		err = billing.Errorf(billing.CodeBlocked, "the bill can't be released: %s", d.Hold)
-	}
-	return d, err
 }

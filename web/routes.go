@@ -16,6 +16,7 @@ import (
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/web/recharges"
+	"github.com/meterflow/meterflow/web/reports"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
 	"github.com/meterflow/meterflow/web/today"
@@ -39,6 +40,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		cycles.Routes(r, d)
 		exceptions.Routes(r, d)
 		runs.Routes(r, d)
+		reports.Routes(r, d)
 		meters.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)

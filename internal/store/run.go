@@ -131,6 +131,9 @@ type RunTotals struct {
 	ChargedFen billing.Money             `json:"charged_fen"` // charged day by day already
 	Last       *PeriodTotals             `json:"last,omitempty"`
 	Changes    []Change                  `json:"changes,omitempty"` // the ten largest against the period before
+	New        int                       `json:"new,omitempty"`     // bills of accounts that had none in the period before
+	Gone       int                       `json:"gone,omitempty"`    // accounts that had a bill in the period before and have none in this run
+	Stops      map[string]int            `json:"stops,omitempty"`   // bills that a limit holds, by rule; a bill may have several
 }
 
 // PeriodTotals are the issued bills of the period before.
@@ -188,7 +191,7 @@ func sumRun(ctx context.Context, tx *Tx, r Run) (RunTotals, error) {
 	if err != nil {
 		return t, err
 	}
-	last, err := sumBills(ctx, tx, `b.site_id = (SELECT site_id FROM billing_runs WHERE id = $1) AND b.state = 'issued' AND b.period_to = (SELECT period_from FROM billing_runs WHERE id = $1)`, r.ID)
+	last, err := sumBills(ctx, tx, `b.state = 'issued' AND b.run_id = ANY(SELECT l.id FROM billing_runs l JOIN billing_runs r ON r.site_id = l.site_id AND r.period_from = l.period_to WHERE r.id = $1)`, r.ID)
 	if err != nil {
 		return t, err
 	}
@@ -199,8 +202,10 @@ func sumRun(ctx context.Context, tx *Tx, r Run) (RunTotals, error) {
 		FROM bills b JOIN accounts a ON a.id = b.account_id
 		JOIN bills p ON p.account_id = b.account_id AND p.period_to = b.period_from AND p.state = 'issued'
 		WHERE b.run_id = $1 AND b.state = 'draft' ORDER BY abs(b.total_fen - p.total_fen) DESC, b.id LIMIT 10`, r.ID)
-	t.Changes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Change])
-	return t, err
+	if t.Changes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Change]); err != nil {
+		return t, err
+	}
+	return t, compareRun(ctx, tx, r, &t)
 }
 
 func sumBills(ctx context.Context, tx *Tx, where string, arg any) (PeriodTotals, error) {

@@ -19,6 +19,7 @@ var (
 	placeCycles    = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
 	placeCases     = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
 	placeRuns      = place{locale.Key("nav.runs"), "/runs", "runs"}
+	placeReports   = place{locale.Key("nav.reports"), "/reports", "reports"}
 	placeRecharges = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
 	placeAccounts  = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
 	placeMeters    = place{locale.Key("nav.meters"), "/meters", "meters"}
@@ -31,10 +32,10 @@ var (
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
-	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeReports, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
+	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeReports, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeTrace},
 }
 
