@@ -70,7 +70,7 @@ func (h handler) use(w http.ResponseWriter, r *http.Request) error {
 		tabs: tabs(ctx, usePath), filter: useBar(ctx, l, f, len(rows)), csv: fileHref(l, ".csv"), excel: fileHref(l, ".xlsx"),
 		table: useTable(ctx, f, rows), onward: onward(l, len(rows), after, string(next)), period: f.From.String() + " – " + f.To.AddDays(-1).String(),
 	}
-	if one(rows) {
+	if after == "" && next == "" && one(rows) {
 		v.chart = useChart(ctx, f, rows)
 		v.papers = papers(ctx, rows[0].Account, f)
 	}
@@ -119,7 +119,7 @@ func papers(ctx context.Context, account billing.AccountID, f store.UseFilter) [
 }
 
 func useChart(ctx context.Context, f store.UseFilter, rows []store.UseRow) *components.Amounts {
-	a := &components.Amounts{ID: "use", Title: locale.T(ctx, "reports.use_of", string(rows[0].Account)), Span: locale.T(ctx, "reports.day"), What: locale.T(ctx, "reports.used"),
+	a := &components.Amounts{ID: "used", Title: locale.T(ctx, "reports.use_of", string(rows[0].Account)), Span: locale.T(ctx, "reports.day"), What: locale.T(ctx, "reports.used"),
 		Unit: rows[0].Service.Unit(), Scale: rows[0].Service.Scale()}
 	if f.ByMonth {
 		a.Span = locale.T(ctx, "reports.month")

@@ -19,3 +19,5 @@ CREATE INDEX balances_owed ON balances (balance_fen, account_id) WHERE balance_f
 CREATE INDEX recharges_settled ON recharges (site_id, settled_at) WHERE state = 'credited';
 -- What a site charged, by day.
 CREATE INDEX charge_runs_site ON charge_runs (site_id);
+-- All fittings of a service point, the removed ones too: rating and reports read them by page.
+CREATE INDEX IF NOT EXISTS fittings_point ON fittings (service_point_id, from_at);
