@@ -66,15 +66,17 @@ type Owed struct {
 	Bill       billing.BillID    `json:"bill,omitempty" doc:"The oldest bill that is not paid whole."`
 }
 
-type reportInput struct {
+// ReportScope says which accounts a report is about. It and the queries are exported because fields of an unexported embedded struct aren't read from a request.
+type ReportScope struct {
 	Site    billing.SiteID    `query:"site" doc:"One of your sites; all of them when left out."`
 	Service string            `query:"service" enum:"power,water"`
 	Account billing.AccountID `query:"account" maxLength:"64"`
 	Text    string            `query:"q" maxLength:"64" doc:"An account's number, or part of its customer's name."`
 }
 
-type useInput struct {
-	reportInput
+// UseQuery asks for the report of energy and money.
+type UseQuery struct {
+	ReportScope
 	From  string            `query:"from" required:"true" format:"date"`
 	To    string            `query:"to" required:"true" format:"date" doc:"The first day after."`
 	By    string            `query:"by" enum:"day,month" default:"day"`
@@ -82,14 +84,16 @@ type useInput struct {
 	Limit int               `query:"limit" default:"50" minimum:"1" maximum:"200" doc:"How many accounts."`
 }
 
-type customersInput struct {
-	reportInput
+// CustomersQuery asks for a month's table of customers.
+type CustomersQuery struct {
+	ReportScope
 	Month string            `query:"month" required:"true" pattern:"^[0-9]{4}-[0-9]{2}$"`
 	After billing.AccountID `query:"after" maxLength:"64"`
 	Limit int               `query:"limit" default:"50" minimum:"1" maximum:"200"`
 }
 
-type owedInput struct {
+// OwedQuery asks for a list of whom to call.
+type OwedQuery struct {
 	Site    billing.SiteID `query:"site" doc:"One of your sites; all of them when left out."`
 	Kind    string         `query:"kind" enum:"short,arrears,unpaid" default:"short" doc:"Reminded and not paid; below zero; with issued bills that no money covers."`
 	Service string         `query:"service" enum:"power,water"`
@@ -104,17 +108,17 @@ type FileLook struct {
 }
 
 type useFileInput struct {
-	useInput
+	UseQuery
 	FileLook
 }
 
 type customersFileInput struct {
-	customersInput
+	CustomersQuery
 	FileLook
 }
 
 type owedFileInput struct {
-	owedInput
+	OwedQuery
 	FileLook
 }
 
@@ -130,7 +134,7 @@ func (s *server) reportOperations() {
 	stream(s, report("/reports/owed/{format}", "report-owed-file", "A list of whom to call as CSV or Excel."), s.owedFile)
 }
 
-func (in useInput) filter(ctx context.Context) (store.UseFilter, error) {
+func (in UseQuery) filter(ctx context.Context) (store.UseFilter, error) {
 	sites, err := Page{Site: in.Site}.sites(ctx)
 	f := store.UseFilter{Sites: sites, Service: in.Service, Account: in.Account, Text: in.Text, ByMonth: in.By == "month"}
 	if err != nil {
@@ -145,7 +149,7 @@ func (in useInput) filter(ctx context.Context) (store.UseFilter, error) {
 	return f, f.Validate()
 }
 
-func (in customersInput) filter(ctx context.Context) (store.UseFilter, error) {
+func (in CustomersQuery) filter(ctx context.Context) (store.UseFilter, error) {
 	sites, err := Page{Site: in.Site}.sites(ctx)
 	if err != nil {
 		return store.UseFilter{}, err
@@ -154,7 +158,7 @@ func (in customersInput) filter(ctx context.Context) (store.UseFilter, error) {
 	return store.UseFilter{Sites: sites, Service: in.Service, Account: in.Account, Text: in.Text, From: month.From, To: month.To, ByMonth: true}, err
 }
 
-func (in owedInput) filter(ctx context.Context) (store.OwedFilter, error) {
+func (in OwedQuery) filter(ctx context.Context) (store.OwedFilter, error) {
 	sites, err := Page{Site: in.Site}.sites(ctx)
 	return store.OwedFilter{Kind: store.OwedKind(in.Kind), Sites: sites, Service: in.Service}, err
 }
@@ -165,7 +169,7 @@ func useOf(r store.UseRow) Use {
 		ChargedFen: r.ChargedFen, OtherFen: r.OtherFen, ClosingFen: r.ClosingFen, Bill: r.Bill, BilledFen: r.BilledFen}
 }
 
-func (s *server) reportUse(ctx context.Context, in *useInput) (*body[Part[Use]], error) {
+func (s *server) reportUse(ctx context.Context, in *UseQuery) (*body[Part[Use]], error) {
 	f, err := in.filter(ctx)
 	if err != nil {
 		return nil, err
@@ -177,7 +181,7 @@ func (s *server) reportUse(ctx context.Context, in *useInput) (*body[Part[Use]],
 	return partOf(rows, string(next), useOf), nil
 }
 
-func (s *server) reportCustomers(ctx context.Context, in *customersInput) (*body[Part[CustomerMonth]], error) {
+func (s *server) reportCustomers(ctx context.Context, in *CustomersQuery) (*body[Part[CustomerMonth]], error) {
 	f, err := in.filter(ctx)
 	if err != nil {
 		return nil, err
@@ -208,7 +212,7 @@ func owedAfter(text string) (*store.OwedCursor, error) {
 	return &store.OwedCursor{BalanceFen: billing.Money(n), Account: billing.AccountID(account)}, nil
 }
 
-func (s *server) reportOwed(ctx context.Context, in *owedInput) (*body[Part[Owed]], error) {
+func (s *server) reportOwed(ctx context.Context, in *OwedQuery) (*body[Part[Owed]], error) {
 	f, err := in.filter(ctx)
 	if err != nil {
 		return nil, err
