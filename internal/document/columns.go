@@ -63,7 +63,7 @@ func CustomerColumns(l Language) []sheet.Column {
 // CustomerCells is a row of a month's table of customers.
 func CustomerCells(l Language, r store.CustomerRow) []any {
 	cells := []any{
-		string(r.Site), string(r.Account), r.Customer, r.Address, l.say(string(r.Service)), r.From.String()[:7], quantity(r.Use, r.Service), r.Service.Unit(),
+		string(r.Site), string(r.Account), r.Customer, r.Address, l.say(string(r.Service)), r.From.String()[:7], quantity(r.Used(), r.Service), r.Service.Unit(),
 	}
 	if r.Bill == "" {
 		cells = append(cells, nil)

@@ -19,6 +19,14 @@ type CustomerRow struct {
 	MonthUse int64 // of the month's issued bill
 }
 
+// Used is the use of the month: the bill's where one is issued, else what the readings give; nil without either.
+func (r CustomerRow) Used() *int64 {
+	if r.Bill != "" {
+		return &r.MonthUse
+	}
+	return r.Use
+}
+
 // AverageUse is the use of an average month, rounded half up; zero without bills.
 func (r CustomerRow) AverageUse() int64 { return average(r.YearUse, r.Bills) }
 

@@ -70,7 +70,7 @@ func customerTable(ctx context.Context, f store.UseFilter, rows []store.Customer
 		}
 		billed, recharged, charged, prepaid = billed+r.BilledFen, recharged+r.RechargedFen, charged+r.ChargedFen, prepaid+r.ClosingFen
 		t.Rows = append(t.Rows, components.Row{ID: string(r.Account), Href: usePath + "?by=day&q=" + string(r.Account) + "&from=" + f.From.String() + "&to=" + f.To.AddDays(-1).String(), Cells: []templ.Component{
-			components.Lines(components.Text(string(r.Account)), r.Customer), components.Text(locale.State(ctx, locale.Service, r.Service)), registerCell(r.Use, r.Service, r.Service.Unit()),
+			components.Lines(components.Text(string(r.Account)), r.Customer), components.Text(locale.State(ctx, locale.Service, r.Service)), registerCell(r.Used(), r.Service, r.Service.Unit()),
 			bill, average, averageFen, rechargedCell(ctx, r), components.Money(r.ChargedFen), components.Money(r.ClosingFen),
 		}})
 	}

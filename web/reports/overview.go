@@ -48,8 +48,8 @@ func (h handler) overview(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := overviewView{
 		tabs: tabs(ctx, base), stats: statsOf(ctx, month, list, short, arrears), days: dayChart(ctx, month, days), billed: billedChart(ctx, list), months: monthTable(ctx, list),
-		filter: components.Filter{URL: base, Total: len(days), Fields: []components.Field{months(ctx, month)}},
 	}
+	v.filter = components.Filter{URL: base, Total: len(v.months.Rows), Fields: []components.Field{months(ctx, month)}}
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "reports.title"), Nav: base, Body: overview(v)})
 }
 

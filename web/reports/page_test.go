@@ -167,7 +167,7 @@ func TestCustomers(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	rows := plain(a.Find("table-customers").Find("tbody tr"))
 	require.Len(t, rows, 3)
-	require.Equal(t, []string{"1002 客户1002", "Power", "", "20.00", "40.00", "20.00", "", "0.00", "50.00"}, rows[1], "the closing reading of 1 October is missing, the bill is not")
+	require.Equal(t, []string{"1002 客户1002", "Power", "40.00", "20.00", "40.00", "20.00", "", "0.00", "50.00"}, rows[1], "the closing reading of 1 October is missing, the bill is not")
 	foot := plain(a.Find("table-customers").Find("tfoot tr"))[0]
 	require.Equal(t, "60.00", foot[3])
 	require.Equal(t, http.StatusUnprocessableEntity, b.Get("/reports/customers?month=09").Status)

@@ -217,7 +217,7 @@ var ruleKeys = map[string]string{
 // stopTable counts what the limits hold, by limit.
 func stopTable(ctx context.Context, run store.RunRow, t store.RunTotals) components.Table {
 	table := components.Table{ID: "stops", Caption: locale.T(ctx, "runs.stops"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.limit")}, {Label: locale.T(ctx, "runs.stopped"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.limit")}, {Label: locale.T(ctx, "runs.stopped"), Align: components.Number, Lead: true},
 	}}
 	for _, rule := range []string{"amount", "change", "last", "average", "fall", "estimated", "negative", "zero_with_use", "earlier_held"} {
 		if n := t.Stops[rule]; n > 0 {

@@ -75,7 +75,7 @@ func blockNotices(ctx context.Context, run store.RunRow, blocking []store.Blocki
 // totalsTable holds the run against the period before, one line per number.
 func totalsTable(ctx context.Context, run store.RunRow, t store.RunTotals) components.Table {
 	table := components.Table{ID: "totals", Caption: locale.T(ctx, "runs.totals"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.what")}, {Label: locale.T(ctx, "runs.this"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.what")}, {Label: locale.T(ctx, "runs.this"), Align: components.Number, Lead: true},
 		{Label: locale.T(ctx, "runs.last"), Align: components.Number}, {Label: locale.T(ctx, "runs.change"), Align: components.Number},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_totals"), Body: locale.T(ctx, "runs.no_totals_body")}}
 	if run.State == billing.RunRating || run.State == billing.RunBlocked {
