@@ -48,6 +48,10 @@ var importRules = []importRule{
 	{"internal/metering", nouns, []string{pgx, temporal, "net", "os"}, "judging readings is pure, so that each judgement can be repeated and explained"},
 	{"internal/supply", nouns, []string{pgx, temporal, "net", "os"}, "the cut-off policy is pure: the same facts give the same decision, and its printed reason"},
 	{"internal/journal", nouns, []string{pgx, temporal, chi, templ}, "the hash chain must be recomputable without a database"},
+	{"internal/control", nouns, []string{pgx, temporal, "net", "os"}, "the limits of a billing run are pure: the same bill is stopped for the same reason, whoever asks"},
+	{"internal/document", []string{"internal/billing", "internal/store", "internal/document/..."}, []string{temporal, chi, templ, "net/http"}, "papers and lists are drawn from what is stored, for pages and API alike"},
+	{"internal/document/...", nouns, []string{pgx, temporal, chi, templ, "net/http"}, "a file format knows nothing of what is in it"},
+	{"internal/download", nothing, []string{pgx, temporal, templ}, "how a file is handed out has nothing to do with what is in it"},
 	{"internal/store", []string{"internal/billing", "internal/ledger", "internal/journal", "internal/failpoint"}, []string{temporal, chi, templ}, "it knows one technology, PostgreSQL"},
 	{"internal/proof/...", []string{"devices/simulator", "internal/journal"}, []string{temporal, chi, templ}, "the invariants judge the code, so they may not be computed by it: tables and the simulator's record only"},
 	{"internal/auth", nouns, []string{temporal}, "an adapter at the edge"},
@@ -57,13 +61,13 @@ var importRules = []importRule{
 	{"devices/...", []string{"internal/billing", "devices/..."}, []string{pgx, temporal, chi, templ}, "drivers are reusable and are tested on the simulator alone"},
 	{"activities", []string{
 		"internal/billing", "internal/rating", "internal/ledger", "internal/metering", "internal/supply", "internal/journal", "internal/store",
-		"devices", "devices/profile", "internal/notify", "internal/payments", "internal/auth", "internal/failpoint",
+		"devices", "devices/profile", "internal/notify", "internal/payments", "internal/auth", "internal/failpoint", "internal/control",
 	}, []string{temporal + "/sdk/workflow", temporal + "/sdk/client", chi, templ}, "activities touch the world and know nothing of the process they serve"},
 	{"workflows", []string{"activities", "internal/billing"}, []string{pgx, "net/http", "os", "math/rand", "log/slog", chi, templ}, "workflow code is replayed: what it calls must give the same answer every time"},
 	{"web/layout", []string{"internal/billing", "web/..."}, []string{pgx, temporal, chi}, "a frame around pages is a function of its view model"},
 	{"web/components", []string{"internal/billing", "web/locale", "web/static"}, []string{pgx, temporal, chi}, "a component is a function of its view model"},
-	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
-	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
+	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
+	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
 	{"internal/app/...", nil, []string{module + "/cmd"}, "the one place that knows all, and the programs know it"},
 }
 
@@ -85,7 +89,7 @@ var bannedNames = []string{
 var realTime = []string{"internal/app", "cmd", "devices", "internal/devstack", "internal/clock", "internal/demo", "internal/bench"}
 
 // exactOnly lists where a binary float could end up in money or in a quantity.
-var exactOnly = []string{"internal/billing", "internal/rating", "internal/ledger", "internal/metering"}
+var exactOnly = []string{"internal/billing", "internal/rating", "internal/ledger", "internal/metering", "internal/control"}
 
 // sourceFile is one parsed file of the tree.
 type sourceFile struct {

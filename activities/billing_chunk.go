@@ -86,6 +86,9 @@ func (a *Billing) ratePage(ctx context.Context, r store.Run, site store.Site, ac
 		}
 		drafts = append(drafts, d)
 	}
+	if err := a.applyLimits(ctx, r, site, drafts); err != nil {
+		return err
+	}
 	return a.Store.SaveDrafts(ctx, byWorkflow(ctx), r.ID, drafts)
 }
 

@@ -103,9 +103,9 @@ func (in RunPath) id() billing.RunID {
 
 type billsInput struct {
 	RunPath
-	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500"`
-	Offset int    `query:"offset" default:"0" minimum:"0" maximum:"1000000"`
-	State  string `query:"state" enum:"draft,held,issued,cancelled"`
+	Limit int               `query:"limit" default:"50" minimum:"1" maximum:"500"`
+	After billing.AccountID `query:"after" maxLength:"64" doc:"The account that the page before ended with."`
+	State string            `query:"state" enum:"draft,held,issued,cancelled"`
 }
 
 // BillPath is the address of a bill.
@@ -122,7 +122,7 @@ func (s *server) runOperations() {
 	const path = "/runs/{site}/{month}/{version}"
 	add(s, operation{method: http.MethodGet, path: "/runs", id: "list-runs", tag: "runs", may: auth.View, summary: "Billing runs, newest period first."}, s.runs)
 	add(s, operation{method: http.MethodGet, path: path, id: "get-run", tag: "runs", may: auth.View, summary: "A run with its control totals."}, s.run)
-	add(s, operation{method: http.MethodGet, path: path + "/bills", id: "list-bills", tag: "runs", may: auth.View, summary: "The bills of a run, held ones first."}, s.bills)
+	add(s, operation{method: http.MethodGet, path: path + "/bills", id: "list-bills", tag: "runs", may: auth.View, summary: "The bills of a run, by account, a page at a time."}, s.bills)
 	add(s, operation{method: http.MethodPost, path: path + "/verify", id: "verify-run", tag: "runs", may: auth.VerifyRun,
 		summary: "First signature under a run."}, s.verifyRun)
 	add(s, operation{method: http.MethodPost, path: path + "/issue", id: "issue-run", tag: "runs", may: auth.IssueRun,
@@ -165,16 +165,20 @@ func (s *server) seenRun(ctx context.Context, id billing.RunID) (store.RunRow, e
 	return r, see(ctx, r.Site)
 }
 
-func (s *server) bills(ctx context.Context, in *billsInput) (*body[List[Bill]], error) {
+func (s *server) bills(ctx context.Context, in *billsInput) (*body[Part[Bill]], error) {
 	r, err := s.seenRun(ctx, in.id())
 	if err != nil {
 		return nil, err
 	}
-	rows, total, err := s.Store.BillPage(ctx, store.BillFilter{Run: r.ID, State: in.State}, in.Limit, in.Offset)
+	rows, more, err := s.Store.BillPage(ctx, store.BillFilter{Run: r.ID, State: in.State}, in.After, in.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return listOf(rows, total, func(b store.BillRow) Bill {
+	next := ""
+	if more {
+		next = string(rows[len(rows)-1].Account)
+	}
+	return partOf(rows, next, func(b store.BillRow) Bill {
 		return Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen}
 	}), nil
 }
@@ -227,15 +231,15 @@ func (s *server) sign(ctx context.Context, id billing.RunID, action auth.Action,
 }
 
 func (s *server) holdBill(ctx context.Context, in *billReasonInput) (*body[Done], error) {
-	return s.moveBill(ctx, in, s.Workflows.HoldBill)
+	return s.moveBill(ctx, in, s.Workflows.HoldBills)
 }
 
 func (s *server) releaseBill(ctx context.Context, in *billReasonInput) (*body[Done], error) {
-	return s.moveBill(ctx, in, s.Workflows.ReleaseBill)
+	return s.moveBill(ctx, in, s.Workflows.ReleaseBills)
 }
 
 func (s *server) moveBill(ctx context.Context, in *billReasonInput,
-	move func(context.Context, billing.RunID, billing.BillID, billing.UserID, string) error,
+	move func(context.Context, billing.RunID, []billing.BillID, billing.UserID, string) error,
 ) (*body[Done], error) {
 	b, err := s.Store.BillSheet(ctx, in.ID)
 	if err != nil {
@@ -244,7 +248,7 @@ func (s *server) moveBill(ctx context.Context, in *billReasonInput,
 	if err := may(ctx, auth.VerifyRun, b.Site); err != nil {
 		return nil, err
 	}
-	if err := move(ctx, b.Run, b.ID, me(ctx), in.Body.Reason); err != nil {
+	if err := move(ctx, b.Run, []billing.BillID{b.ID}, me(ctx), in.Body.Reason); err != nil {
 		return nil, err
 	}
 	if b, err = s.Store.BillSheet(ctx, in.ID); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/web/recharges"
+	"github.com/meterflow/meterflow/web/reports"
 	"github.com/meterflow/meterflow/web/rounds"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
@@ -46,6 +47,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		cycles.Routes(r, d)
 		exceptions.Routes(r, d)
 		runs.Routes(r, d)
+		reports.Routes(r, d)
 		meters.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)

@@ -257,9 +257,9 @@ func (r *billingRun) sign(ctx workflow.Context, may func() error, do func(workfl
 	return do(ctx)
 }
 
-// StartRun starts a run that a supervisor asks for; the store's NextRun gives its number.
-func (c *Client) StartRun(ctx context.Context, in activities.RunStart) error {
-	return c.start(ctx, RunWorkflowID(in.RunID), BillingRun, in)
+// StartRun starts a run that a supervisor asks for; the store's NextRun gives its number and version.
+func (c *Client) StartRun(ctx context.Context, id billing.RunID, site billing.SiteID, p billing.Period, version int, by billing.UserID) error {
+	return c.start(ctx, RunWorkflowID(id), BillingRun, activities.RunStart{RunID: id, Site: site, Period: p, Version: version, By: by})
 }
 
 // VerifyRun gives the first signature under a run.
@@ -277,12 +277,20 @@ func (c *Client) CancelRun(ctx context.Context, id billing.RunID, by billing.Use
 	return c.update(ctx, RunWorkflowID(id), UpdateCancelRun, "", activities.RunCancel{RunID: id, By: by, Reason: reason}, nil)
 }
 
-// HoldBill keeps one bill out of a run.
-func (c *Client) HoldBill(ctx context.Context, run billing.RunID, bill billing.BillID, by billing.UserID, reason string) error {
-	return c.update(ctx, RunWorkflowID(run), UpdateHoldBill, "", activities.BillDecision{RunID: run, BillID: bill, By: by, Reason: reason}, nil)
+// HoldBills keeps bills out of a run: all of them, or none when one is refused.
+func (c *Client) HoldBills(ctx context.Context, run billing.RunID, bills []billing.BillID, by billing.UserID, reason string) error {
+	return c.changeBills(ctx, UpdateHoldBill, run, bills, by, reason)
 }
 
-// ReleaseBill rates a held bill again and puts it back into its run.
-func (c *Client) ReleaseBill(ctx context.Context, run billing.RunID, bill billing.BillID, by billing.UserID, reason string) error {
-	return c.update(ctx, RunWorkflowID(run), UpdateReleaseBill, "", activities.BillDecision{RunID: run, BillID: bill, By: by, Reason: reason}, nil)
+// ReleaseBills rates held bills again and puts them back into their run: all of them, or none when one is refused.
+func (c *Client) ReleaseBills(ctx context.Context, run billing.RunID, bills []billing.BillID, by billing.UserID, reason string) error {
+	return c.changeBills(ctx, UpdateReleaseBill, run, bills, by, reason)
+}
+
+func (c *Client) changeBills(ctx context.Context, update string, run billing.RunID, bills []billing.BillID, by billing.UserID, reason string) error {
+	if len(bills) == 0 {
+		return billing.Errorf(billing.CodeInvalidInput, "choose at least one bill")
+	}
+	d := activities.BillDecision{RunID: run, BillID: bills[0], More: bills[1:], By: by, Reason: reason}
+	return c.update(ctx, RunWorkflowID(run), update, "", d, nil)
 }

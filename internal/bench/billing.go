@@ -124,7 +124,7 @@ func (b Runs) charge(ctx context.Context, u Utility) (time.Duration, error) {
 // was issued.
 func (u Utility) Bill(ctx context.Context, s *store.Store, flows *workflows.Client) (time.Duration, error) {
 	began := time.Now()
-	if err := flows.StartRun(ctx, activities.RunStart{RunID: u.RunID(), Site: u.Site, Period: Month, Version: 1}); err != nil {
+	if err := flows.StartRun(ctx, u.RunID(), u.Site, Month, 1, ""); err != nil {
 		return 0, err
 	}
 	if err := u.await(ctx, s, billing.RunAwaitingVerification); err != nil {

@@ -182,12 +182,14 @@ var passwordHashes = sync.OnceValues(func() (map[billing.UserID]string, error) {
 //
 // The notice times are shorter than a real utility should choose: the demo shows one month, and with a notice of a week few of its
 // cuts would fall before the holiday in which none is made. Large customers are those whose cut a manager approves. A shop's meter may
-// differ by 3 yuan from the books: it is read five minutes after midnight, and a shop may have used so much since.
+// differ by 3 yuan from the books: it is read five minutes after midnight, and a shop may have used so much since. A home's bill above
+// 750 yuan is stopped for a supervisor to look at: a few are each month.
 func Policies() map[billing.SiteID]string {
 	return map[billing.SiteID]string{
 		Garden: `{"supply": {
 			"notice_days": {"household": 3}, "manager_for": ["important"],
-			"level1": {"days": 5, "fen": 1000}, "level2": {"days": 2, "fen": 500}}}`,
+			"level1": {"days": 5, "fen": 1000}, "level2": {"days": 2, "fen": 500}},
+			"billing": {"limits": {"power": {"household_fen": 75000}}}}`,
 		Plaza: `{"supply": {
 			"notice_days": {"commercial": 2, "important": 2}, "manager_for": ["important"],
 			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}},

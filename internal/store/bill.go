@@ -82,6 +82,7 @@ type Draft struct {
 	Input    any
 	TotalFen billing.Money
 	Lines    []BillLine
+	Stops    []BillStop // why limits of the site stopped it; Hold says the same in words
 }
 
 func (d Draft) state() billing.BillState {
@@ -147,33 +148,38 @@ func reopenSummed(ctx context.Context, tx *Tx, r Run) error {
 	return moveRun(ctx, tx, r, "totals_changed", billing.RunAwaitingVerification, totals, `, totals = $3, verified_by = NULL, verified_at = NULL`, totals.json())
 }
 
-// HoldBill keeps a draft out of its run until a supervisor releases it.
-func (s *Store) HoldBill(ctx context.Context, by By, run billing.RunID, id billing.BillID, reason string) error {
+// HoldBills keeps drafts out of their run until a supervisor releases them: all of them, or none when one is refused.
+func (s *Store) HoldBills(ctx context.Context, by By, run billing.RunID, ids []billing.BillID, reason string) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		r, err := openRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		b, err := lockBill(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if b.Run != run || b.State == billing.BillHeld {
-			return refuseBill(b, run, "is held already")
-		}
-		if _, err := tx.Exec(ctx, `UPDATE bills SET state = 'held', hold_reason = $2 WHERE id = $1`, id, reason); err != nil {
-			return err
-		}
-		if err := adjustChunk(ctx, tx, r, b, -1); err != nil {
-			return err
-		}
-		err = tx.Journal(ctx, Entry{Site: b.Site, Kind: "bill", ID: string(id), Event: "held", From: string(b.State), To: string(billing.BillHeld), Reason: reason,
-			Refs: []string{string(run), string(b.Account)}})
-		if err != nil {
-			return err
+		for _, id := range ids {
+			if err := holdBill(ctx, tx, r, id, reason); err != nil {
+				return err
+			}
 		}
 		return reopenSummed(ctx, tx, r)
 	})
+}
+
+func holdBill(ctx context.Context, tx *Tx, r Run, id billing.BillID, reason string) error {
+	b, err := lockBill(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if b.Run != r.ID || b.State == billing.BillHeld {
+		return refuseBill(b, r.ID, "is held already")
+	}
+	if _, err := tx.Exec(ctx, `UPDATE bills SET state = 'held', hold_reason = $2 WHERE id = $1`, id, reason); err != nil {
+		return err
+	}
+	if err := adjustChunk(ctx, tx, r, b, -1); err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: b.Site, Kind: "bill", ID: string(id), Event: "held", From: string(b.State), To: string(billing.BillHeld), Reason: reason,
+		Refs: []string{string(r.ID), string(b.Account)}})
 }
 
 func refuseBill(b Bill, run billing.RunID, what string) error {
@@ -183,48 +189,53 @@ func refuseBill(b Bill, run billing.RunID, what string) error {
 	return billing.Errorf(billing.CodeClosed, "bill %s %s: nothing was changed", b.ID, what)
 }
 
-// ReleaseBill puts a held bill back into its run, rated again: d carries the new price.
-func (s *Store) ReleaseBill(ctx context.Context, by By, run billing.RunID, d Draft, reason string) error {
+// ReleaseBills puts held bills back into their run, rated again, all of them or none: each draft carries the new price.
+func (s *Store) ReleaseBills(ctx context.Context, by By, run billing.RunID, drafts []Draft, reason string) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		r, err := openRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		b, err := lockBill(ctx, tx, d.ID)
-		if err != nil {
-			return err
-		}
-		if b.Run != run || b.State != billing.BillHeld {
-			return refuseBill(b, run, "is not held")
-		}
-		readings, input, err := d.documents()
-		if err != nil {
-			return err
-		}
-		now := b
-		now.Quantity, now.TotalFen = d.Quantity, d.TotalFen
-		err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6,
-			charged_fen = coalesce((SELECT sum(amount_fen) FROM charges c WHERE c.account_id = bills.account_id AND c.period_from = bills.period_from), 0)
-			WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine).Scan(&now.ChargedFen)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM bill_lines WHERE bill_id = $1`, d.ID); err != nil {
-			return err
-		}
-		if err := insertLines(ctx, tx, d); err != nil {
-			return err
-		}
-		if err := adjustChunk(ctx, tx, r, now, 1); err != nil {
-			return err
-		}
-		err = tx.Journal(ctx, Entry{Site: b.Site, Kind: "bill", ID: string(d.ID), Event: "released", From: string(b.State), To: string(billing.BillDraft), Reason: reason,
-			Refs: []string{string(run), string(b.Account)}, Data: d.facts()})
-		if err != nil {
-			return err
+		for _, d := range drafts {
+			if err := releaseBill(ctx, tx, r, d, reason); err != nil {
+				return err
+			}
 		}
 		return reopenSummed(ctx, tx, r)
 	})
+}
+
+func releaseBill(ctx context.Context, tx *Tx, r Run, d Draft, reason string) error {
+	b, err := lockBill(ctx, tx, d.ID)
+	if err != nil {
+		return err
+	}
+	if b.Run != r.ID || b.State != billing.BillHeld {
+		return refuseBill(b, r.ID, "is not held")
+	}
+	readings, input, err := d.documents()
+	if err != nil {
+		return err
+	}
+	now := b
+	now.Quantity, now.TotalFen = d.Quantity, d.TotalFen
+	err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6,
+		charged_fen = coalesce((SELECT sum(amount_fen) FROM charges c WHERE c.account_id = bills.account_id AND c.period_from = bills.period_from), 0)
+		WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine).Scan(&now.ChargedFen)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM bill_lines WHERE bill_id = $1`, d.ID); err != nil {
+		return err
+	}
+	if err := insertLines(ctx, tx, d); err != nil {
+		return err
+	}
+	if err := adjustChunk(ctx, tx, r, now, 1); err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: b.Site, Kind: "bill", ID: string(d.ID), Event: "released", From: string(b.State), To: string(billing.BillDraft), Reason: reason,
+		Refs: []string{string(r.ID), string(b.Account)}, Data: d.facts()})
 }
 
 // numeric is an exact decimal for COPY.

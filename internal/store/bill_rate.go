@@ -43,6 +43,9 @@ func (s *Store) SaveDrafts(ctx context.Context, by By, run billing.RunID, drafts
 		if err := copyLines(ctx, tx, fresh); err != nil {
 			return err
 		}
+		if err := insertStops(ctx, tx, fresh); err != nil {
+			return err
+		}
 		if err := supersede(ctx, tx, r, c, overtaken); err != nil {
 			return err
 		}

@@ -19,10 +19,15 @@ type RunRow struct {
 	IssuedName   string
 }
 
-const selectRunRow = `SELECT ` + runColumns + `, n.bills, n.held, n.total_fen, coalesce(v.name, '') AS verified_name, coalesce(i.name, '') AS issued_name, count(*) OVER () AS total
+// A run that was rated knows its totals; only one that is being rated is counted as it stands. Held bills are few, and their number
+// falls when a further run takes them, so they are always counted.
+const selectRunRow = `SELECT ` + runColumns + `, n.bills, h.held, n.total_fen, coalesce(v.name, '') AS verified_name, coalesce(i.name, '') AS issued_name, count(*) OVER () AS total
 	FROM billing_runs r LEFT JOIN users v ON v.id = r.verified_by LEFT JOIN users i ON i.id = r.issued_by
-	CROSS JOIN LATERAL (SELECT (count(*) FILTER (WHERE state IN ('draft', 'issued')))::int AS bills, (count(*) FILTER (WHERE state = 'held'))::int AS held,
-		coalesce(sum(total_fen) FILTER (WHERE state IN ('draft', 'issued')), 0)::bigint AS total_fen FROM bills WHERE run_id = r.id) n`
+	CROSS JOIN LATERAL (
+		SELECT (r.totals->>'bills')::int AS bills, (r.totals->>'total_fen')::bigint AS total_fen WHERE r.totals ? 'bills'
+		UNION ALL SELECT count(*)::int, coalesce(sum(total_fen), 0)::bigint FROM bills WHERE run_id = r.id AND state IN ('draft', 'issued') AND NOT r.totals ? 'bills'
+			HAVING NOT r.totals ? 'bills') n
+	CROSS JOIN LATERAL (SELECT count(*)::int AS held FROM bills WHERE run_id = r.id AND state = 'held') h`
 
 type countedRun struct {
 	RunRow
@@ -53,6 +58,7 @@ type BillRow struct {
 	HoldReason string
 	Quantity   int64 // raw units after the ratio
 	TotalFen   billing.Money
+	PeriodFrom billing.Date
 	LastFen    *billing.Money // nil without a bill of the period before
 }
 
@@ -60,23 +66,41 @@ type BillRow struct {
 type BillFilter struct {
 	Run   billing.RunID
 	State string
-	Text  string // part of the bill's or account's number or the customer's name
+	Text  string // the bill's or account's number, or part of the customer's name
 }
 
-// BillPage lists the bills of a run that the filter chooses: held ones first, then by account. It counts them all.
-func (s *Store) BillPage(ctx context.Context, f BillFilter, limit, offset int) ([]BillRow, int, error) {
-	type counted struct {
-		BillRow
-		Total int
+const chosenBills = ` FROM bills b JOIN accounts a ON a.id = b.account_id JOIN customers c ON c.id = a.customer_id
+	WHERE b.run_id = @run AND (@state = '' OR b.state = @state)`
+
+// A name is looked for among the customers of the run's site, not along the bills.
+const chosenByText = ` AND (b.id = @text OR b.account_id = @text OR a.customer_id = ANY(
+	SELECT id FROM customers WHERE site_id = (SELECT site_id FROM billing_runs WHERE id = @run) AND position(lower(@text) IN lower(name)) > 0))`
+
+func (f BillFilter) where() string {
+	if f.Text == "" {
+		return chosenBills
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT b.id, b.account_id AS account, c.name AS customer, a.service, b.state, b.hold_reason, b.quantity, b.total_fen,
-			p.total_fen AS last_fen, count(*) OVER () AS total
-		FROM bills b JOIN accounts a ON a.id = b.account_id JOIN customers c ON c.id = a.customer_id
-		LEFT JOIN bills p ON p.account_id = b.account_id AND p.period_to = b.period_from AND p.state = 'issued'
-		WHERE b.run_id = @run AND (@state = '' OR b.state = @state) AND (@text = '' OR position(lower(@text) IN lower(concat_ws(' ', b.id, a.id, c.name))) > 0)
-		ORDER BY b.state <> 'held', b.account_id LIMIT @limit OFFSET @offset`,
-		pgx.NamedArgs{"run": f.Run, "state": f.State, "text": f.Text, "limit": limit, "offset": offset})
-	return unwrap(rows, func(c counted) (BillRow, int) { return c.BillRow, c.Total })
+	return chosenBills + chosenByText
+}
+
+// BillPage lists the bills of a run that the filter chooses, by account, after the given one; more says that others follow.
+func (s *Store) BillPage(ctx context.Context, f BillFilter, after billing.AccountID, limit int) (list []BillRow, more bool, err error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT x.*, p.total_fen AS last_fen FROM (
+			SELECT b.id, b.account_id AS account, c.name AS customer, a.service, b.state, b.hold_reason, b.quantity, b.total_fen, b.period_from`+f.where()+`
+				AND b.account_id > @after ORDER BY b.account_id LIMIT @limit) x
+		LEFT JOIN LATERAL (SELECT total_fen FROM bills WHERE account_id = x.account AND period_to = x.period_from AND state = 'issued' LIMIT 1) p ON true ORDER BY x.account`,
+		pgx.NamedArgs{"run": f.Run, "state": f.State, "text": f.Text, "after": after, "limit": limit + 1})
+	list, err = pgx.CollectRows(rows, pgx.RowToStructByName[BillRow])
+	if more = len(list) > limit; more {
+		list = list[:limit]
+	}
+	return list, more, translate(err)
+}
+
+// CountBills counts the bills that the filter chooses.
+func (s *Store) CountBills(ctx context.Context, f BillFilter) (n int, err error) {
+	err = s.Pool.QueryRow(ctx, `SELECT count(*)::int`+f.where(), pgx.NamedArgs{"run": f.Run, "state": f.State, "text": f.Text}).Scan(&n)
+	return n, translate(err)
 }
 
 // BillSheet is a bill with all that its page and its print show.
@@ -97,22 +121,20 @@ type BillSheet struct {
 
 // BillSheet reads a bill with its lines in order.
 func (s *Store) BillSheet(ctx context.Context, id billing.BillID) (BillSheet, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+billColumns+`, c.name AS customer, c.class, p.address, a.credit_mode, t.name_zh AS tariff_zh, t.name_en AS tariff_en,
-			r.state AS run_state, r.issued_by IS NOT NULL AS run_issued, r.issued_at, coalesce(bal.balance_fen, 0) AS balance_fen
-		FROM bills b JOIN accounts a ON a.id = b.account_id JOIN customers c ON c.id = a.customer_id JOIN service_points p ON p.id = a.service_point_id
-		JOIN tariffs t ON t.id = b.tariff_id JOIN billing_runs r ON r.id = b.run_id LEFT JOIN balances bal ON bal.account_id = a.id WHERE b.id = $1`, id)
-	b, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[BillSheet])
-	if err != nil {
-		return b, translate(err)
+	list, err := s.sheets(ctx, ` WHERE b.id = $1`, id)
+	if err == nil && len(list) == 0 {
+		err = pgx.ErrNoRows
 	}
-	rows, _ = s.Pool.Query(ctx, `SELECT seq, component, name_zh, name_en, register, tier, from_at, to_at, opening, closing, quantity::text, price::text, factor::text, amount_fen, unit, thirtieths
-		FROM bill_lines WHERE bill_id = $1 ORDER BY seq`, id)
-	b.Lines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BillLine])
-	return b, translate(err)
+	if err != nil {
+		return BillSheet{}, translate(err)
+	}
+	return list[0], nil
 }
 
-// PaymentRow is one line of a run's payment list: what an account owes or has left after its bill.
+// PaymentRow is one line of a run's payment list: what an account used, what its bill comes to, how much of it was paid day by day, and
+// what it has left or owes.
 type PaymentRow struct {
+	Bill       billing.BillID
 	Account    billing.AccountID
 	Customer   string
 	Address    string
@@ -123,11 +145,15 @@ type PaymentRow struct {
 	BalanceFen billing.Money
 }
 
-// PaymentList lists the bills of a run for the printed list, by address; held and cancelled ones are left out.
-func (s *Store) PaymentList(ctx context.Context, run billing.RunID) ([]PaymentRow, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT b.account_id, c.name, p.address, a.service, b.quantity, b.total_fen, b.charged_fen, coalesce(bal.balance_fen, 0)
+// ToPay is what the account owes now.
+func (p PaymentRow) ToPay() billing.Money { return max(-p.BalanceFen, 0) }
+
+// PaymentPage lists bills of a run for the payment list, by account, after the given one; held and cancelled ones are left out.
+func (s *Store) PaymentPage(ctx context.Context, run billing.RunID, after billing.AccountID, limit int) ([]PaymentRow, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT b.id, b.account_id, c.name, p.address, a.service, b.quantity, b.total_fen, b.charged_fen, coalesce(bal.balance_fen, 0)
 		FROM bills b JOIN accounts a ON a.id = b.account_id JOIN customers c ON c.id = a.customer_id JOIN service_points p ON p.id = a.service_point_id
-		LEFT JOIN balances bal ON bal.account_id = a.id WHERE b.run_id = $1 AND b.state IN ('draft', 'issued') ORDER BY p.address, b.account_id`, run)
+		LEFT JOIN balances bal ON bal.account_id = a.id WHERE b.run_id = $1 AND b.account_id > $2 AND b.state IN ('draft', 'issued')
+		ORDER BY b.run_id, b.account_id LIMIT $3`, run, after, limit)
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[PaymentRow])
 	return list, translate(err)
 }

@@ -156,6 +156,9 @@ type RunTotals struct {
 	ChargedFen billing.Money             `json:"charged_fen"` // charged day by day already
 	Last       *PeriodTotals             `json:"last,omitempty"`
 	Changes    []Change                  `json:"changes,omitempty"` // the ten largest against the period before
+	New        int                       `json:"new,omitempty"`     // bills of accounts that had none in the period before
+	Gone       int                       `json:"gone,omitempty"`    // accounts that had a bill in the period before and have none in this run
+	Stops      map[string]int            `json:"stops,omitempty"`   // bills that a limit holds, by rule; a bill may have several
 }
 
 // PeriodTotals are the issued bills of the period before.
@@ -226,8 +229,10 @@ func sumRun(ctx context.Context, tx *Tx, r Run) (RunTotals, error) {
 		return t, err
 	}
 	t.Changes = largest(t.Changes)
-	t.Last, err = lastTotals(ctx, tx, r)
-	return t, err
+	if t.Last, err = lastTotals(ctx, tx, r); err != nil {
+		return t, err
+	}
+	return t, compareRun(ctx, tx, r, &t)
 }
 
 func addQuantity(sum map[billing.Service]int64, power, water int64) {

@@ -2,7 +2,6 @@ package webtest
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -56,6 +55,7 @@ func (s *Server) Read(t testing.TB, site billing.SiteID, day billing.Date, value
 type Recorder struct {
 	client.Client // any other call of a test's is a mistake, and panics
 	Updates       []client.UpdateWorkflowOptions
+	Started       []string // ids of workflows
 	Refuse        error
 }
 
@@ -80,7 +80,8 @@ type answered struct {
 // Get answers at once.
 func (a answered) Get(context.Context, any) error { return a.err }
 
-// ExecuteWorkflow refuses: nothing can be started here.
-func (r *Recorder) ExecuteWorkflow(context.Context, client.StartWorkflowOptions, any, ...any) (client.WorkflowRun, error) {
-	return nil, errors.New("the recorder starts no workflows")
+// ExecuteWorkflow keeps the id of what was started; it gives no run, which nobody asks for.
+func (r *Recorder) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
+	r.Started = append(r.Started, o.ID)
+	return nil, r.Refuse
 }

@@ -10,6 +10,12 @@ func cellClass(cols []Col, i int) string {
 	if cols[i].WideOnly {
 		class += " only-wide"
 	}
+	if cols[i].Lead {
+		class += " lead"
+	}
+	if cols[i].Whole {
+		class += " whole"
+	}
 	return class
 }
 

@@ -16,6 +16,7 @@ var icons = map[string]string{
 	"cycles":     "M4 12a8 8 0 0 1 14-5.3M20 12a8 8 0 0 1-14 5.3M18 3v4h-4M6 21v-4h4",
 	"exceptions": "M12 4 2.5 20h19zM12 10v4M12 17v.1",
 	"runs":       "M6 3h12v18l-3-2-3 2-3-2-3 2zM9 8h6M9 12h6",
+	"reports":    "M5 3h10l4 4v14H5zM9 17v-4M12 17v-7M15 17v-3",
 	"recharges":  "M3 7h18v12H3zM3 11h18M7 15h4",
 	"accounts":   "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 20c1-4 4-6 8-6s7 2 8 6",
 	"meters":     "M4 17a8 8 0 1 1 16 0zM12 17l4-6",

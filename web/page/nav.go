@@ -19,6 +19,7 @@ var (
 	placeCycles    = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
 	placeCases     = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
 	placeRuns      = place{locale.Key("nav.runs"), "/runs", "runs"}
+	placeReports   = place{locale.Key("nav.reports"), "/reports", "reports"}
 	placeRecharges = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
 	placeAccounts  = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
 	placeMeters    = place{locale.Key("nav.meters"), "/meters", "meters"}
@@ -34,14 +35,14 @@ var (
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
 		placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
-	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
+	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
-	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters,
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters,
 		placeMessages, placeLedger},
-	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 

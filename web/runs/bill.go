@@ -30,7 +30,7 @@ type billView struct {
 	timeline components.TimelineView
 }
 
-func billOf(r *http.Request, b store.BillSheet) (billView, error) {
+func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop) (billView, error) {
 	ctx := r.Context()
 	var readings []store.BillReading
 	if err := json.Unmarshal(b.Readings, &readings); err != nil {
@@ -39,13 +39,13 @@ func billOf(r *http.Request, b store.BillSheet) (billView, error) {
 	v := billView{
 		head: components.Head{
 			Title: locale.T(ctx, "runs.bill_of", string(b.Account)), Subtitle: b.Customer + " · " + period(b), BackHref: page.Home("run", string(b.Run)), BackLabel: string(b.Run),
-			Badge: components.StateBadge(locale.Bill, b.State), Actions: components.PrintLink(),
+			Badge: components.StateBadge(locale.Bill, b.State), Actions: billPapers(page.Home("bill", string(b.ID))),
 		},
 		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
 		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b), actions: billActions(r, b),
 	}
 	if b.State == billing.BillHeld {
-		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: b.HoldReason}
+		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: reasonText(ctx, b.HoldReason, stops)}
 	}
 	return v, nil
 }
@@ -215,6 +215,8 @@ func billActions(r *http.Request, b store.BillSheet) []components.Action {
 	}
 	if err := auth.Can(page.Actor(ctx), auth.VerifyRun, b.Site); err != nil {
 		a.Disabled = page.Sentence(ctx, err)
+	} else if b.State == billing.BillHeld && b.RunIssued {
+		a.Disabled = locale.T(ctx, "runs.release_by_further")
 	} else if b.RunIssued || (b.RunState != billing.RunAwaitingVerification && b.RunState != billing.RunVerified) {
 		a.Disabled = locale.T(ctx, "runs.hold_when", locale.State(ctx, locale.Run, b.RunState))
 	}

@@ -16,21 +16,64 @@ import (
 
 // billsView is the list of a run's bills. bulk is nil when nobody may hold or release any more.
 type billsView struct {
+	tabs   []components.Tab
 	filter components.Filter
 	table  components.Table
-	pager  components.PagerView
+	onward components.OnwardView
 	bulk   *components.BulkView
 }
 
-func billsOf(r *http.Request, run store.RunRow, l page.List, f store.BillFilter, rows []store.BillRow, total int) billsView {
+// billsRead is a page of a run's bills with why limits stopped some.
+type billsRead struct {
+	rows  []store.BillRow
+	stops map[billing.BillID][]store.BillStop
+	more  bool
+	total int
+}
+
+func (h handler) readBills(r *http.Request, run store.RunRow, l page.List, f store.BillFilter) (billsRead, error) {
+	ctx := r.Context()
+	var b billsRead
+	var err error
+	if b.rows, b.more, err = h.Store.BillPage(ctx, f, billing.AccountID(l.Get("after")), billRows); err != nil {
+		return b, err
+	}
+	var held []billing.BillID
+	for _, row := range b.rows {
+		if row.State == billing.BillHeld {
+			held = append(held, row.ID)
+		}
+	}
+	if b.stops, err = h.Store.BillStops(ctx, held); err != nil {
+		return b, err
+	}
+	if f.Text == "" && f.State == "" {
+		b.total = run.Bills + run.Held
+		return b, nil
+	}
+	b.total, err = h.Store.CountBills(ctx, f)
+	return b, err
+}
+
+func billsOf(r *http.Request, run store.RunRow, l page.List, f store.BillFilter, b billsRead) billsView {
 	ctx := r.Context()
 	href := page.Home("run", string(run.ID))
 	v := billsView{
-		filter: components.Filter{URL: href, Total: total, ClearHref: l.ClearHref("q", "state"), Fields: []components.Field{
+		tabs: []components.Tab{
+			{Label: locale.T(ctx, "runs.all_bills"), Href: l.Href("state", "", "after", "") + "#bills", Count: run.Bills + run.Held, Active: f.State == ""},
+			{Label: locale.T(ctx, "runs.held"), Href: l.Href("state", "held", "after", "") + "#bills", Count: run.Held, Active: f.State == string(billing.BillHeld)},
+		},
+		filter: components.Filter{URL: href, Total: b.total, ClearHref: l.ClearHref("q", "state"), Fields: []components.Field{
 			{Kind: components.SearchField, Name: "q", Label: locale.T(ctx, "runs.search"), Value: f.Text, Placeholder: locale.T(ctx, "runs.search_hint"), MaxLength: 64},
 			stateField(ctx, locale.Bill, f.State),
 		}},
-		table: billTable(ctx, rows), pager: l.Pager(len(rows), total),
+		table: billTable(ctx, b.rows, b.stops), onward: components.OnwardView{Shown: len(b.rows)},
+	}
+	if l.Get("after") != "" {
+		v.onward.FirstHref = l.Href("after", "")
+	}
+	if b.more {
+		v.onward.NextHref = l.Href("after", string(b.rows[len(b.rows)-1].Account))
 	}
 	if open(run) && auth.Can(page.Actor(ctx), auth.VerifyRun, run.Site) == nil {
 		form := page.FormOf(r, "bills")
@@ -50,11 +93,11 @@ func billsOf(r *http.Request, run store.RunRow, l page.List, f store.BillFilter,
 	return v
 }
 
-func billTable(ctx context.Context, rows []store.BillRow) components.Table {
+func billTable(ctx context.Context, rows []store.BillRow, stops map[billing.BillID][]store.BillStop) components.Table {
 	t := components.Table{ID: "bills", Caption: locale.T(ctx, "runs.bill_list"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.account")}, {Label: locale.T(ctx, "runs.customer")}, {Label: locale.T(ctx, "runs.service"), WideOnly: true}, {Label: locale.T(ctx, "runs.state")},
-		{Label: locale.T(ctx, "runs.use"), Align: components.Number}, {Label: locale.T(ctx, "runs.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-		{Label: locale.T(ctx, "runs.change"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}, {Label: locale.T(ctx, "runs.hold_reason"), WideOnly: true},
+		{Label: locale.T(ctx, "runs.account")}, {Label: locale.T(ctx, "runs.state")}, {Label: locale.T(ctx, "runs.use"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number, Lead: true},
+		{Label: locale.T(ctx, "runs.change"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number, WideOnly: true}, {Label: locale.T(ctx, "runs.hold_reason"), Whole: true},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_bills"), Body: locale.T(ctx, "runs.no_bills_body")}}
 	for _, b := range rows {
 		change, use, amount := components.Muted("–"), components.Quantity(b.Quantity, b.Service.Scale(), b.Service.Unit()), components.Money(b.TotalFen)
@@ -69,45 +112,10 @@ func billTable(ctx context.Context, rows []store.BillRow) components.Table {
 			}
 		}
 		row.Cells = []templ.Component{
-			components.Text(string(b.Account)), components.Text(b.Customer), components.Text(locale.State(ctx, locale.Service, b.Service)),
-			components.StateBadge(locale.Bill, b.State), use, amount, change, components.Muted(b.HoldReason),
+			components.Lines(components.Text(string(b.Account)), b.Customer), components.StateBadge(locale.Bill, b.State), use, amount, change,
+			components.Muted(reasonText(ctx, b.HoldReason, stops[b.ID])),
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t
-}
-
-// paymentsView is the printed list of a run, in two copies.
-type paymentsView struct {
-	head   components.Head
-	sheets []components.SheetView
-	table  components.Table
-	signed []components.Fact
-}
-
-func paymentsOf(ctx context.Context, run store.RunRow, rows []store.PaymentRow) paymentsView {
-	v := paymentsView{head: components.Head{
-		Title: locale.T(ctx, "runs.payment_list"), Subtitle: page.SiteName(ctx, run.Site) + " · " + periodText(ctx, run.Run),
-		BackHref: page.Home("run", string(run.ID)), BackLabel: string(run.ID), Actions: components.PrintLink(),
-	}, signed: signatures(ctx, run)}
-	for _, copyOf := range []string{locale.T(ctx, "runs.copy_office"), locale.T(ctx, "runs.copy_property")} {
-		v.sheets = append(v.sheets, components.SheetView{
-			Title: locale.T(ctx, "runs.payment_list_of", run.Period().String()), Issuer: page.SiteName(ctx, run.Site), Number: string(run.ID), Copy: copyOf,
-		})
-	}
-	v.table = components.Table{ID: "payments", Caption: locale.T(ctx, "runs.payment_list"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.address")}, {Label: locale.T(ctx, "runs.account")}, {Label: locale.T(ctx, "runs.customer")},
-		{Label: locale.T(ctx, "runs.use"), Align: components.Number}, {Label: locale.T(ctx, "runs.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-		{Label: locale.T(ctx, "runs.balance"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_bills"), Body: locale.T(ctx, "runs.no_bills_body")}}
-	var sum billing.Money
-	for _, p := range rows {
-		sum += p.TotalFen
-		v.table.Rows = append(v.table.Rows, components.Row{ID: string(p.Account), Cells: []templ.Component{
-			components.Text(p.Address), components.Text(string(p.Account)), components.Text(p.Customer), components.Quantity(p.Quantity, p.Service.Scale(), p.Service.Unit()),
-			components.Money(p.TotalFen), components.Money(p.BalanceFen),
-		}})
-	}
-	v.table.Foot = []templ.Component{components.Text(locale.T(ctx, "runs.sum", len(rows))), nil, nil, nil, components.Money(sum), nil}
-	return v
 }

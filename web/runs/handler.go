@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	base     = "/runs"
-	billBase = "/bills"
+	base        = "/runs"
+	heldBase    = "/runs/held"
+	billBase    = "/bills"
+	accountBase = "/accounts"
 )
 
 // Routes serves the pages.
@@ -27,12 +29,19 @@ func Routes(r chi.Router, d page.Deps) {
 	const one = base + "/{site}/{month}/{version}"
 	r.Get(base, d.Handle(h.list))
 	r.Get(one, d.Handle(h.show))
+	r.Get(heldBase, d.Handle(h.held))
+	r.Post(heldBase+"/{site}/{month}", d.Act("further", h.further, h.held))
 	r.Get(one+"/payment-list", d.Handle(h.payments))
+	r.Get(one+"/payment-list.pdf", d.Handle(h.paymentsPDF))
+	r.Get(one+"/bills.pdf", d.Handle(h.runPDF))
 	r.Post(one+"/verify", d.Act("verify", h.verify, h.show))
 	r.Post(one+"/issue", d.Act("issue", h.issue, h.show))
 	r.Post(one+"/cancel", d.Act("cancel", h.cancel, h.show))
 	r.Post(one+"/bills", d.Act("bills", h.changeBills, h.show))
 	r.Get(billBase+"/{id}", d.Handle(h.bill))
+	r.Get(billBase+"/{id}/bill.pdf", d.Handle(h.billPDF))
+	r.Get(accountBase+"/{id}/statement.pdf", d.Handle(h.statementPDF))
+	r.Get(accountBase+"/{id}/payment-list.pdf", d.Handle(h.counterPDF))
 	r.Post(billBase+"/{id}/hold", d.Act("hold", h.hold, h.bill))
 	r.Post(billBase+"/{id}/release", d.Act("release", h.release, h.bill))
 }
@@ -65,8 +74,12 @@ func (h handler) seen(r *http.Request) (store.RunRow, error) {
 	return run, page.See(r.Context(), run.Site)
 }
 
-// timelineRows is how many changes a page tells; trace has all.
-const timelineRows = 60
+// timelineRows is how many changes a page tells, trace has all; billRows how many bills of a run stand on a page, so that it is short
+// enough for a phone.
+const (
+	timelineRows = 20
+	billRows     = 20
+)
 
 // What the list of bills shows better than a timeline: the rating and issue of each.
 var (
@@ -85,7 +98,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	r = r.WithContext(ctx)
 	l := page.ListOf(r)
 	filter := store.BillFilter{Run: run.ID, State: l.One("state", locale.Words(locale.Bill)...), Text: l.Get("q")}
-	bills, total, err := h.Store.BillPage(ctx, filter, l.Limit(), l.Offset())
+	bills, err := h.readBills(r, run, l, filter)
 	if err != nil {
 		return err
 	}
@@ -109,7 +122,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if v.progress, err = h.progressOf(ctx, run); err != nil {
 		return err
 	}
-	v.bills = billsOf(r, run, l, filter, bills, total)
+	v.bills = billsOf(r, run, l, filter, bills)
 	v.timeline = page.Timeline(ctx, "run", string(run.ID), events)
 	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
@@ -154,10 +167,10 @@ func (h handler) issue(r *http.Request) (page.Done, error) {
 	return page.Done{To: page.Home("run", string(run.ID)), Said: locale.T(ctx, "runs.issued", string(run.ID))}, nil
 }
 
-// maxBulk bounds how many bills one form holds or releases: each is a decision of its own.
+// maxBulk bounds how many bills one form holds or releases.
 const maxBulk = page.PerPage
 
-// changeBills holds or releases the chosen bills of a run, one after the other; the first refusal stops it and says how far it came.
+// changeBills holds or releases the chosen bills of a run: all of them, or none when one is refused.
 func (h handler) changeBills(r *http.Request) (page.Done, error) {
 	ctx := r.Context()
 	run, err := h.seen(r)
@@ -175,10 +188,12 @@ func (h handler) changeBills(r *http.Request) (page.Done, error) {
 	if len(ids) == 0 || len(ids) > maxBulk {
 		return page.Done{}, billing.Errorf(billing.CodeInvalidInput, "choose at least one bill and at most %d", maxBulk)
 	}
-	for n, id := range ids {
-		if err := h.change(ctx, what, run.ID, billing.BillID(id), reason); err != nil {
-			return page.Done{}, billing.Errorf(billing.CodeOf(err), "%d of %d bills were changed, then bill %s was refused: %s", n, len(ids), id, page.Sentence(ctx, err))
-		}
+	bills := make([]billing.BillID, len(ids))
+	for i, id := range ids {
+		bills[i] = billing.BillID(id)
+	}
+	if err := h.change(ctx, what, run.ID, bills, reason); err != nil {
+		return page.Done{}, err
 	}
 	said := locale.T(ctx, "runs.held_done", len(ids))
 	if what == "release" {
@@ -187,11 +202,11 @@ func (h handler) changeBills(r *http.Request) (page.Done, error) {
 	return page.Done{To: page.Home("run", string(run.ID)), Said: said}, nil
 }
 
-func (h handler) change(ctx context.Context, what string, run billing.RunID, bill billing.BillID, reason string) error {
+func (h handler) change(ctx context.Context, what string, run billing.RunID, bills []billing.BillID, reason string) error {
 	if what == "release" {
-		return h.Workflows.ReleaseBill(ctx, run, bill, page.Actor(ctx).UserID, reason)
+		return h.Workflows.ReleaseBills(ctx, run, bills, page.Actor(ctx).UserID, reason)
 	}
-	return h.Workflows.HoldBill(ctx, run, bill, page.Actor(ctx).UserID, reason)
+	return h.Workflows.HoldBills(ctx, run, bills, page.Actor(ctx).UserID, reason)
 }
 
 func (h handler) payments(w http.ResponseWriter, r *http.Request) error {
@@ -200,11 +215,13 @@ func (h handler) payments(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx := locale.WithZone(r.Context(), page.SiteZone(r.Context(), run.Site))
-	rows, err := h.Store.PaymentList(ctx, run.ID)
+	l := page.ListOf(r)
+	after := billing.AccountID(l.Get("after"))
+	rows, err := h.Store.PaymentPage(ctx, run.ID, after, paymentRows+1)
 	if err != nil {
 		return err
 	}
-	v := paymentsOf(ctx, run, rows)
+	v := paymentsOf(ctx, run, l, rows)
 	return h.Render(w, r.WithContext(ctx), page.View{Title: v.head.Title, Nav: base, Body: paymentList(v)})
 }
 
@@ -228,7 +245,11 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := billOf(r, b)
+	stops, err := h.Store.BillStops(ctx, []billing.BillID{b.ID})
+	if err != nil {
+		return err
+	}
+	v, err := billOf(r, b, stops[b.ID])
 	if err != nil {
 		return err
 	}
@@ -253,7 +274,7 @@ func (h handler) changeBill(r *http.Request, what string) (page.Done, error) {
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	if err := h.change(ctx, what, b.Run, b.ID, reason); err != nil {
+	if err := h.change(ctx, what, b.Run, []billing.BillID{b.ID}, reason); err != nil {
 		return page.Done{}, err
 	}
 	said := locale.T(ctx, "runs.held_done", 1)

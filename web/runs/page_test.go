@@ -3,6 +3,8 @@ package runs_test
 import (
 	"context"
 	"net/http"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,12 +19,13 @@ import (
 
 const path = "/runs/compound/2026-09/1"
 
-// rated serves a run that waits for verification: one bill, and one that is held.
+// rated serves a run that waits for verification: one bill, one that is held for a doubt, and one that a limit stopped.
 func rated(t *testing.T) (*webtest.Server, *webtest.Recorder) {
 	t.Helper()
 	s, rec := webtest.NewRecorded(t)
 	m := s.Account(t, webtest.Compound, "1001", 5000)
 	s.Account(t, webtest.Compound, "1002", 5000)
+	s.Account(t, webtest.Compound, "1003", 5000)
 	ctx, by := context.Background(), store.By{Actor: "workflow"}
 	period := billing.MonthPeriod(billing.MustDate("2026-09-01"))
 	storetest.SetClock(t, s.Store, period.To.Start(storetest.Zone).Add(9*time.Hour))
@@ -43,6 +46,10 @@ func rated(t *testing.T) (*webtest.Server, *webtest.Recorder) {
 			}},
 		},
 		{ID: "B1002-202609-1", Account: "1002", Tariff: "zj-residential", Engine: "rating/1", Hold: "case X1 is not decided", Input: struct{}{}},
+		{
+			ID: "B1003-202609-1", Account: "1003", Tariff: "zj-residential", Engine: "rating/1", Input: struct{}{}, Quantity: 400000, TotalFen: 250000,
+			Hold: "the bill comes to 2,500.00 yuan, the limit is 2,000.00 yuan", Stops: []store.BillStop{{Rule: "amount", Was: "2,500.00", Allowed: "2,000.00"}},
+		},
 	}))
 	_, err = s.Store.SumRun(ctx, by, run)
 	require.NoError(t, err)
@@ -64,9 +71,9 @@ func TestRuns(t *testing.T) {
 	require.Equal(t, http.StatusOK, run.Status, run.Body)
 	require.Contains(t, run.Find("row-quantity-power").Text(), "1,000.00")
 	require.Equal(t, "53800", run.Find("row-total").Find("[data-fen]").First().AttrOr("data-fen", ""))
-	require.Equal(t, 2, run.Find("table-bills").Find("tbody tr").Length())
+	require.Equal(t, 3, run.Find("table-bills").Find("tbody tr").Length())
 	require.Contains(t, run.Find("row-B1002-202609-1").Text(), "case X1 is not decided")
-	require.Equal(t, 1, b.Get(path+"?state=held").Find("table-bills").Find("tbody tr").Length())
+	require.Equal(t, 2, b.Get(path+"?state=held").Find("table-bills").Find("tbody tr").Length())
 	require.Contains(t, run.Find("why-issue").Text(), "verify the run first", "the disabled button explains itself")
 	require.Contains(t, s.SignIn(t, webtest.Clerk).Get(path).Find("why-verify").Text(), "ask a supervisor")
 	require.Zero(t, s.SignIn(t, webtest.Clerk).Get(path).Find("bulk").Length())
@@ -101,10 +108,63 @@ func TestHoldAndRelease(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post(path+"/bills", "action", "hold", "id", "B1001-202609-1", "reason", "x").Status)
 	require.Empty(t, rec.Updates)
 
-	require.Equal(t, http.StatusSeeOther, b.Post(path+"/bills", "action", "hold", "id", "B1001-202609-1", "reason", "looks odd").Status)
+	require.Equal(t, http.StatusSeeOther, b.Post(path+"/bills", "action", "hold", "id", "B1001-202609-1", "id", "B1003-202609-1", "reason", "looks odd").Status)
+	require.Len(t, rec.Updates, 1, "one decision for all that were chosen")
 	require.Equal(t, http.StatusSeeOther, b.Post("/bills/B1002-202609-1/release", "reason", "cleared").Status)
 	require.Equal(t, workflows.UpdateHoldBill, rec.Updates[0].UpdateName)
 	require.Equal(t, workflows.UpdateReleaseBill, rec.Updates[1].UpdateName)
+}
+
+func TestRun_stoppedByLimits(t *testing.T) {
+	s, _ := rated(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	run := b.Get(path)
+	require.Contains(t, run.Find("row-amount").Text(), "1", "what the limits hold, by limit")
+	require.Equal(t, 3, run.Find("table-bills").Find("tbody tr").Length())
+	held := b.Get(path + "?state=held")
+	require.Equal(t, 2, held.Find("table-bills").Find("tbody tr").Length())
+	require.Contains(t, held.Find("row-B1003-202609-1").Text(), "the limit is 2,000.00 yuan")
+	require.Equal(t, 1, b.Get(path+"?q=1003").Find("table-bills").Find("tbody tr").Length(), "by account")
+	require.Equal(t, 1, b.Get(path+"?q="+"客户1002").Find("table-bills").Find("tbody tr").Length(), "by name")
+}
+
+func TestHeldBills_furtherRun(t *testing.T) {
+	s, rec := rated(t)
+	ctx, by := context.Background(), store.By{Actor: "workflow"}
+	b := s.SignIn(t, webtest.Supervisor)
+	list := b.Get("/runs/held")
+	require.Equal(t, 2, list.Find("table-held").Find("tbody tr").Length(), list.Body)
+	require.Equal(t, 0, list.Find("action-further-compound-2026-09").Length(), "their run is open: they are released there")
+	require.Equal(t, http.StatusConflict, b.Post("/runs/held/compound/2026-09").Status)
+
+	run := billing.RunID("compound/2026-09/1")
+	require.NoError(t, s.Store.VerifyRun(ctx, by, run, webtest.Supervisor))
+	require.NoError(t, s.Store.ApproveIssue(ctx, by, run, webtest.Supervisor2))
+	_, err := s.Store.IssueBills(ctx, by, run, 1, 100)
+	require.NoError(t, err)
+	require.NoError(t, s.Store.FinishIssue(ctx, by, run))
+	list = b.Get("/runs/held")
+	action := list.Find("action-further-compound-2026-09")
+	require.Equal(t, 1, action.Length())
+	require.Contains(t, action.Text(), "Will be rated")
+	require.Contains(t, b.Get(path).Find("notice").Text(), "2 bills were held")
+	require.Contains(t, b.Get("/bills/B1003-202609-1").Find("action-release").Text(), "start a further run")
+
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post("/runs/held/compound/2026-09").Status)
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Post("/runs/held/compound/2026-09").Status)
+	require.Equal(t, http.StatusUnprocessableEntity, b.Post("/runs/held/compound/September").Status)
+	require.Equal(t, http.StatusSeeOther, b.Post("/runs/held/compound/2026-09").Status)
+	require.Equal(t, []string{"billing-run/compound/2026-09/2"}, rec.Started)
+}
+
+// pdfText is what a reader finds in a file.
+func pdfText(t *testing.T, body string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "pdftotext", "-layout", "-enc", "UTF-8", "-", "-")
+	cmd.Stdin = strings.NewReader(body)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s: install poppler-utils", out)
+	return string(out)
 }
 
 func TestBill(t *testing.T) {
@@ -123,9 +183,32 @@ func TestBill(t *testing.T) {
 
 	held := b.Get("/bills/B1002-202609-1")
 	require.Contains(t, held.Find("notice").Text(), "case X1 is not decided")
+	stopped := b.Get("/bills/B1003-202609-1")
+	require.Contains(t, stopped.Find("notice").Text(), "the bill comes to 2,500.00 yuan, the limit is 2,000.00 yuan")
+	b.Header.Set("Accept-Language", "zh")
+	require.Contains(t, b.Get("/bills/B1003-202609-1").Find("notice").Text(), "账单金额 2,500.00 元，超过限值 2,000.00 元")
+	b.Header.Set("Accept-Language", "en")
 	require.Equal(t, 1, held.Find("action-release").Length())
 	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get("/bills/B1001-202609-1").Status)
 	require.Equal(t, http.StatusNotFound, b.Get("/bills/none").Status)
+
+	pdf := b.Get("/bills/B1001-202609-1/bill.pdf?copies=2")
+	require.Equal(t, http.StatusOK, pdf.Status)
+	require.Equal(t, "application/pdf", pdf.Header.Get("Content-Type"))
+	text := pdfText(t, pdf.Body)
+	for _, part := range []string{"Electricity bill", "客户1001", "1,000.00", "538.00", "Copy 2: file", "draft, not a bill yet"} {
+		require.Contains(t, text, part)
+	}
+	require.Contains(t, pdfText(t, b.Get("/bills/B1001-202609-1/bill.pdf?paper=80mm").Body), "B1001-202609-1")
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get("/bills/B1001-202609-1/bill.pdf").Status)
+	all := pdfText(t, b.Get(path+"/bills.pdf").Body)
+	require.Contains(t, all, "B1001-202609-1")
+	require.NotContains(t, all, "B1002-202609-1", "a held bill doesn't go out")
+	require.Equal(t, 2, strings.Count(pdfText(t, b.Get(path+"/payment-list.pdf").Body), "B1001-202609-1"), "two copies")
+	counter := pdfText(t, b.Get("/accounts/1001/payment-list.pdf?month=2026-09").Body)
+	require.Equal(t, 3, strings.Count(counter, "Payment list (counter)"), "three copies")
+	require.Contains(t, pdfText(t, b.Get("/accounts/1001/statement.pdf?from=2026-09&to=2026-09").Body), "Account statement")
+	require.Equal(t, http.StatusUnprocessableEntity, b.Get("/accounts/1001/statement.pdf?from=2026-10&to=2026-09").Status)
 
 	list := b.Get(path + "/payment-list")
 	require.Equal(t, 2, list.Find("sheet").Length(), "two copies")

@@ -22,6 +22,7 @@ type runView struct {
 	progress *components.ProgressView // nil while nothing runs
 	totals   components.Table
 	changes  components.Table
+	stops    components.Table
 	signed   []components.Fact
 	actions  []components.Action
 	bills    billsView
@@ -39,10 +40,10 @@ func runOf(r *http.Request, run store.RunRow, blocking []store.BlockingCase) (ru
 		BackHref: base, BackLabel: locale.T(ctx, "runs.title"), Badge: components.StateBadge(locale.Run, run.State),
 	}
 	if run.Bills > 0 {
-		head.Actions = components.ButtonLink(page.Home("run", string(run.ID))+"/payment-list", locale.T(ctx, "runs.payment_list"), false)
+		head.Actions = runPapers(page.Home("run", string(run.ID)))
 	}
 	return runView{
-		head: head, notices: blockNotices(ctx, run, blocking), totals: totalsTable(ctx, run, t), changes: changesTable(ctx, t),
+		head: head, notices: append(blockNotices(ctx, run, blocking), heldNotices(ctx, run)...), stops: stopTable(ctx, run, t), totals: totalsTable(ctx, run, t), changes: changesTable(ctx, t),
 		signed: signatures(ctx, run), actions: append(actionsOf(r, run), cancelActions(r, run)...),
 	}, nil
 }
@@ -75,7 +76,7 @@ func blockNotices(ctx context.Context, run store.RunRow, blocking []store.Blocki
 // totalsTable holds the run against the period before, one line per number.
 func totalsTable(ctx context.Context, run store.RunRow, t store.RunTotals) components.Table {
 	table := components.Table{ID: "totals", Caption: locale.T(ctx, "runs.totals"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.what")}, {Label: locale.T(ctx, "runs.this"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.what")}, {Label: locale.T(ctx, "runs.this"), Align: components.Number, Lead: true},
 		{Label: locale.T(ctx, "runs.last"), Align: components.Number}, {Label: locale.T(ctx, "runs.change"), Align: components.Number},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_totals"), Body: locale.T(ctx, "runs.no_totals_body")}}
 	if run.State == billing.RunRating || run.State == billing.RunBlocked {
@@ -92,6 +93,10 @@ func totalsTable(ctx context.Context, run store.RunRow, t store.RunTotals) compo
 		table.Rows = append(table.Rows, components.Row{ID: id, Cells: []templ.Component{components.Text(label), this, before, change}})
 	}
 	row("bills", locale.T(ctx, "runs.bills"), components.Count(t.Bills), components.Count(last.Bills), signedCount(t.Bills-last.Bills))
+	if t.Last != nil {
+		row("new", locale.T(ctx, "runs.new"), components.Count(t.New), components.Muted("–"), components.Muted("–"))
+		row("gone", locale.T(ctx, "runs.gone"), components.Count(t.Gone), components.Muted("–"), components.Muted("–"))
+	}
 	row("held", locale.T(ctx, "runs.held"), components.Count(t.Held), components.Muted("–"), components.Muted("–"))
 	for _, s := range []billing.Service{billing.Power, billing.Water} {
 		this, before := t.Quantity[s], last.Quantity[s]
@@ -136,10 +141,10 @@ func permille(part, whole int64) int64 {
 
 func changesTable(ctx context.Context, t store.RunTotals) components.Table {
 	table := components.Table{ID: "changes", Caption: locale.T(ctx, "runs.changes"), Cols: []components.Col{
-		{Label: locale.T(ctx, "runs.account")}, {Label: locale.T(ctx, "runs.use"), Align: components.Number}, {Label: locale.T(ctx, "runs.use_last"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.account")}, {Label: locale.T(ctx, "runs.use"), Align: components.Number}, {Label: locale.T(ctx, "runs.use_last"), Align: components.Number, WideOnly: true},
 		{Label: locale.T(ctx, "runs.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-		{Label: locale.T(ctx, "runs.amount_last"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-		{Label: locale.T(ctx, "runs.change"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
+		{Label: locale.T(ctx, "runs.amount_last"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number, WideOnly: true},
+		{Label: locale.T(ctx, "runs.change"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number, Lead: true},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "runs.no_changes"), Body: locale.T(ctx, "runs.no_changes_body")}}
 	for _, c := range t.Changes {
 		table.Rows = append(table.Rows, components.Row{ID: string(c.Bill), Href: page.Home("bill", string(c.Bill)), Cells: []templ.Component{
