@@ -11,6 +11,14 @@ type (
 	ManualValue = activities.ManualValue
 	// ExchangeForm is the closing of an old meter and the opening of a new one.
 	ExchangeForm = activities.ExchangeForm
+	// Preview is what a decision would do, MemberPreview and AccountPreview its parts.
+	Preview        = activities.Preview
+	MemberPreview  = activities.MemberPreview
+	AccountPreview = activities.AccountPreview
+	// RuleSet is the rules of a group, RuleLevel one of its levels of use, RuleMethod a way to fill a gap.
+	RuleSet    = activities.RuleSet
+	RuleLevel  = activities.RuleLevel
+	RuleMethod = activities.RuleMethod
 	// EnterRecharge is what a clerk enters.
 	EnterRecharge = activities.EnterRecharge
 )
@@ -22,6 +30,8 @@ const (
 	DecideEstimate    = activities.DecideEstimate
 	DecideManual      = activities.DecideManual
 	DecideExchange    = activities.DecideExchange
+	DecideTrueUp      = activities.DecideTrueUp
+	DecideResplit     = activities.DecideResplit
 	DecideCredited    = activities.DecideCredited
 	DecideNotCredited = activities.DecideNotCredited
 	DecideOn          = activities.DecideOn

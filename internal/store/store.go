@@ -187,6 +187,12 @@ var constraintSentences = map[string]struct {
 	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
 	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
+	"rule_versions_overlap":              {billing.CodeConflict, "the dates overlap those of another version of these rules: open the page again and choose a later day"},
+	"rule_versions_future":               {billing.CodeInvalidInput, "rules begin on a day after today: choose a later day"},
+	"rule_versions_end_after_start":      {billing.CodeInvalidInput, "the rules end on or before the day on which they begin: correct one of the days"},
+	"rule_groups_one_per_kind":           {billing.CodeConflict, "a group for this kind of meter exists at this site already: give that one a new version"},
+	"sub_points_one_master":              {billing.CodeConflict, "this meter has a master already: end that first"},
+	"sub_points_end_after_start":         {billing.CodeInvalidInput, "this ends before it begins: correct one of the instants"},
 	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
 }
 
