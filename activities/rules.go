@@ -21,14 +21,11 @@ type (
 	RuleMethod = metering.Method
 )
 
-// RuleMethods lists the methods that a rule set may name.
-func RuleMethods() []RuleMethod { return metering.Methods }
-
 // DefaultRules are the rules of a service at a site where no group fits: the site's policy over the defaults.
-func DefaultRules(site store.Site, service billing.Service) (RuleSet, error) {
+func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, error) {
 	p := DefaultPolicy()
-	if err := json.Unmarshal(site.Policy, &p); err != nil {
-		return RuleSet{}, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", site.ID, err)
+	if err := json.Unmarshal(policy, &p); err != nil {
+		return RuleSet{}, billing.Errorf(billing.CodeInvalidInput, "the site's policy can't be read: %v", err)
 	}
 	return p.Validation.limits(service), nil
 }

@@ -419,7 +419,7 @@ func TestVEE_ruleGroups(t *testing.T) {
 	_, meter := f.Account(storetestAccount())
 	ctx := context.Background()
 	by := store.By{Actor: "sup1", Reason: "winter"}
-	rules, err := activities.DefaultRules(store.Site{ID: "park", Policy: json.RawMessage(`{}`)}, billing.Power)
+	rules, err := activities.DefaultRules(json.RawMessage(`{}`), billing.Power)
 	require.NoError(t, err)
 	rules.CapacityPercent = 1 // 5.28 kWh in a day
 	raw, err := json.Marshal(rules)
@@ -478,7 +478,7 @@ func TestVEE_ruleGroups(t *testing.T) {
 }
 
 func TestParseRules(t *testing.T) {
-	rules, err := activities.DefaultRules(store.Site{Policy: json.RawMessage(`{"validation": {"power": {"credit_drift_fen": 300}}}`)}, billing.Power)
+	rules, err := activities.DefaultRules(json.RawMessage(`{"validation": {"power": {"credit_drift_fen": 300}}}`), billing.Power)
 	require.NoError(t, err)
 	require.Equal(t, billing.Money(300), rules.CreditDriftFen, "a site's policy is its default")
 	raw, err := json.Marshal(rules)

@@ -16,6 +16,7 @@ import (
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/web/recharges"
+	"github.com/meterflow/meterflow/web/rules"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
 	"github.com/meterflow/meterflow/web/today"
@@ -38,6 +39,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		today.Routes(r, d)
 		cycles.Routes(r, d)
 		exceptions.Routes(r, d)
+		rules.Routes(r, d)
 		runs.Routes(r, d)
 		meters.Routes(r, d)
 		recharges.Routes(r, d)

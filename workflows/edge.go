@@ -1,6 +1,11 @@
 package workflows
 
-import "github.com/meterflow/meterflow/activities"
+import (
+	"encoding/json"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+)
 
 // What pages and the API fill in for Client's methods. They are the activities' own types; the names stand here so that an edge
 // needs to know this package only.
@@ -40,3 +45,11 @@ const (
 
 // AllowedDecisions lists what a person may decide on a kind of case.
 func AllowedDecisions(kind string) []string { return activities.AllowedDecisions(kind) }
+
+// DefaultRules are the rules of a service at a site where no group fits: the site's policy over the defaults.
+func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, error) {
+	return activities.DefaultRules(policy, service)
+}
+
+// ParseRules reads a stored or sent rule set and refuses one that lacks a limit or holds a negative one.
+func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }

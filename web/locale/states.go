@@ -33,6 +33,8 @@ const (
 	Class       Kind = "class"
 	Channel     Kind = "channel"
 	Protection  Kind = "protection"
+	// Method is how an estimate came about.
+	Method Kind = "method"
 )
 
 var words = map[Kind][]string{
@@ -51,7 +53,8 @@ var words = map[Kind][]string{
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip",
+		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "false_rollover", "drop_recovered", "spike_recovered", "clock_skew", "ratio_mismatch",
+		"master_mismatch", "gateway_silent", "site_silent", "credit_in_doubt", "supply_unknown", "own_trip",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer"},
 	Service:    {"power", "water"},
@@ -64,6 +67,7 @@ var words = map[Kind][]string{
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
+	Method:      {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

@@ -26,15 +26,16 @@ var (
 	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
+	placeRules     = place{locale.Key("nav.rules"), "/rules", "sites"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeRules, placeTrace},
 	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages, placeRules},
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
 		placeCutoffs, placeMessages, placeTrace},
 }
 
