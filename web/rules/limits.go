@@ -34,17 +34,17 @@ type limit struct {
 }
 
 var limits = []limit{
-	{"history_days", locale.Key("rules.history_days"), whole, "rules.days", func(r workflows.RuleSet) int64 { return int64(r.HistoryDays) }, func(r *workflows.RuleSet, v int64) { r.HistoryDays = int(v) }},
+	{"history_days", locale.Key("rules.history_days"), whole, locale.Key("rules.days"), func(r workflows.RuleSet) int64 { return int64(r.HistoryDays) }, func(r *workflows.RuleSet, v int64) { r.HistoryDays = int(v) }},
 	{"capacity_percent", locale.Key("rules.capacity_percent"), whole, "%", func(r workflows.RuleSet) int64 { return r.CapacityPercent }, func(r *workflows.RuleSet, v int64) { r.CapacityPercent = v }},
 	{"low_floor_raw", locale.Key("rules.low_floor"), quantity, "", func(r workflows.RuleSet) int64 { return r.LowFloorRaw }, func(r *workflows.RuleSet, v int64) { r.LowFloorRaw = v }},
-	{"zero_streak_days", locale.Key("rules.zero_streak_days"), whole, "rules.days", func(r workflows.RuleSet) int64 { return int64(r.ZeroStreakDays) }, func(r *workflows.RuleSet, v int64) { r.ZeroStreakDays = int(v) }},
+	{"zero_streak_days", locale.Key("rules.zero_streak_days"), whole, locale.Key("rules.days"), func(r workflows.RuleSet) int64 { return int64(r.ZeroStreakDays) }, func(r *workflows.RuleSet, v int64) { r.ZeroStreakDays = int(v) }},
 	{"credit_drift_fen", locale.Key("rules.credit_drift"), money, "", func(r workflows.RuleSet) int64 { return int64(r.CreditDriftFen) }, func(r *workflows.RuleSet, v int64) { r.CreditDriftFen = billing.Money(v) }},
 	{"sum_tolerance_raw", locale.Key("rules.sum_tolerance"), quantity, "", func(r workflows.RuleSet) int64 { return r.SumToleranceRaw }, func(r *workflows.RuleSet, v int64) { r.SumToleranceRaw = v }},
 	{"off_tolerance_raw", locale.Key("rules.off_tolerance"), quantity, "", func(r workflows.RuleSet) int64 { return r.OffToleranceRaw }, func(r *workflows.RuleSet, v int64) { r.OffToleranceRaw = v }},
 	{"clock_skew_seconds", locale.Key("rules.clock_skew"), whole, "s", func(r workflows.RuleSet) int64 { return r.ClockSkewSeconds }, func(r *workflows.RuleSet, v int64) { r.ClockSkewSeconds = v }},
 	{"loss_permille", locale.Key("rules.loss_permille"), whole, "‰", func(r workflows.RuleSet) int64 { return r.LossPermille }, func(r *workflows.RuleSet, v int64) { r.LossPermille = v }},
 	{"loss_floor_raw", locale.Key("rules.loss_floor"), quantity, "", func(r workflows.RuleSet) int64 { return r.LossFloorRaw }, func(r *workflows.RuleSet, v int64) { r.LossFloorRaw = v }},
-	{"estimate_limit", locale.Key("rules.estimate_limit"), whole, "rules.times", func(r workflows.RuleSet) int64 { return int64(r.EstimateLimit) }, func(r *workflows.RuleSet, v int64) { r.EstimateLimit = int(v) }},
+	{"estimate_limit", locale.Key("rules.estimate_limit"), whole, locale.Key("rules.times"), func(r workflows.RuleSet) int64 { return int64(r.EstimateLimit) }, func(r *workflows.RuleSet, v int64) { r.EstimateLimit = int(v) }},
 	{"spread_meters", locale.Key("rules.spread_meters"), whole, "", func(r workflows.RuleSet) int64 { return int64(r.SpreadMeters) }, func(r *workflows.RuleSet, v int64) { r.SpreadMeters = int(v) }},
 	{"similar_meters", locale.Key("rules.similar_meters"), whole, "", func(r workflows.RuleSet) int64 { return int64(r.SimilarMeters) }, func(r *workflows.RuleSet, v int64) { r.SimilarMeters = int(v) }},
 }
