@@ -93,14 +93,14 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	amount := m.slotAmount(local)
 	from := floorMod(local, secondsPerSlot)
 	// Both ends are measured from the slot's start, so that the parts of a slot add up to the slot however it is cut.
-	passed := amount*(from+seconds)/secondsPerSlot - amount*from/secondsPerSlot
+	before, after := amount*from/secondsPerSlot, amount*(from+seconds)/secondsPerSlot
 	if m.summed {
-		m.pass(c, local, passed)
+		m.pass(c, local, after-before)
 	}
 	if fault, ok := m.faults.standing(FaultUnderCount, m.place(), c.state.At); ok {
-		passed -= passed * fault.Offset / 1000
+		before, after = before-before*fault.Offset/1000, after-after*fault.Offset/1000
 	}
-	c.state.Remainder += passed
+	c.state.Remainder += after - before
 	unit := int64(mWhPerUnit) * m.spec.Ratio
 	if m.spec.water() {
 		unit = mlPerUnit
