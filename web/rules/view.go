@@ -145,7 +145,7 @@ func appliesText(ctx context.Context, g store.RuleGroup) string {
 
 // ruleTable lists every limit with its default beside it where it differs.
 func ruleTable(ctx context.Context, id string, r, standard workflows.RuleSet, s billing.Service) components.Table {
-	t := components.Table{ID: id, Caption: locale.T(ctx, "rules.limits"), Cols: []components.Col{{Label: locale.T(ctx, "rules.limit")}, {Label: locale.T(ctx, "rules.limits")}, {Label: locale.T(ctx, "rules.default"), WideOnly: true}}}
+	t := components.Table{ID: id, Caption: locale.T(ctx, "rules.limits"), Cols: []components.Col{{Label: locale.T(ctx, "rules.limit")}, {Label: locale.T(ctx, "rules.value")}, {Label: locale.T(ctx, "rules.default"), WideOnly: true}}}
 	add := func(name, label, value, other string) {
 		difference := components.Muted("–")
 		if other != value && other != "" {
@@ -154,11 +154,11 @@ func ruleTable(ctx context.Context, id string, r, standard workflows.RuleSet, s 
 		t.Rows = append(t.Rows, components.Row{ID: name, Cells: []templ.Component{components.Text(label), components.Text(value), difference}})
 	}
 	level := func(l workflows.RuleLevel) string {
-		up := "∞"
-		if l.UpToRaw > 0 {
-			up = locale.Quantity(l.UpToRaw, s.Scale()) + " " + s.Unit()
+		floor, low, high := locale.Quantity(l.FloorRaw, s.Scale())+" "+s.Unit(), strconv.FormatInt(l.LowPercent, 10), strconv.FormatInt(l.HighPercent, 10)
+		if l.UpToRaw == 0 {
+			return locale.T(ctx, "rules.level_above", low, high, floor)
 		}
-		return "≤ " + up + ": " + strconv.FormatInt(l.LowPercent, 10) + " % – " + strconv.FormatInt(l.HighPercent, 10) + " %, ≥ " + locale.Quantity(l.FloorRaw, s.Scale()) + " " + s.Unit()
+		return locale.T(ctx, "rules.level_text", locale.Quantity(l.UpToRaw, s.Scale())+" "+s.Unit(), low, high, floor)
 	}
 	for i, l := range r.Levels {
 		other := ""
@@ -180,22 +180,35 @@ func methodText(ctx context.Context, methods []workflows.RuleMethod) string {
 	for i, m := range methods {
 		names[i] = strconv.Itoa(i+1) + ". " + locale.State(ctx, locale.Method, m)
 	}
-	return strings.Join(names, "  ")
+	return strings.Join(names, " · ")
 }
 
+// subTable has one line per master and instant since which it measures the same sub-meters.
 func subTable(ctx context.Context, subs []store.SubPoint) components.Table {
 	t := components.Table{ID: "subs", Caption: locale.T(ctx, "rules.masters"), Cols: []components.Col{
 		{Label: locale.T(ctx, "rules.master")}, {Label: locale.T(ctx, "rules.sub")}, {Label: locale.T(ctx, "rules.since")}, {Label: locale.T(ctx, "rules.state")},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "rules.no_masters"), Body: locale.T(ctx, "rules.no_masters_body")}}
-	for _, s := range subs {
-		state := components.Badge(components.Good, locale.T(ctx, "rules.standing"))
-		if s.ToAt != nil {
-			state = components.Muted(locale.T(ctx, "rules.ended", locale.DateTime(ctx, *s.ToAt)))
+	for i := 0; i < len(subs); {
+		first, names := subs[i], []string{}
+		for ; i < len(subs) && sameStretch(first, subs[i]); i++ {
+			names = append(names, string(subs[i].SubOf))
 		}
-		t.Rows = append(t.Rows, components.Row{ID: strconv.FormatInt(s.ID, 10), Href: page.Home("meter", string(s.MasterOf)), Cells: []templ.Component{
-			components.Code(string(s.MasterOf)), components.Lines(components.Code(string(s.SubOf)), s.Address), components.When(s.FromAt), state}})
+		state := components.Badge(components.Good, locale.T(ctx, "rules.standing"))
+		if first.ToAt != nil {
+			state = components.Muted(locale.T(ctx, "rules.ended", locale.DateTime(ctx, *first.ToAt)))
+		}
+		t.Rows = append(t.Rows, components.Row{ID: strconv.FormatInt(first.ID, 10), Href: page.Home("meter", string(first.MasterOf)), Cells: []templ.Component{
+			components.Code(string(first.MasterOf)), components.Lines(components.Text(locale.T(ctx, "rules.subs_of", len(names))), strings.Join(names, ", ")), components.When(first.FromAt), state}})
 	}
 	return t
+}
+
+// sameStretch says that two sub-meters stand below the same master over the same time.
+func sameStretch(a, b store.SubPoint) bool {
+	if a.Master != b.Master || !a.FromAt.Equal(b.FromAt) || (a.ToAt == nil) != (b.ToAt == nil) {
+		return false
+	}
+	return a.ToAt == nil || a.ToAt.Equal(*b.ToAt)
 }
 
 func standingSubs(ctx context.Context, subs []store.SubPoint) []components.Option {
@@ -292,7 +305,7 @@ func showOf(r *http.Request, g groupRules) (showView, error) {
 			}
 		}
 	}
-	v.facts = []components.Fact{{ID: "shown", Label: locale.T(ctx, "rules.limits"), Value: components.Text(locale.T(ctx, "rules.version_no", newest.Version)), Hint: periodText(ctx, newest)}}
+	v.facts = []components.Fact{{ID: "shown", Label: locale.T(ctx, "rules.shown"), Value: components.Text(locale.T(ctx, "rules.version_no", newest.Version)), Hint: periodText(ctx, newest)}}
 	v.rules = ruleTable(ctx, "rules", rules, standard, g.Service)
 	v.versions = versionTable(ctx, g, today)
 	f := page.FormOf(r, "version")
