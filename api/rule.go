@@ -87,12 +87,13 @@ type newRuleGroup struct {
 	}
 }
 
-type rulePath struct {
+// RulePath is the address of a rule group.
+type RulePath struct {
 	ID string `path:"id"`
 }
 
 type newRuleVersion struct {
-	rulePath
+	RulePath
 	Body struct {
 		Reasoned
 		RuleDates
@@ -101,7 +102,7 @@ type newRuleVersion struct {
 }
 
 type withdrawRules struct {
-	rulePath
+	RulePath
 	Version int `path:"version"`
 	Body    struct{ Reasoned }
 }
