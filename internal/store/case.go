@@ -282,6 +282,7 @@ func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 // applyFurther stores what a decision does besides the readings of its members.
 func applyFurther(ctx context.Context, tx *Tx, r Resolution) error {
 	for _, t := range r.TrueUps {
+		t.Refs = append(t.Refs, string(r.Case)) // so that the case's own timeline shows the values before and after
 		if err := saveTrueUp(ctx, tx, t); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ const changedReadings = 20
 // versionTable lists the versions of readings that were changed: each value before and after, how it came about, by whom and why.
 func versionTable(ctx context.Context, m store.MeterRow, versions []store.VersionRow) components.Table {
 	t := components.Table{ID: "reading-versions", Caption: locale.T(ctx, "vee.versions"), Cols: []components.Col{
-		{Label: locale.T(ctx, "vee.day")}, {Label: locale.T(ctx, "vee.version"), Align: components.Number}, {Label: locale.T(ctx, "vee.value"), Unit: m.Service.Unit(), Align: components.Number},
+		{Label: locale.T(ctx, "vee.day")}, {Label: locale.T(ctx, "vee.value"), Unit: m.Service.Unit(), Align: components.Number},
 		{Label: locale.T(ctx, "vee.quality")}, {Label: locale.T(ctx, "vee.by")}, {Label: locale.T(ctx, "vee.why")},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "vee.none"), Body: locale.T(ctx, "vee.none_body")}}
 	for _, v := range versions {
@@ -33,7 +33,7 @@ func versionTable(ctx context.Context, m store.MeterRow, versions []store.Versio
 			by = locale.T(ctx, "vee.system")
 		}
 		t.Rows = append(t.Rows, components.Row{ID: v.FreezeAt.UTC().Format("20060102T1504") + "-" + strconv.Itoa(v.Version), Cells: []templ.Component{
-			components.When(v.FreezeAt), components.Count(v.Version), components.Quantity(v.Registers.Total(), m.Service.Scale(), ""), quality,
+			components.Lines(components.When(v.FreezeAt), locale.T(ctx, "rules.version_no", v.Version)), components.Quantity(v.Registers.Total(), m.Service.Scale(), ""), quality,
 			components.Lines(components.Text(by), locale.DateTime(ctx, v.TakenAt)), components.Text(v.Reason)}})
 	}
 	return t
