@@ -26,7 +26,7 @@ func TestNew_size(t *testing.T) {
 		"garden/power/platform": 160, "garden/water/platform": 40,
 		"plaza/power/meter": 60, "plaza/power/platform": 20, "plaza/water/platform": 20,
 		"garden-gw1": 25, "garden-gw2": 25, "garden-gw3": 25, "garden-gw4": 25, "garden-gw5": 25, "garden-gw6": 25,
-		"garden-gw7": 25, "garden-gw8": 25, "plaza-gw1": 26, "plaza-gw2": 25, "plaza-gw3": 25, "plaza-gw4": 25,
+		"garden-gw7": 25, "garden-gw8": 25, "plaza-gw1": 25, "plaza-gw2": 25, "plaza-gw3": 25, "plaza-gw4": 25,
 	}, count)
 }
 
