@@ -110,7 +110,7 @@ func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id b
 	if err != nil || c.State != billing.CycleSweeping {
 		return 0, err
 	}
-	_, policy, err := sitePolicy(ctx, a.Store, c.Site)
+	site, policy, err := sitePolicy(ctx, a.Store, c.Site)
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +118,7 @@ func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id b
 	if err != nil {
 		return 0, err
 	}
-	sw := sweep{Metering: a, cycle: c, gateway: gateway, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
+	sw := sweep{Metering: a, cycle: c, zone: site.Zone, gateway: gateway, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
 	for {
 		meters, err := a.Store.CycleMeters(ctx, c.ID, id, "", pass, sweepPage)
 		if err != nil {
@@ -143,6 +143,7 @@ func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id b
 type sweep struct {
 	*Metering
 	cycle     store.Cycle
+	zone      *time.Location
 	gateway   store.Gateway
 	pass      int
 	tolerance time.Duration
@@ -200,7 +201,7 @@ func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, e
 	if err != nil {
 		return store.Swept{Meter: m.ID, Outcome: outcome, Error: err.Error()}, nil
 	}
-	r, err := takenReading(ctx, sw.Store, m.Meter, sw.cycle.FreezeAt, shot)
+	r, err := takenReading(ctx, sw.Store, m.Meter, sw.zone, sw.cycle.FreezeAt, shot)
 	if err != nil {
 		return store.Swept{}, err
 	}
@@ -251,7 +252,7 @@ func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
 
 // takenReading turns a snapshot into a first version. Its business instant is the real one in real use; a demo's clock stands still
 // while a sweep is unfinished, so it is what the clock reads now.
-func takenReading(ctx context.Context, s *store.Store, m store.Meter, freeze time.Time, shot devices.Snapshot) (store.Reading, error) {
+func takenReading(ctx context.Context, s *store.Store, m store.Meter, zone *time.Location, freeze time.Time, shot devices.Snapshot) (store.Reading, error) {
 	clock, err := s.Clock(ctx)
 	if err != nil {
 		return store.Reading{}, err
@@ -264,6 +265,15 @@ func takenReading(ctx context.Context, s *store.Store, m store.Meter, freeze tim
 		Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: taken, TakenReal: shot.TakenAt, Quality: billing.QualityActual,
 		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen),
 		Supply: string(shot.Supply), StatusWord: int(shot.StatusWord), PowerW: shot.PowerW, RecordedBy: actorWorkflow,
+	}
+	if wall := shot.MeterClock; !wall.IsZero() {
+		shown := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)
+		skew := int(shown.Sub(taken) / time.Second)
+		r.ClockSkewS = &skew
+	}
+	if shot.Ratio > 0 {
+		ratio := int(shot.Ratio)
+		r.DeviceRatio = &ratio
 	}
 	switch {
 	case shot.ForcedOn:

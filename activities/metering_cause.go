@@ -1,21 +1,20 @@
 package activities
 
 import (
-	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/metering"
 	"github.com/meterflow/meterflow/internal/store"
 )
 
-// sortByCause makes one case of each cause: a gateway whose meters are all silent, a meter without a reading, a reading in doubt with
-// all its blocking findings, and each further finding that a person must look at.
+// sortByCause makes one case of each cause: a site or gateway whose meters are all silent, the same rule on several meters of the gateway,
+// a meter without a reading, a reading in doubt with all its blocking findings, and each further finding that a person must look at.
 func (v *validator) sortByCause(all []judged) []store.NewCase {
 	if v.gatewaySilent(all) {
-		return []store.NewCase{v.silentGateway(all)}
+		return []store.NewCase{v.silent(all)}
 	}
 	var cases []store.NewCase
 	for _, j := range all {
 		if j.reading == nil {
-			cases = append(cases, v.meterCase(j, store.KindMissing, true, store.NewMember{Numbers: map[string]string{"outcome": j.meter.Outcome, "error": j.meter.Error}}))
+			cases = append(cases, v.missing(j))
 			continue
 		}
 		if c, ok := v.doubtful(j); ok {
@@ -28,7 +27,50 @@ func (v *validator) sortByCause(all []judged) []store.NewCase {
 			}
 		}
 	}
-	return cases
+	return v.joinSpread(cases, all)
+}
+
+func (v *validator) missing(j judged) store.NewCase {
+	numbers := map[string]any{"outcome": j.meter.Outcome, "error": j.meter.Error}
+	if len(j.findings) > 1 {
+		numbers["findings"] = j.findings
+	}
+	return v.meterCase(j, store.KindMissing, true, store.NewMember{Numbers: numbers})
+}
+
+// joinSpread makes one case of those that the same rule opened on several meters of the gateway: one cause, one decision.
+func (v *validator) joinSpread(cases []store.NewCase, all []judged) []store.NewCase {
+	least := 0
+	for _, j := range all {
+		if n := j.limits.SpreadMeters; least == 0 || n < least {
+			least = n
+		}
+	}
+	count := map[string]int{}
+	for _, c := range cases {
+		count[c.Kind]++
+	}
+	var joined []store.NewCase
+	spread := map[string]int{} // kind → its place in joined
+	for _, c := range cases {
+		if least == 0 || count[c.Kind] < least {
+			joined = append(joined, c)
+			continue
+		}
+		if c.Account != nil {
+			c.Refs = append(c.Refs, string(*c.Account))
+		}
+		at, begun := spread[c.Kind]
+		if !begun {
+			c.Cause, c.Meter, c.Account = v.cause(c.Kind, string(v.gateway)), nil, nil
+			spread[c.Kind] = len(joined)
+			joined = append(joined, c)
+			continue
+		}
+		joined[at].Members = append(joined[at].Members, c.Members...)
+		joined[at].Refs = append(joined[at].Refs, c.Refs...)
+	}
+	return joined
 }
 
 // gatewaySilent says that nothing behind the gateway answered: then the gateway is the cause, not its meters. A single meter says
@@ -39,13 +81,18 @@ func (v *validator) gatewaySilent(all []judged) bool {
 			return false
 		}
 	}
-	return len(all) > 1
+	return len(all) > 1 || len(all) == 1 && v.siteSilent
 }
 
-func (v *validator) silentGateway(all []judged) store.NewCase {
+// silent is the case of a gateway, or of the whole site when no gateway of it answered.
+func (v *validator) silent(all []judged) store.NewCase {
 	c := store.NewCase{
 		Site: v.site.ID, Kind: store.KindGatewaySilent, Cause: v.cause(store.KindGatewaySilent, string(v.gateway)), Blocking: true,
 		Cycle: &v.cycle.ID, Gateway: &v.gateway, DueAfter: hours(v.policy.Reading.DecisionDueHours),
+	}
+	if v.siteSilent {
+		c.Kind, c.Cause, c.Gateway = store.KindSiteSilent, v.cause(store.KindSiteSilent, string(v.site.ID)), nil
+		c.Refs = append(c.Refs, string(v.gateway))
 	}
 	for _, j := range all {
 		c.Members = append(c.Members, store.NewMember{
@@ -101,12 +148,4 @@ func (v *validator) meterCase(j judged, kind string, blocking bool, member store
 
 func (v *validator) cause(rule, subject string) string {
 	return string(v.cycle.ID) + "/" + rule + "/" + subject
-}
-
-// limits are the validation limits of a service at a site.
-func (p ValidationPolicy) limits(s billing.Service) metering.Limits {
-	if s == billing.Water {
-		return p.Water
-	}
-	return p.Power
 }

@@ -170,3 +170,29 @@ func TestOnDemand_readsOneMeterNow(t *testing.T) {
 	require.Contains(t, refused(w.field, w.field.meters.PlanCycle, ask), "no such record")
 	w.intact()
 }
+
+// What the meter says of itself comes over the wire: its clock and its transformer ratio.
+func TestSweep_clockAndRatioOfTheMeterItself(t *testing.T) {
+	w := newWired(t, "2026-01-01", 3)
+	_, err := w.fleet.Inject(simulator.Fault{Kind: simulator.FaultWrongClock, Serial: serial(1), Offset: -5400})
+	require.NoError(t, err)
+	_, err = w.fleet.Inject(simulator.Fault{Kind: simulator.FaultWrongRatio, Serial: serial(2), Offset: 30})
+	require.NoError(t, err)
+	require.Zero(t, w.pass("2026-01-02", 0, 5, 1).Left)
+	require.Equal(t, -5400, *w.current(w.meters[0], "2026-01-02").ClockSkewS)
+	require.Equal(t, 30, *w.current(w.meters[1], "2026-01-02").DeviceRatio)
+	sound := w.current(w.meters[2], "2026-01-02")
+	require.Zero(t, *sound.ClockSkewS)
+	require.Equal(t, 1, *sound.DeviceRatio)
+	kinds := map[string]bool{}
+	for _, id := range w.close("2026-01-02").Cases {
+		c, _, err := w.Case(context.Background(), id)
+		require.NoError(t, err)
+		kinds[c.Kind] = c.Blocking
+		facts, err := w.FactsFor(context.Background(), *c.Account)
+		require.NoError(t, err)
+		require.Equal(t, []billing.CaseID{id}, facts.BlockingCases, "nobody is cut on a flagged reading, also where its bill goes on")
+	}
+	require.Equal(t, map[string]bool{"clock_skew": false, "ratio_mismatch": true}, kinds, "one price for all hours: the clock costs nothing")
+	w.intact()
+}

@@ -32,26 +32,10 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 	if err != nil {
 		return Validated{}, err
 	}
-	gateways, err := a.Store.CycleGateways(ctx, c.ID)
-	if err != nil {
-		return Validated{}, err
-	}
-	for _, g := range gateways {
-		if c.State == billing.CycleClosed {
-			break
-		}
-		v := validator{Metering: a, site: site, policy: policy, cycle: c, gateway: g.Gateway}
-		found, err := v.gatewayCases(ctx)
-		if err != nil {
+	if c.State != billing.CycleClosed {
+		if err := a.validate(ctx, site, policy, c); err != nil {
 			return Validated{}, err
 		}
-		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.Gateway, found); err != nil {
-			return Validated{}, err
-		}
-		if err := v.noteTrips(ctx); err != nil {
-			return Validated{}, err
-		}
-		activity.RecordHeartbeat(ctx, g.Gateway)
 	}
 	var out Validated
 	if out.Cases, err = a.Store.OpenCasesOfCycle(ctx, c.ID); err != nil {
@@ -61,14 +45,64 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 	return out, err
 }
 
-// validator judges the readings of one gateway's meters.
+// validate judges gateway by gateway, and then the master meters, whose subs may hang on other gateways.
+func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy, c store.Cycle) error {
+	v, err := a.newValidator(ctx, site, policy, c)
+	if err != nil {
+		return err
+	}
+	gateways, err := a.Store.CycleGateways(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, g := range gateways {
+		v.gateway, v.trips, v.found = g.Gateway, nil, store.Findings{}
+		if v.found.Cases, err = v.gatewayCases(ctx); err != nil {
+			return err
+		}
+		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.Gateway, v.found); err != nil {
+			return err
+		}
+		if err := v.noteTrips(ctx); err != nil {
+			return err
+		}
+		activity.RecordHeartbeat(ctx, g.Gateway)
+	}
+	return v.masters(ctx)
+}
+
+func (a *Metering) newValidator(ctx context.Context, site store.Site, policy Policy, c store.Cycle) (*validator, error) {
+	v := &validator{Metering: a, site: site, policy: policy, cycle: c}
+	clock, err := a.Store.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v.now = clock.Now
+	if v.rules, err = loadRules(ctx, a.Store, policy, site.ID, c.FreezeAt); err != nil {
+		return nil, err
+	}
+	if v.tariffs, err = a.Store.Tariffs(ctx); err != nil {
+		return nil, err
+	}
+	gateways, answered, err := a.Store.CycleAnswered(ctx, c.ID)
+	v.siteSilent = gateways > 1 && answered == 0
+	return v, err
+}
+
+// validator judges the readings of one gateway's meters after the other.
 type validator struct {
 	*Metering
-	site    store.Site
-	policy  Policy
-	cycle   store.Cycle
+	site       store.Site
+	policy     Policy
+	cycle      store.Cycle
+	now        time.Time
+	rules      ruleBook
+	tariffs    map[billing.TariffID]billing.Tariff
+	siteSilent bool // no meter of any gateway answered
+
 	gateway billing.GatewayID
 	trips   []store.OwnTrip // meters that were found to have tripped by themselves
+	found   store.Findings
 }
 
 // judged is one meter with what was found about its reading.
@@ -76,6 +110,7 @@ type judged struct {
 	meter    store.PlannedMeter
 	reading  *store.Reading
 	conn     store.Connection
+	limits   metering.Limits
 	findings []metering.Finding
 }
 
@@ -103,6 +138,40 @@ func (v *validator) gatewayCases(ctx context.Context) ([]store.NewCase, error) {
 	}
 }
 
+// surroundings is what a page of meters is judged by.
+type surroundings struct {
+	readings map[billing.MeterID]store.Reading
+	last     map[billing.MeterID]store.Point
+	past     map[billing.MeterID][]store.Point
+	trails   map[billing.MeterID]store.Trail
+	doubted  map[billing.MeterID][]store.Reading
+	conns    map[billing.MeterID]store.Connection
+	expected map[billing.MeterID]*billing.Money
+}
+
+// around loads the surroundings in a few queries for the whole page.
+func (v *validator) around(ctx context.Context, ids []billing.MeterID, readings map[billing.MeterID]store.Reading) (s surroundings, err error) {
+	at := v.cycle.FreezeAt
+	s.readings = readings
+	if s.last, err = v.Store.LastPoints(ctx, ids, at); err != nil {
+		return s, err
+	}
+	if s.past, err = v.Store.GoodPoints(ctx, ids, at.AddDate(0, 0, -historyDays-1), at); err != nil {
+		return s, err
+	}
+	if s.trails, err = v.Store.Trails(ctx, ids, at); err != nil {
+		return s, err
+	}
+	if s.doubted, err = v.Store.Doubted(ctx, ids, at); err != nil {
+		return s, err
+	}
+	if s.conns, err = v.Store.Connections(ctx, ids); err != nil {
+		return s, err
+	}
+	s.expected, err = v.expectedCredit(ctx, s.conns, s.readings)
+	return s, err
+}
+
 // judgePage judges the stored readings of a page of meters.
 func (v *validator) judgePage(ctx context.Context, meters []store.PlannedMeter) ([]judged, error) {
 	readings, err := v.Store.ReadingsAt(ctx, meterIDs(meters), v.cycle.FreezeAt)
@@ -120,47 +189,75 @@ func meterIDs(meters []store.PlannedMeter) []billing.MeterID {
 	return ids
 }
 
-// judge loads what readings of a page of meters are judged by, in a few queries, and judges each. The readings need not be stored yet.
+// judge judges the reading of each meter of a page. The readings need not be stored yet.
 func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, readings map[billing.MeterID]store.Reading) ([]judged, error) {
-	ids := meterIDs(meters)
-	last, err := v.Store.LastPoints(ctx, ids, v.cycle.FreezeAt)
-	if err != nil {
-		return nil, err
-	}
-	past, err := v.Store.GoodPoints(ctx, ids, v.cycle.FreezeAt.AddDate(0, 0, -historyDays-1), v.cycle.FreezeAt)
-	if err != nil {
-		return nil, err
-	}
-	conns, err := v.Store.Connections(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	expected, err := v.expectedCredit(ctx, conns, readings)
+	s, err := v.around(ctx, meterIDs(meters), readings)
 	if err != nil {
 		return nil, err
 	}
 	page := make([]judged, 0, len(meters))
 	for _, m := range meters {
-		j := judged{meter: m, conn: conns[m.ID]}
-		c := metering.Check{
-			Meter:   metering.Meter{Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour},
-			History: dailyUse(past[m.ID], m.Digits, v.site.Zone), Limits: v.policy.Validation.limits(m.Service), Expected: expected[m.ID],
-		}
-		if p, ok := last[m.ID]; ok {
-			c.Previous = &metering.Reading{At: p.At, Registers: p.Registers, Supply: supplyOf(p.Supply)}
-		}
-		if r, ok := readings[m.ID]; ok {
+		j := judged{meter: m, conn: s.conns[m.ID], limits: v.rules.of(m.Meter, s.conns[m.ID].Class)}
+		if r, ok := s.readings[m.ID]; ok {
 			j.reading = &r
-			c.Current = currentOf(r, j.conn)
-			c.Commanded, c.CommandedKeepOn = commanded(j.conn), j.conn.Guarded
 		}
-		j.findings = metering.Validate(c)
+		j.findings = metering.Validate(v.check(j, s))
 		if v.ownTrip(j) {
 			j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
+		}
+		if j.reading != nil && metering.Accepted(j.findings) {
+			v.lookBack(j, s)
 		}
 		page = append(page, j)
 	}
 	return page, nil
+}
+
+// check is a meter's reading, or its lack, with all that it is judged by.
+func (v *validator) check(j judged, s surroundings) metering.Check {
+	m := j.meter
+	c := metering.Check{
+		Meter: metering.Meter{
+			Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour, Ratio: int64(m.Ratio), BandsPriced: v.bandsPriced(j.conn.Tariff),
+		},
+		History: dailyUse(s.past[m.ID], m.Digits, v.site.Zone), Limits: j.limits, Expected: s.expected[m.ID],
+	}
+	if p, ok := s.last[m.ID]; ok {
+		c.Previous = pointReading(p)
+	}
+	if t := s.trails[m.ID]; len(t.Estimates) > 0 {
+		c.Measured, c.Estimates = pointReading(t.Anchor), len(t.Estimates)
+	}
+	if j.reading != nil {
+		c.Current = currentOf(*j.reading, j.conn)
+		c.Commanded, c.CommandedKeepOn = commanded(j.conn), j.conn.Guarded
+	}
+	return c
+}
+
+func pointReading(p store.Point) *metering.Reading {
+	r := &metering.Reading{At: p.At, Registers: p.Registers, Supply: supplyOf(p.Supply), Skew: skewOf(p.ClockSkewS)}
+	if p.DeviceRatio != nil {
+		r.Ratio = int64(*p.DeviceRatio)
+	}
+	return r
+}
+
+func skewOf(seconds *int) *time.Duration {
+	if seconds == nil {
+		return nil
+	}
+	d := time.Duration(*seconds) * time.Second
+	return &d
+}
+
+// bandsPriced says whether a tariff prices bands at the cycle's day: then a wrong clock costs money.
+func (v *validator) bandsPriced(id billing.TariffID) bool {
+	version, _, err := v.tariffs[id].VersionAt(billing.DateOf(v.cycle.FreezeAt, v.site.Zone))
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(version.Components, func(c billing.Component) bool { return c.Kind == billing.KindBands })
 }
 
 // ownTrip notices a meter that holds its own credit and is off though it should be on: that is a cut, and is judged as one.
@@ -184,7 +281,10 @@ func (v *validator) noteTrips(ctx context.Context) error {
 }
 
 func currentOf(r store.Reading, conn store.Connection) *metering.Reading {
-	current := &metering.Reading{At: r.FreezeAt, Registers: r.Registers, Remaining: r.RemainingFen, Supply: supplyOf(r.Supply)}
+	current := &metering.Reading{At: r.FreezeAt, Registers: r.Registers, Remaining: r.RemainingFen, Supply: supplyOf(r.Supply), Skew: skewOf(r.ClockSkewS)}
+	if r.DeviceRatio != nil {
+		current.Ratio = int64(*r.DeviceRatio)
+	}
 	if conn.CreditMode == billing.CreditMeter && !conn.OpenCommand {
 		keep := r.Forced == "on"
 		current.KeepOn = &keep
@@ -230,7 +330,8 @@ func dailyUse(points []store.Point, digits int, zone *time.Location) []metering.
 }
 
 // expectedCredit is what each meter that holds its own credit should show: the shadow ledger's balance less what was used and isn't
-// charged yet. Where money moved since the meter was read, or its reading was carried back, nothing can be said today.
+// charged yet, up to the instant at which registers and amount were taken together: what was used since the freeze instant is in both,
+// also on the day of a fitting, whose opening stands for the freeze instant itself. Where money moved since the meter was read, or its reading was carried back, nothing can be said today.
 func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterID]store.Connection, readings map[billing.MeterID]store.Reading) (map[billing.MeterID]*billing.Money, error) {
 	var ids []billing.AccountID
 	meterOf := map[billing.AccountID]billing.MeterID{}
@@ -257,7 +358,7 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 	}
 	var all []span
 	for _, a := range accounts {
-		all = append(all, m.openSpans(a, v.cycle.FreezeAt)...)
+		all = append(all, m.openSpans(a, takenAt(readings[meterOf[a.ID]]))...)
 	}
 	if err := m.want(ctx, v.Store, all); err != nil {
 		return nil, err
@@ -270,7 +371,8 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 		meter := meterOf[a.ID]
 		r := readings[meter]
 		m.readings[store.MeterAt{Meter: meter, At: r.FreezeAt.UTC()}] = r
-		open, err := v.uncharged(ctx, m, a)
+		m.readings[store.MeterAt{Meter: meter, At: takenAt(r).UTC()}] = r
+		open, err := v.uncharged(ctx, m, a, takenAt(r))
 		if err != nil {
 			continue // its readings don't carry the period: the drift is judged when they do
 		}
@@ -282,9 +384,17 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 	return expected, nil
 }
 
-// uncharged is what an account has used up to the cycle's reading and not been charged yet.
-func (v *validator) uncharged(ctx context.Context, m *metered, a store.MeteredAccount) (billing.Money, error) {
-	charges, err := m.charges(a, m.openSpans(a, v.cycle.FreezeAt))
+// takenAt is when a reading's registers and amount were taken: at its freeze instant or after it.
+func takenAt(r store.Reading) time.Time {
+	if r.TakenAt.After(r.FreezeAt) {
+		return r.TakenAt
+	}
+	return r.FreezeAt
+}
+
+// uncharged is what an account has used up to an instant and not been charged yet.
+func (v *validator) uncharged(ctx context.Context, m *metered, a store.MeteredAccount, upto time.Time) (billing.Money, error) {
+	charges, err := m.charges(a, m.openSpans(a, upto))
 	if err != nil {
 		return 0, err
 	}

@@ -43,7 +43,9 @@ func TestCharge_stepsCountTheYear(t *testing.T) {
 	f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(2000)})
 	require.Equal(t, billing.Money(10_000-538-588), f.balance(account), "10 kWh at 0.538 and 10 at 0.588")
 	for d := billing.MustDate("2026-01-03"); !d.After(billing.MustDate("2026-02-01")); d = d.AddDays(1) {
-		f.day(d.String(), map[billing.MeterID]billing.Registers{meter: regs(2000)})
+		for _, empty := range f.day(d.String(), map[billing.MeterID]billing.Registers{meter: regs(2000)}) {
+			f.decide(activities.Decision{CaseID: empty, Decision: activities.DecideAccept, Reason: "the flat stands empty"})
+		}
 	}
 	f.day("2026-02-02", map[billing.MeterID]billing.Registers{meter: regs(3000)})
 	require.Equal(t, billing.Money(10_000-538-588-588), f.balance(account), "February goes on in the second step")

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,10 @@ const (
 	DecideEstimate = "estimate"
 	DecideManual   = "manual"
 	DecideExchange = "exchange"
+	// DecideTrueUp believes a reading below earlier estimates and spreads those again.
+	DecideTrueUp = "true_up"
+	// DecideResplit believes the total and divides it among the bands as in the meter's own past: its clock was wrong.
+	DecideResplit = "resplit"
 )
 
 // The decisions on a case about money or supply; their owners settle them.
@@ -101,12 +106,13 @@ func openMeters(members []store.Member) []billing.MeterID {
 	return ids
 }
 
-// AllowedDecisions lists what a person may decide on a kind of case.
+// AllowedDecisions lists what a person may decide on a kind of case. A register that stepped back is never simply accepted: nothing is
+// counted from a lower base without a new reading, a person's value, or an exchange.
 func AllowedDecisions(kind string) []string {
 	switch kind {
 	case store.KindMissing:
 		return []string{DecideReread, DecideManual, DecideEstimate, DecideExchange}
-	case store.KindGatewaySilent:
+	case store.KindGatewaySilent, store.KindSiteSilent:
 		return []string{DecideReread, DecideEstimate, DecideManual}
 	case store.KindCreditInDoubt:
 		return []string{DecideCredited, DecideNotCredited}
@@ -114,9 +120,17 @@ func AllowedDecisions(kind string) []string {
 		return []string{DecideReread, DecideOn, DecideOff}
 	case store.KindOwnTrip, store.KindPricesNotSet:
 		return []string{DecideAccept}
-	case "credit_drift", "relay_mismatch", "too_low", "zero_streak":
+	case "credit_drift", "relay_mismatch":
 		// The registers are believed; a person looks into the rest and says so.
 		return []string{DecideAccept, DecideExchange}
+	case "false_rollover":
+		return []string{DecideTrueUp, DecideReread, DecideManual, DecideExchange}
+	case "negative", "malformed", "drop_recovered", "spike_recovered":
+		return []string{DecideEstimate, DecideReread, DecideManual, DecideExchange}
+	case "clock_skew":
+		return []string{DecideResplit, DecideAccept, DecideReread, DecideExchange}
+	case "ratio_mismatch":
+		return []string{DecideAccept, DecideReread, DecideExchange}
 	}
 	return []string{DecideAccept, DecideReread, DecideManual, DecideEstimate, DecideExchange}
 }
@@ -134,7 +148,11 @@ type Decision struct {
 	Reason   string
 	Values   []ManualValue // for manual
 	Exchange *ExchangeForm // for exchange
-	Nonce    string        // of the form, so that a double click is one decision
+	// Meters are decided, the other members stay open; empty means all.
+	Meters []billing.MeterID
+	// Batch names what was decided together in one act on several cases; it stands in the journal of each.
+	Batch string
+	Nonce string // of the form, so that a double click is one decision
 }
 
 // ManualValue is what a person read off a meter, raw units: 0.01 kWh, litres. It stands for the newest freeze instant of the case.
@@ -157,9 +175,11 @@ type ExchangeForm struct {
 	Capacity int64 // raw units per hour
 }
 
-// Decided says what a decision came to. Runs are the billing runs that wait for cases of the site.
+// Decided says what a decision came to. Runs are the billing runs that wait for cases of the site; Open counts the meters that were taken
+// out of the decision and keep the case open.
 type Decided struct {
 	Runs []billing.RunID
+	Open int
 }
 
 // DecideCase applies an accept, estimate, manual or exchange, and closes a reread whose members have all answered. The person's
@@ -175,15 +195,51 @@ func (a *Review) DecideCase(ctx context.Context, in Decision) (Decided, error) {
 		}
 		return a.decided(ctx, c.Site) // our own decision, whose answer was lost
 	}
-	r := store.Resolution{Case: c.ID, Decision: in.Decision, By: in.By, Reason: strings.TrimSpace(in.Reason), Close: true}
-	if err := a.resolution(ctx, c, members, in, &r); err != nil {
+	chosen, open, err := choose(c, members, in)
+	if err != nil {
+		return Decided{}, err
+	}
+	if len(chosen) == 0 && open > 0 {
+		return Decided{Open: open}, nil // our own decision on some of the meters, whose answer was lost
+	}
+	r := store.Resolution{Case: c.ID, Decision: in.Decision, By: in.By, Reason: strings.TrimSpace(in.Reason), Batch: in.Batch, Close: open == 0}
+	if _, err := a.resolution(ctx, c, chosen, in, &r); err != nil {
 		return Decided{}, err
 	}
 	if err := a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r); err != nil {
 		return Decided{}, err
 	}
 	failpoint.Hit("case-applied-not-acked")
-	return a.decided(ctx, c.Site)
+	out, err := a.decided(ctx, c.Site)
+	out.Open = open
+	return out, err
+}
+
+// choose keeps the members that a decision is about, and counts the open meters that it leaves out.
+func choose(c store.Case, members []store.Member, in Decision) (chosen []store.Member, open int, err error) {
+	if len(in.Meters) == 0 {
+		return members, 0, nil
+	}
+	for _, id := range in.Meters {
+		if !slices.ContainsFunc(members, func(m store.Member) bool { return m.Meter == id }) {
+			return nil, 0, billing.Errorf(billing.CodeInvalidInput, "meter %s is not a member of case %s: open the case again and choose among its meters", id, c.ID)
+		}
+	}
+	left := map[billing.MeterID]bool{}
+	for _, m := range members {
+		if m.Outcome != "" {
+			continue
+		}
+		if slices.Contains(in.Meters, m.Meter) {
+			chosen = append(chosen, m)
+		} else {
+			left[m.Meter] = true
+		}
+	}
+	if len(chosen) == 0 && len(left) == 0 {
+		return members, 0, nil
+	}
+	return chosen, len(left), nil
 }
 
 func (a *Review) decided(ctx context.Context, site billing.SiteID) (Decided, error) {
@@ -212,14 +268,18 @@ func (a *Review) authorized(ctx context.Context, in Decision) (store.Case, []sto
 }
 
 // resolution works out what the decision makes of each open member.
-func (a *Review) resolution(ctx context.Context, c store.Case, members []store.Member, in Decision, r *store.Resolution) error {
+func (a *Review) resolution(ctx context.Context, c store.Case, members []store.Member, in Decision, r *store.Resolution) (*weighing, error) {
 	w, err := a.weigh(ctx, c, members, in)
 	if err != nil {
-		return err
+		return w, err
 	}
 	switch in.Decision {
 	case DecideAccept:
 		r.Members, err = w.accept()
+	case DecideTrueUp:
+		r.Members, err = w.trueUp()
+	case DecideResplit:
+		r.Members, r.Refits, err = w.resplit(ctx)
 	case DecideEstimate:
 		r.Members, err = w.estimate(ctx)
 	case DecideManual:
@@ -234,7 +294,8 @@ func (a *Review) resolution(ctx context.Context, c store.Case, members []store.M
 	default:
 		err = billing.Errorf(billing.CodeInvalidInput, "%q is decided by the owner of the recharge or command", in.Decision)
 	}
-	return err
+	r.TrueUps = w.trueUps()
+	return w, err
 }
 
 // permanent keeps an answer to a person from being retried by the engine.
@@ -248,6 +309,7 @@ type RereadMembers struct {
 	Gateway billing.GatewayID
 	By      billing.UserID
 	Reason  string
+	Meters  []billing.MeterID // only these; empty means all
 }
 
 // Reread counts what a reread brought.
@@ -266,6 +328,9 @@ func (a *Review) RereadMembers(ctx context.Context, in RereadMembers) (Reread, e
 	}
 	gateway, err := a.Store.Gateway(ctx, in.Gateway)
 	if err != nil {
+		return Reread{}, err
+	}
+	if members, _, err = choose(c, members, Decision{Meters: in.Meters}); err != nil {
 		return Reread{}, err
 	}
 	w, err := a.weigh(ctx, c, members, Decision{By: in.By, Reason: in.Reason})
@@ -298,6 +363,7 @@ func (a *Review) RereadMembers(ctx context.Context, in RereadMembers) (Reread, e
 	if len(r.Members) == 0 {
 		return out, nil
 	}
+	r.TrueUps = w.trueUps()
 	err = a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r)
 	failpoint.Hit("case-applied-not-acked")
 	return out, err

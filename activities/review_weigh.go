@@ -3,6 +3,8 @@ package activities
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/devices"
@@ -23,13 +25,18 @@ type weighing struct {
 	members map[billing.MeterID][]store.Member              // open ones, oldest first
 	current map[billing.MeterID]map[time.Time]store.Reading // newest version at each member's freeze instant
 	before  map[billing.MeterID]store.Point                 // last good point before the first open member
-	after   map[billing.MeterID]store.Point                 // first good reading after the last open member
+	after   map[billing.MeterID]store.Point                 // first measured good reading after the last open member
+	trail   map[billing.MeterID]store.Trail                 // what was estimated since the last measured reading, up to after
+	class   map[billing.MeterID]billing.CustomerClass
+	rules   ruleBook
+	again   map[billing.MeterID]store.TrueUp // estimates that a measured value spreads again
 }
 
 func (a *Review) weigh(ctx context.Context, c store.Case, members []store.Member, in Decision) (*weighing, error) {
 	w := &weighing{
 		Review: a, in: in, meters: openMeters(members), meter: map[billing.MeterID]store.Meter{}, members: map[billing.MeterID][]store.Member{},
 		current: map[billing.MeterID]map[time.Time]store.Reading{}, before: map[billing.MeterID]store.Point{}, after: map[billing.MeterID]store.Point{},
+		trail: map[billing.MeterID]store.Trail{}, class: map[billing.MeterID]billing.CustomerClass{}, again: map[billing.MeterID]store.TrueUp{},
 	}
 	var err error
 	if w.site, w.policy, err = sitePolicy(ctx, a.Store, c.Site); err != nil {
@@ -54,7 +61,47 @@ func (a *Review) weigh(ctx context.Context, c store.Case, members []store.Member
 			byFreeze[m.FreezeAt.UTC()] = append(byFreeze[m.FreezeAt.UTC()], m.Meter)
 		}
 	}
-	return w, w.load(ctx, byFreeze)
+	if err := w.load(ctx, byFreeze); err != nil {
+		return w, err
+	}
+	return w, w.lookAround(ctx, c)
+}
+
+// lookAround reads what estimates and true-ups take: the customers' classes, the rules in force, and what was estimated before.
+func (w *weighing) lookAround(ctx context.Context, c store.Case) error {
+	conns, err := w.Store.Connections(ctx, w.meters)
+	if err != nil {
+		return err
+	}
+	for id, conn := range conns {
+		w.class[id] = conn.Class
+	}
+	freeze, upTo := c.OpenedAt, map[time.Time][]billing.MeterID{}
+	for i, id := range w.meters {
+		open := w.members[id]
+		if i == 0 {
+			freeze = open[len(open)-1].FreezeAt
+		}
+		end := open[len(open)-1].FreezeAt
+		if next, ok := w.after[id]; ok {
+			end = next.At
+		}
+		upTo[end.UTC()] = append(upTo[end.UTC()], id)
+	}
+	for end, ids := range upTo {
+		trails, err := w.Store.Trails(ctx, ids, end)
+		if err != nil {
+			return err
+		}
+		maps.Copy(w.trail, trails)
+	}
+	w.rules, err = loadRules(ctx, w.Store, w.policy, c.Site, freeze)
+	return err
+}
+
+// limits are the rules that judge a member's meter.
+func (w *weighing) limits(id billing.MeterID) metering.Limits {
+	return w.rules.of(w.meter[id], w.class[id])
 }
 
 // load reads the versions in question and the good points around them, one query per freeze instant: a case has few.
@@ -103,7 +150,7 @@ func (w *weighing) version(m store.Member, registers billing.Registers, quality 
 	if !there {
 		r = store.Reading{Meter: m.Meter, FreezeAt: m.FreezeAt, Supply: string(devices.SupplyUnknown)}
 	}
-	r.Registers, r.Quality, r.Doubtful, r.Interpolated = registers, quality, false, false
+	r.Registers, r.Quality, r.Doubtful, r.Interpolated, r.Method = registers, quality, false, false, ""
 	r.TakenAt, r.TakenReal = w.now, time.Time{}
 	r.RecordedBy, r.Reason = string(w.in.By), w.in.Reason
 	return &r
@@ -130,95 +177,76 @@ func (w *weighing) accept() ([]store.MemberResult, error) {
 	return results, nil
 }
 
-// estimate fills the members: evenly between good readings on both sides, else from the account's own past.
-func (w *weighing) estimate(ctx context.Context) ([]store.MemberResult, error) {
-	var results []store.MemberResult
-	for _, id := range w.meters {
-		var filled []store.MemberResult
-		var err error
-		if after, ok := w.after[id]; ok {
-			filled, err = w.fill(id, after.At, after.Registers, billing.QualityEstimated, "estimated")
-		} else {
-			filled, err = w.estimateFromPast(ctx, id)
-		}
-		if err != nil {
-			return nil, err
-		}
-		results = append(results, filled...)
+// ground is the point that a measured value is counted from, with the estimates since, which it spreads again: those that no issued bill
+// rests on, or, when the value is below what was billed, all since the last measured reading.
+func (w *weighing) ground(id billing.MeterID, registers billing.Registers) (store.Point, []store.Reading, bool) {
+	t, ok := w.trail[id]
+	if !ok {
+		p, ok := w.before[id]
+		return p, nil, ok
 	}
-	return results, nil
+	if anchor, estimates := t.Open(); ahead(anchor.Registers, registers, w.meter[id].Digits) {
+		return anchor, estimates, true
+	}
+	return t.Anchor, t.Estimates, true
 }
 
-func (w *weighing) estimateFromPast(ctx context.Context, id billing.MeterID) ([]store.MemberResult, error) {
-	before, ok := w.before[id]
-	if !ok {
-		return nil, billing.Errorf(billing.CodeInvalidReading, "meter %s has no good reading to estimate from: enter a value by hand", id)
+func ahead(from, to billing.Registers, digits int) bool {
+	_, err := billing.Usage(from, to, digits)
+	return err == nil
+}
+
+// spreadAgain remembers the estimates before a measured value, to be spread between it and their ground.
+func (w *weighing) spreadAgain(id billing.MeterID, at time.Time, registers billing.Registers) error {
+	anchor, estimates, ok := w.ground(id, registers)
+	estimates = slices.DeleteFunc(slices.Clone(estimates), func(e store.Reading) bool { return !e.FreezeAt.Before(at) })
+	if !ok || len(estimates) == 0 {
+		return nil
 	}
-	m := w.meter[id]
-	sources, err := w.sources(ctx, m, before.At)
+	t, err := trueUp(w.meter[id], anchor, estimates, metering.Reading{At: at, Registers: registers})
+	if err != nil {
+		return billing.Errorf(billing.CodeInvalidReading, "meter %s: %w", id, err)
+	}
+	for i := range t.Readings {
+		t.Readings[i].TakenAt, t.Readings[i].RecordedBy, t.Readings[i].Reason = w.now, string(w.in.By), w.in.Reason
+	}
+	w.again[id] = t
+	return nil
+}
+
+// trueUps are the estimates to be spread again, by meter.
+func (w *weighing) trueUps() []store.TrueUp {
+	var all []store.TrueUp
+	for _, id := range w.meters {
+		if t, ok := w.again[id]; ok {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// trueUp believes the readings, which are below earlier estimates, and spreads those again.
+func (w *weighing) trueUp() ([]store.MemberResult, error) {
+	results, err := w.accept()
 	if err != nil {
 		return nil, err
 	}
-	last := billing.DateOf(before.At, w.site.Zone)
-	var results []store.MemberResult
-	for _, member := range w.members[id] {
-		e, err := metering.EstimateReading(metering.Gap{
-			Service: m.Service, Ratio: int64(m.Ratio), Digits: m.Digits, Last: before.Registers,
-			Days: max(1, last.DaysUntil(billing.DateOf(member.FreezeAt, w.site.Zone))), Sources: sources,
-		})
-		if err != nil {
-			return nil, billing.Errorf(billing.CodeOf(err), "meter %s: %w", id, err)
+	for i := range results {
+		results[i].Outcome = "trued_up"
+	}
+	for _, id := range w.meters {
+		first := w.members[id][0]
+		r := w.current[id][first.FreezeAt.UTC()]
+		if err := w.spreadAgain(id, first.FreezeAt, r.Registers); err != nil {
+			return nil, err
 		}
-		results = append(results, store.MemberResult{Meter: id, FreezeAt: member.FreezeAt, Outcome: "estimated", Reading: w.version(member, e.Registers, billing.QualityEstimated)})
 	}
 	return results, nil
 }
 
-// sources are the stretches of the meter's own past: the month before the gap, then the same month a year ago.
-func (w *weighing) sources(ctx context.Context, m store.Meter, gap time.Time) ([]metering.Source, error) {
-	var sources []metering.Source
-	for _, s := range []struct {
-		name     string
-		from, to time.Time
-	}{
-		{"last_month", gap.AddDate(0, 0, -historyDays), gap},
-		{"last_year", gap.AddDate(-1, 0, 0), gap.AddDate(-1, 0, historyDays)},
-	} {
-		points, err := w.Store.GoodPoints(ctx, []billing.MeterID{m.ID}, s.from, s.to.Add(time.Second))
-		if err != nil {
-			return nil, err
-		}
-		if src, ok := source(s.name, points[m.ID], m, w.site.Zone); ok {
-			sources = append(sources, src)
-		}
-	}
-	return sources, nil
-}
-
-func source(name string, points []store.Point, m store.Meter, zone *time.Location) (metering.Source, bool) {
-	if len(points) < 2 {
-		return metering.Source{}, false
-	}
-	s := metering.Source{Name: name, Use: make(billing.Registers, len(points[0].Registers))}
-	for i := 1; i < len(points); i++ {
-		use, err := billing.Usage(points[i-1].Registers, points[i].Registers, m.Digits)
-		if err != nil || len(use) != len(s.Use) {
-			return metering.Source{}, false
-		}
-		for r, u := range use {
-			s.Use[r] += u * int64(m.Ratio)
-		}
-		if points[i].Quality == billing.QualityEstimated {
-			s.EstimatedDays += billing.DateOf(points[i-1].At, zone).DaysUntil(billing.DateOf(points[i].At, zone))
-		}
-	}
-	s.Days = billing.DateOf(points[0].At, zone).DaysUntil(billing.DateOf(points[len(points)-1].At, zone))
-	return s, true
-}
-
-// fill computes the members of a meter between its last good point and a later one.
+// fill computes the members of a meter between the point that a measured value is counted from and that value.
 func (w *weighing) fill(id billing.MeterID, at time.Time, registers billing.Registers, quality billing.Quality, outcome string) ([]store.MemberResult, error) {
-	before, ok := w.before[id]
+	before, _, ok := w.ground(id, registers)
 	var results []store.MemberResult
 	for _, member := range w.members[id] {
 		value, interpolated := registers, false
@@ -234,10 +262,12 @@ func (w *weighing) fill(id billing.MeterID, at time.Time, registers billing.Regi
 			interpolated = true
 		}
 		r := w.version(member, value, quality)
-		r.Interpolated = interpolated
+		if r.Interpolated = interpolated; quality == billing.QualityEstimated && interpolated {
+			r.Method = string(metering.MethodBetween)
+		}
 		results = append(results, store.MemberResult{Meter: id, FreezeAt: member.FreezeAt, Outcome: outcome, Reading: r})
 	}
-	return results, nil
+	return results, w.spreadAgain(id, at, registers)
 }
 
 // manual takes what a person read off each meter: it stands for the newest freeze instant of the case, and earlier ones lie evenly
@@ -263,7 +293,7 @@ func (w *weighing) manual() ([]store.MemberResult, error) {
 			return nil, err
 		}
 		last := &filled[len(filled)-1]
-		last.Outcome, last.Reading.Quality = "manual", billing.QualityManual
+		last.Outcome, last.Reading.Quality, last.Reading.Method = "manual", billing.QualityManual, ""
 		if newest.ReadingVersion != nil {
 			last.Reading.Quality = billing.QualityEdited // a person's value in place of one that was read
 		}
@@ -278,9 +308,9 @@ func (w *weighing) believable(id billing.MeterID, at time.Time, value billing.Re
 	m := w.meter[id]
 	c := metering.Check{
 		Meter:   metering.Meter{Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour},
-		Current: &metering.Reading{At: at, Registers: value, Supply: billing.SupplyUnknown}, Limits: w.policy.Validation.limits(m.Service),
+		Current: &metering.Reading{At: at, Registers: value, Supply: billing.SupplyUnknown}, Limits: w.limits(id),
 	}
-	if p, ok := w.before[id]; ok {
+	if p, _, ok := w.ground(id, value); ok {
 		c.Previous = &metering.Reading{At: p.At, Registers: p.Registers, Supply: billing.SupplyUnknown}
 	}
 	for _, f := range metering.Validate(c) {
@@ -353,7 +383,7 @@ func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store
 		return nil, outcomeOf(err) != "silent", nil
 	}
 	open := w.members[m.ID]
-	r, err := takenReading(ctx, w.Store, m, open[len(open)-1].FreezeAt, shot)
+	r, err := takenReading(ctx, w.Store, m, w.site.Zone, open[len(open)-1].FreezeAt, shot)
 	if err != nil {
 		return nil, true, err
 	}
@@ -363,7 +393,7 @@ func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store
 	results, err = w.fill(m.ID, r.TakenAt, r.Registers, billing.QualityActual, "reread")
 	for i := range results {
 		v := results[i].Reading
-		v.TakenAt, v.TakenReal, v.RecordedBy = r.TakenAt, r.TakenReal, actorWorkflow
+		v.TakenAt, v.TakenReal, v.RecordedBy, v.ClockSkewS, v.DeviceRatio = r.TakenAt, r.TakenReal, actorWorkflow, r.ClockSkewS, r.DeviceRatio
 		v.RemainingFen, v.PurchaseCount, v.Supply, v.Forced, v.StatusWord, v.PowerW = r.RemainingFen, r.PurchaseCount, r.Supply, r.Forced, r.StatusWord, r.PowerW
 	}
 	if err != nil {

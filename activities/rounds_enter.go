@@ -170,7 +170,7 @@ func (e *entering) weigh(ctx context.Context, v RoundValue) (RoundVerdict, store
 	if d.before != nil {
 		entry.Last, entry.LastAt = d.before.Registers, &d.before.At
 	}
-	entry.Estimate, err = e.judge.estimate(ctx, m, d.before, v.TakenAt)
+	entry.Estimate, err = d.estimate(ctx, m, v.TakenAt)
 	return verdict, entry, err
 }
 
@@ -236,7 +236,7 @@ func (a *Rounds) judgeOf(ctx context.Context, r store.Round) (roundJudge, error)
 
 // doubted is a value with what was found about it, and the readings around it.
 type doubted struct {
-	validator
+	*validator
 	judged
 	before *store.Point // the last good reading before it
 }
@@ -253,20 +253,23 @@ func (j roundJudge) reading(m store.Meter, registers billing.Registers, at time.
 
 // doubts runs a value through the validation of all readings, as the reading that it would become.
 func (j roundJudge) doubts(ctx context.Context, r store.Reading, m store.Meter) (doubted, error) {
-	d := doubted{validator: validator{
-		Metering: &Metering{Store: j.store}, site: j.site, policy: j.policy, gateway: m.Gateway,
-		cycle: store.Cycle{ID: billing.CycleID("round/" + string(j.round)), Site: j.site.ID, FreezeAt: r.FreezeAt},
-	}}
+	cycle := store.Cycle{ID: billing.CycleID("round/" + string(j.round)), Site: j.site.ID, FreezeAt: r.FreezeAt}
+	v, err := (&Metering{Store: j.store}).newValidator(ctx, j.site, j.policy, cycle)
+	if err != nil {
+		return doubted{}, err
+	}
+	v.gateway = m.Gateway
+	d := doubted{validator: v}
 	judged, err := d.judge(ctx, []store.PlannedMeter{{Meter: m}}, map[billing.MeterID]store.Reading{m.ID: r})
 	if err != nil {
 		return d, err
 	}
 	d.judged = judged[0]
-	return d, d.around(ctx, j.store, m, r)
+	return d, d.neighbours(ctx, j.store, m, r)
 }
 
-// around finds the good readings before and after a value. A later one that is below it makes a step back as much as an earlier one above it.
-func (d *doubted) around(ctx context.Context, s *store.Store, m store.Meter, r store.Reading) error {
+// neighbours finds the good readings before and after a value. A later one that is below it makes a step back as much as an earlier one above it.
+func (d *doubted) neighbours(ctx context.Context, s *store.Store, m store.Meter, r store.Reading) error {
 	ids := []billing.MeterID{m.ID}
 	before, err := s.LastPoints(ctx, ids, r.FreezeAt)
 	if err != nil {
@@ -293,20 +296,23 @@ func (d *doubted) around(ctx context.Context, s *store.Store, m store.Meter, r s
 }
 
 // estimate is the total that the system itself would have put down, nil when it couldn't: a reader's value that equals it was perhaps not read.
-func (j roundJudge) estimate(ctx context.Context, m store.Meter, before *store.Point, at time.Time) (*int64, error) {
-	if before == nil {
+func (d doubted) estimate(ctx context.Context, m store.Meter, at time.Time) (*int64, error) {
+	if d.before == nil {
 		return nil, nil
 	}
-	points, err := j.store.GoodPoints(ctx, []billing.MeterID{m.ID}, before.At.AddDate(0, 0, -historyDays), before.At.Add(time.Second))
+	last := d.before.At
+	points, err := d.Store.GoodPoints(ctx, []billing.MeterID{m.ID}, last.AddDate(0, 0, -historyDays), last.Add(time.Second))
 	if err != nil {
 		return nil, err
 	}
-	src, ok := source("last_month", points[m.ID], m, j.site.Zone)
-	days := billing.DateOf(before.At, j.site.Zone).DaysUntil(billing.DateOf(at, j.site.Zone))
+	src, ok := source(metering.MethodLastMonth, points[m.ID], m, d.site.Zone)
+	days := billing.DateOf(last, d.site.Zone).DaysUntil(billing.DateOf(at, d.site.Zone))
 	if !ok || days < 1 {
 		return nil, nil
 	}
-	e, err := metering.EstimateReading(metering.Gap{Service: m.Service, Ratio: int64(m.Ratio), Digits: m.Digits, Last: before.Registers, Days: days, Sources: []metering.Source{src}})
+	e, err := metering.EstimateReading(metering.Gap{
+		Service: m.Service, Ratio: int64(m.Ratio), Digits: m.Digits, Last: d.before.Registers, Days: days, Sources: []metering.Source{src}, Limits: d.limits,
+	})
 	if err != nil {
 		return nil, nil //nolint:nilerr // nothing to estimate from is no fault of the reader's
 	}

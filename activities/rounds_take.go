@@ -127,7 +127,7 @@ func (t taking) take(ctx context.Context, item store.RoundItem) (store.RoundTake
 		}
 	}
 	if out.Outcome == "stored" {
-		out.Reading = d.judged.reading
+		out.Reading, out.TrueUps = d.judged.reading, d.found.TrueUps
 	}
 	return out, nil
 }

@@ -90,6 +90,7 @@ func (s *server) operations() {
 	s.siteOperations()
 	s.cycleOperations()
 	s.caseOperations()
+	s.ruleOperations()
 	s.runOperations()
 	s.furtherOperations()
 	s.paperOperations()

@@ -80,6 +80,8 @@ type decisionInput struct {
 		Decision string          `json:"decision" doc:"One of the case's decisions."`
 		Values   []ManualReading `json:"values,omitempty" doc:"For manual."`
 		Exchange *MeterExchange  `json:"exchange,omitempty" doc:"For exchange."`
+		// Members that are left out keep the case open.
+		Meters []billing.MeterID `json:"meters,omitempty" doc:"Decide these members only; the others keep the case open."`
 	}
 }
 
@@ -102,6 +104,7 @@ func (s *server) caseOperations() {
 	add(s, operation{method: http.MethodGet, path: "/cases/{id}", id: "get-case", tag: "cases", may: auth.View, summary: "A case with its members."}, s.oneCase)
 	add(s, operation{method: http.MethodPost, path: "/cases/{id}/decision", id: "decide-case", tag: "cases", may: auth.DecideException,
 		summary: "Decide on an open case."}, s.decide)
+	s.weighOperations()
 }
 
 func (s *server) cases(ctx context.Context, in *casesInput) (*body[List[Case]], error) {
@@ -151,7 +154,7 @@ func (s *server) decide(ctx context.Context, in *decisionInput) (*body[Case], er
 	if c.State != billing.CaseOpen {
 		return nil, billing.Errorf(billing.CodeClosed, "case %s is decided already: nothing was changed", c.ID)
 	}
-	d := workflows.Decision{CaseID: c.ID, By: me(ctx), Decision: in.Body.Decision, Reason: in.Body.Reason, Nonce: in.Key}
+	d := workflows.Decision{CaseID: c.ID, By: me(ctx), Decision: in.Body.Decision, Reason: in.Body.Reason, Nonce: in.Key, Meters: in.Body.Meters}
 	for _, v := range in.Body.Values {
 		d.Values = append(d.Values, workflows.ManualValue{Meter: v.Meter, Registers: v.Registers})
 	}

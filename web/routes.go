@@ -19,6 +19,7 @@ import (
 	"github.com/meterflow/meterflow/web/recharges"
 	"github.com/meterflow/meterflow/web/reports"
 	"github.com/meterflow/meterflow/web/rounds"
+	"github.com/meterflow/meterflow/web/rules"
 	"github.com/meterflow/meterflow/web/runs"
 	"github.com/meterflow/meterflow/web/signin"
 	"github.com/meterflow/meterflow/web/tariffs"
@@ -46,6 +47,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		today.Routes(r, d)
 		cycles.Routes(r, d)
 		exceptions.Routes(r, d)
+		rules.Routes(r, d)
 		runs.Routes(r, d)
 		reports.Routes(r, d)
 		meters.Routes(r, d)

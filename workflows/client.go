@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
@@ -17,6 +18,8 @@ import (
 // says that nothing was done.
 type Client struct {
 	T client.Client
+	// Review works out what decisions on cases would do, for previews; it only reads.
+	Review *activities.Review
 }
 
 // start begins a workflow under its business key; one that runs or ran already is billing.CodeConflict.

@@ -1,6 +1,11 @@
 package workflows
 
-import "github.com/meterflow/meterflow/activities"
+import (
+	"encoding/json"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+)
 
 // What pages and the API fill in for Client's methods. They are the activities' own types; the names stand here so that an edge
 // needs to know this package only.
@@ -13,6 +18,14 @@ type (
 	ExchangeForm = activities.ExchangeForm
 	// EditTariff is what a person writes into a change of prices.
 	EditTariff = activities.EditTariff
+	// Preview is what a decision would do, MemberPreview and AccountPreview its parts.
+	Preview        = activities.Preview
+	MemberPreview  = activities.MemberPreview
+	AccountPreview = activities.AccountPreview
+	// RuleSet is the rules of a group, RuleLevel one of its levels of use, RuleMethod a way to fill a gap.
+	RuleSet    = activities.RuleSet
+	RuleLevel  = activities.RuleLevel
+	RuleMethod = activities.RuleMethod
 	// EnterRecharge is what a clerk enters.
 	EnterRecharge = activities.EnterRecharge
 	// CloseDays closes the books up to and with a day.
@@ -26,6 +39,8 @@ const (
 	DecideEstimate    = activities.DecideEstimate
 	DecideManual      = activities.DecideManual
 	DecideExchange    = activities.DecideExchange
+	DecideTrueUp      = activities.DecideTrueUp
+	DecideResplit     = activities.DecideResplit
 	DecideCredited    = activities.DecideCredited
 	DecideNotCredited = activities.DecideNotCredited
 	DecideOn          = activities.DecideOn
@@ -34,3 +49,11 @@ const (
 
 // AllowedDecisions lists what a person may decide on a kind of case.
 func AllowedDecisions(kind string) []string { return activities.AllowedDecisions(kind) }
+
+// DefaultRules are the rules of a service at a site where no group fits: the site's policy over the defaults.
+func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, error) {
+	return activities.DefaultRules(policy, service)
+}
+
+// ParseRules reads a stored or sent rule set and refuses one that lacks a limit or holds a negative one.
+func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }

@@ -104,7 +104,7 @@ func (r *exceptionReview) decide(ctx workflow.Context, d activities.Decision) er
 	if err := workflow.ExecuteActivity(withStore(ctx), review.DecideCase, d).Get(ctx, &out); err != nil {
 		return err
 	}
-	r.resolved = true
+	r.resolved = out.Open == 0 // meters that were taken out keep the case open
 	for _, run := range out.Runs {
 		signalIfRunning(ctx, RunWorkflowID(run), SignalCaseResolved, r.in)
 	}
@@ -118,7 +118,7 @@ func (r *exceptionReview) reread(ctx workflow.Context, d activities.Decision) er
 		if err != nil {
 			return err
 		}
-		in := activities.RereadMembers{CaseID: d.CaseID, Gateway: gateway, By: d.By, Reason: d.Reason}
+		in := activities.RereadMembers{CaseID: d.CaseID, Gateway: gateway, By: d.By, Reason: d.Reason, Meters: d.Meters}
 		if err := workflow.ExecuteActivity(withSweep(ctx, holder), review.RereadMembers, in).Get(ctx, nil); err != nil {
 			return err
 		}
@@ -171,4 +171,9 @@ func (r *exceptionReview) lineOwner(ctx workflow.Context) (workflow.Context, err
 // DecideCase sends a person's decision on a case and waits for its outcome.
 func (c *Client) DecideCase(ctx context.Context, id billing.CaseID, d activities.Decision) error {
 	return c.update(ctx, CaseWorkflowID(id), UpdateDecide, d.Nonce, d, nil)
+}
+
+// PreviewDecision works out what a decision would do, without the engine: it only reads.
+func (c *Client) PreviewDecision(ctx context.Context, d activities.Decision) (activities.Preview, error) {
+	return c.Review.PreviewDecision(ctx, d)
 }

@@ -41,6 +41,30 @@ func TestExceptionReview_decidedInTime(t *testing.T) {
 	o.ok(t)
 }
 
+// Meters that are taken out of a decision keep the case open, for a decision of their own.
+func TestExceptionReview_partOfTheMembers(t *testing.T) {
+	s := newStage(t)
+	s.caseIs(readingFacts)
+	some := decision(activities.DecideReread)
+	some.Meters = []billing.MeterID{"M1"}
+	asked := 0
+	s.OnActivity(lines.LineHolder, mock.Anything, mock.Anything).Return("w1", nil)
+	s.OnActivity(review.RereadMembers, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.RereadMembers) (activities.Reread, error) {
+		require.Equal(t, some.Meters, in.Meters)
+		asked++
+		return activities.Reread{Answered: 1}, nil
+	}).Twice()
+	s.OnActivity(review.DecideCase, mock.Anything, mock.MatchedBy(func(d activities.Decision) bool { return len(d.Meters) == 1 })).Return(activities.Decided{Open: 2}, nil).Once()
+	s.OnActivity(review.DecideCase, mock.Anything, mock.MatchedBy(func(d activities.Decision) bool { return len(d.Meters) == 0 })).Return(activities.Decided{}, nil).Once()
+	first := s.update(time.Hour, UpdateDecide, some)
+	rest := s.update(2*time.Hour, UpdateDecide, decision(activities.DecideAccept))
+	s.ExecuteWorkflow(ExceptionReview, testCase)
+	s.finished()
+	first.ok(t)
+	rest.ok(t)
+	require.Equal(t, 2, asked)
+}
+
 func TestExceptionReview_escalatesOnceAndWaitsOn(t *testing.T) {
 	s := newStage(t)
 	s.caseIs(readingFacts)

@@ -23,6 +23,8 @@ const (
 	FaultMovingValve   FaultKind = "moving-valve"   // the valve travels for DelayMillis
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
 	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
+	FaultWrongRatio    FaultKind = "wrong-ratio"    // the meter shows the transformer ratio Offset
+	FaultUnderCount    FaultKind = "under-count"    // Offset permille of what passes is not counted: a bypass, or (1000) nobody at home
 	FaultGatewaySilent FaultKind = "gateway-silent" // the gateway takes connections and answers nothing
 	FaultBadSum        FaultKind = "bad-sum"        // the answer's checksum is wrong; nothing on Modbus TCP, whose answers have none
 	FaultShort         FaultKind = "short"          // the answer breaks off in the middle
@@ -33,6 +35,7 @@ var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
 	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
+	FaultWrongRatio: true, FaultUnderCount: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.
@@ -193,6 +196,18 @@ func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool)
 			f.active[i].Times--
 		}
 		return fault, true
+	}
+	return Fault{}, false
+}
+
+// standing finds a fault of the kind that holds here and now, without counting a strike.
+func (f *faults) standing(kind FaultKind, p place, business time.Time) (Fault, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fault := range f.active {
+		if fault.Kind == kind && fault.at(p, business) {
+			return fault, true
+		}
 	}
 	return Fault{}, false
 }

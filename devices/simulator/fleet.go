@@ -44,7 +44,26 @@ func NewFleet(spec FleetSpec, dir string, now func() time.Time) (*Fleet, error) 
 			return nil, errors.Join(err, f.Close())
 		}
 	}
-	return f, nil
+	return f, f.link()
+}
+
+// link gives master meters their subs.
+func (f *Fleet) link() error {
+	bySerial := map[string]*meter{}
+	for _, m := range f.allMeters() {
+		bySerial[m.spec.Serial] = m
+	}
+	for _, m := range bySerial {
+		for _, serial := range m.spec.SumOf {
+			sub, ok := bySerial[serial]
+			if !ok || sub == m || len(sub.spec.SumOf) > 0 {
+				return errors.Join(fmt.Errorf("master meter %s: %q is no sub-meter of this fleet", m.spec.Serial, serial), f.Close())
+			}
+			sub.summed = true
+			m.subs = append(m.subs, sub)
+		}
+	}
+	return nil
 }
 
 // past is what a record says about a fleet: the last state per serial, and who sits where after exchanges.

@@ -25,7 +25,9 @@ type meter struct {
 	record   *record
 
 	// due is the business instant, in seconds since the epoch, from which on the meter may do something by itself.
-	due atomic.Int64
+	due    atomic.Int64
+	subs   []*meter // whose load this one measures once more; fixed once the fleet is made, but for exchanges
+	summed bool     // a master sums this one
 
 	mu       sync.Mutex
 	state    State
@@ -51,6 +53,9 @@ func (c *change) note(kind string, entry RecordEntry) {
 func (m *meter) advance(now time.Time) *change {
 	c := &change{state: m.state.clone(), real: time.Now()}
 	now = now.Truncate(time.Second)
+	if len(m.subs) > 0 {
+		m.sumUp(c, now)
+	}
 	for c.state.At.Before(now) {
 		local := localSeconds(c.state.At, m.location)
 		left := secondsPerSlot - floorMod(local, secondsPerSlot)
@@ -91,7 +96,14 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	amount := m.slotAmount(local)
 	from := floorMod(local, secondsPerSlot)
 	// Both ends are measured from the slot's start, so that the parts of a slot add up to the slot however it is cut.
-	c.state.Remainder += amount*(from+seconds)/secondsPerSlot - amount*from/secondsPerSlot
+	before, after := amount*from/secondsPerSlot, amount*(from+seconds)/secondsPerSlot
+	if m.summed {
+		m.pass(c, local, after-before)
+	}
+	if fault, ok := m.faults.standing(FaultUnderCount, m.place(), c.state.At); ok {
+		before, after = before-before*fault.Offset/1000, after-after*fault.Offset/1000
+	}
+	c.state.Remainder += after - before
 	unit := int64(mWhPerUnit) * m.spec.Ratio
 	if m.spec.water() {
 		unit = mlPerUnit
@@ -109,6 +121,54 @@ func (m *meter) consume(c *change, local, seconds int64) {
 		c.state.MoneyRemainder += steps * m.spec.Ratio * c.state.PricesE8[band-1]
 		c.state.RemainingFen -= c.state.MoneyRemainder / 1e8
 		c.state.MoneyRemainder %= 1e8
+	}
+}
+
+// pass remembers what passed a sub-meter, for its master.
+func (m *meter) pass(c *change, local, amount int64) {
+	if c.state.Passed == nil {
+		c.state.Passed = make([]int64, m.spec.registers())
+	}
+	c.state.Passed[0] += amount
+	if !m.spec.water() {
+		c.state.Passed[m.bandAt(local)] += amount
+	}
+}
+
+// sumUp makes a master's registers from what passed its subs. Its lock is held; a sub never locks its master.
+func (m *meter) sumUp(c *change, now time.Time) {
+	unit := int64(mWhPerUnit) * m.spec.Ratio
+	if m.spec.water() {
+		unit = mlPerUnit
+	}
+	sums := make([]int64, m.spec.registers())
+	for _, sub := range m.subs {
+		sub.mu.Lock()
+		if !sub.removed && sub.commit(sub.advance(now)) != nil {
+			sub.mu.Unlock()
+			return // not recorded, so it did not happen; the next look sums again
+		}
+		for i, passed := range sub.state.Passed {
+			sums[i] += passed
+		}
+		sub.mu.Unlock()
+	}
+	var bands int64
+	for i := len(sums) - 1; i >= 0; i-- {
+		var opening int64
+		if i < len(m.spec.OpeningRegisters) {
+			opening = m.spec.OpeningRegisters[i]
+		}
+		counted := sums[i] * (1000 + m.spec.LossPermille) / 1000 / unit
+		if i > 0 {
+			bands += counted
+		} else if len(sums) > 1 {
+			counted = bands // so that the bands add up
+		}
+		c.state.Registers[i] = (opening + counted) % m.spec.rollover()
+	}
+	if now.After(c.state.At) {
+		c.state.At = now
 	}
 }
 

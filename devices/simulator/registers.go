@@ -214,7 +214,13 @@ func (m *meter) image(c *change, asked span) map[int]uint16 {
 	if m.spec.water() {
 		m.waterImage(image, c, shown, wall)
 	} else {
-		m.electricityImage(image, c, shown, wall)
+		ratio := m.spec.Ratio
+		if asked.holds(0x0214) {
+			if fault, ok := m.faults.take(FaultWrongRatio, m.place(), c.state.At); ok {
+				ratio = fault.Offset
+			}
+		}
+		m.electricityImage(image, c, shown, wall, ratio)
 	}
 	return image
 }
@@ -243,7 +249,7 @@ func (m *meter) shownRegisters(c *change, seen bool) []int64 {
 	return shown
 }
 
-func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64, wall time.Time) {
+func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64, wall time.Time, ratio int64) {
 	s := &c.state
 	watts := min(m.loadNow(s), math.MaxInt16)
 	put32(image, 0x0000, shown[:5])
@@ -269,7 +275,7 @@ func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64,
 	}
 	image[0x020A], image[0x000D] = uint16(watts), uint16(watts)
 	image[0x000B], image[0x000C] = 2200, amps
-	image[0x0213], image[0x0214] = 1, uint16(m.spec.Ratio)
+	image[0x0213], image[0x0214] = 1, uint16(ratio)
 	put32(image, 0x021F, []int64{s.RemainingFen})
 	image[0x0221], image[0x0401] = uint16(s.PurchaseCount), uint16(s.PurchaseCount)
 	image[0x0224] = m.statusWord(s)

@@ -86,6 +86,10 @@ type MeterSpec struct {
 
 	// ClockOffset is how many seconds the meter's clock is ahead at its first start.
 	ClockOffset int64 `json:"clock_offset,omitempty"`
+	// SumOf makes this a master meter: what passes it is what passes the meters with these serials, and LossPermille more.
+	SumOf        []string `json:"sum_of,omitempty"`
+	LossPermille int64    `json:"loss_permille,omitempty"`
+
 	// ValveMillis is how long a valve travels, in real milliseconds.
 	ValveMillis int `json:"valve_millis"`
 	// ReplayGlitches shows the wrong readings of the published water series at their places.
@@ -177,6 +181,10 @@ func (s MeterSpec) validate() error {
 		return fail("register_digits %d must be 4 to 9, for water at most 7", s.RegisterDigits)
 	case len(s.OpeningRegisters) != 0 && len(s.OpeningRegisters) != s.registers():
 		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
+	case s.LossPermille < 0 || s.LossPermille > 1000:
+		return fail("loss_permille %d must be 0 to 1000", s.LossPermille)
+	case s.CreditMode && len(s.SumOf) > 0:
+		return fail("a master meter holds no credit")
 	case s.CreditMode && s.water():
 		return fail("a water meter of this kind holds no credit")
 	}

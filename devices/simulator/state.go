@@ -31,6 +31,8 @@ type State struct {
 	Registers []int64 `json:"registers"`
 	// Remainder is what does not fill a register unit yet, in mWh or ml.
 	Remainder int64 `json:"remainder"`
+	// Passed is what passed the meter since its start, counted or not, total and bands, in mWh or ml; kept where a master sums it.
+	Passed []int64 `json:"passed,omitempty"`
 	// RemainingFen is the credit, signed. MoneyRemainder is used credit below one fen, in 10^-8 fen.
 	RemainingFen   int64 `json:"remaining_fen"`
 	MoneyRemainder int64 `json:"money_remainder"`
@@ -63,5 +65,6 @@ func (s *State) supplyAt(real time.Time) SupplyState {
 
 func (s State) clone() State {
 	s.Registers = append([]int64(nil), s.Registers...)
+	s.Passed = append([]int64(nil), s.Passed...)
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/api"
 	"github.com/meterflow/meterflow/internal/session"
 	"github.com/meterflow/meterflow/internal/store"
@@ -44,6 +45,7 @@ func (c Serve) Run(ctx context.Context, log *slog.Logger) error {
 
 // serve answers on l until ctx ends, then lets requests in hand finish. Live pages end with ctx.
 func (w Web) serve(ctx context.Context, l net.Listener, s *store.Store, flows *workflows.Client, demo bool, log *slog.Logger) error {
+	flows.Review = &activities.Review{Store: s}
 	sessions := session.New(session.Config{Store: s, Log: log, Secure: w.Secure, Now: time.Now})
 	handler := web.NewServer(web.Config{
 		Store: s, Workflows: flows, Log: log, Demo: demo, Sessions: sessions, Now: time.Now,

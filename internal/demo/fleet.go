@@ -76,6 +76,11 @@ func (u *Utility) fleet() simulator.FleetSpec {
 				gateway.Meters = append(gateway.Meters, p.Spec)
 			}
 		}
+		for _, m := range u.Masters {
+			if m.Gateway == g.ID {
+				gateway.Meters = append(gateway.Meters, m.Spec)
+			}
+		}
 		spec.Gateways = append(spec.Gateways, gateway)
 	}
 	return spec
@@ -98,6 +103,7 @@ func New(seed int64) (*Utility, error) {
 	if err := u.assignLoads(); err != nil {
 		return nil, err
 	}
+	u.addMaster()
 	uses, err := rehearse(u.fleet())
 	if err != nil {
 		return nil, fmt.Errorf("rehearsal of the demo's month: %w", err)

@@ -98,6 +98,7 @@ func (u *Utility) Incidents() ([]Incident, error) {
 	c.wrongReadings()
 	c.badLines()
 	c.commands()
+	c.doubts()
 	return c.all, c.err
 }
 
@@ -133,8 +134,8 @@ func (c *casting) wrongReadings() {
 	p = c.find("step back", func(p *Premise) bool { return p.Service == billing.Water && p.Spec.LoadProfile == realStepBackSeries })
 	c.add("step-back", p, simulator.Fault{Kind: simulator.FaultRegisterJump, From: at(stepBackDay, 0, 0), Until: at(stepBackDay, 6, 0), Offset: realStepBack},
 		"negative use: blocked, and settled by a re-read")
-	c.add("clock-wrong", c.find("wrong clock", quiet(billing.Power)), simulator.Fault{Kind: simulator.FaultWrongClock, From: at(wrongClockDay, 0, 0), Until: at(wrongClockDay+2, 0, 0), Offset: 5400},
-		"the meter's clock is an hour and a half ahead; the reading's instant is ours")
+	c.add("clock-wrong", c.find("wrong clock", timeOfUse), simulator.Fault{Kind: simulator.FaultWrongClock, From: at(wrongClockDay, 0, 0), Until: at(wrongClockDay+2, 0, 0), Offset: 5400},
+		"a clock skew where the bands are priced: the total is believed, the bands are divided anew")
 }
 
 func (c *casting) offset(p *Premise, of func(*Premise) int64) int64 {

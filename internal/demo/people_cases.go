@@ -51,8 +51,11 @@ func (c *Crew) decideCases(ctx context.Context, now time.Time) (did int, err err
 		if err != nil {
 			return did, err
 		}
+		if d.What == "" {
+			continue // tomorrow's reading will tell
+		}
 		c.tries[k.ID]++
-		n, err := c.outcome(item, now, c.decide(ctx, []billing.UserID{"supervisor1", "supervisor2"}[i%2], k.ID, d))
+		n, err := c.outcome(item, now, c.decideAll(ctx, []billing.UserID{"supervisor1", "supervisor2"}[i%2], k.ID, d))
 		did += n
 		if err != nil {
 			return did, err
@@ -87,13 +90,18 @@ func (c *Crew) weigh(ctx context.Context, k openCase, tries int, now time.Time) 
 	case "supply_unknown":
 		return c.weighSupply(ctx, k, tries)
 	}
+	if d, ok := weighDoubt(k, tries); ok {
+		return d, nil
+	}
 	switch {
 	case tries == 0 && !c.knownDead(k, now):
 		return decision{What: "reread", Reason: "先远程补抄（Read again first）"}, nil
 	case k.Kind == "missing" && c.knownDead(k, now) && now.After(at(deadMeterDay+2, 0, 0)):
 		return c.weighExchange(ctx, k)
-	case k.Kind == "gateway_silent":
+	case k.Kind == "gateway_silent" || k.Kind == "site_silent":
 		return estimate(), nil
+	case k.Kind == "negative" && now.Before(k.OpenedAt.Add(20*time.Hour)):
+		return decision{}, nil
 	case k.Kind == "missing" && tries < 3 && c.byHand(k):
 		return c.readByHand(ctx, k)
 	case k.Kind != "missing" && tries < 3 && c.dialAgrees(ctx, k):

@@ -181,8 +181,7 @@ var passwordHashes = sync.OnceValues(func() (map[billing.UserID]string, error) {
 // Policies are what the sites set differently from the defaults, as JSON.
 //
 // The notice times are shorter than a real utility should choose: the demo shows one month, and with a notice of a week few of its
-// cuts would fall before the holiday in which none is made. Large customers are those whose cut a manager approves. A shop's meter may
-// differ by 3 yuan from the books: it is read five minutes after midnight, and a shop may have used so much since. A home's bill above
+// cuts would fall before the holiday in which none is made. Large customers are those whose cut a manager approves. A home's bill above
 // 750 yuan is stopped for a supervisor to look at: a few are each month.
 func Policies() map[billing.SiteID]string {
 	return map[billing.SiteID]string{
@@ -192,8 +191,7 @@ func Policies() map[billing.SiteID]string {
 			"billing": {"limits": {"power": {"household_fen": 75000}}}}`,
 		Plaza: `{"supply": {
 			"notice_days": {"commercial": 2, "important": 2}, "manager_for": ["important"],
-			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}},
-			"validation": {"power": {"credit_drift_fen": 300}}}`,
+			"level1": {"days": 5, "fen": 2000}, "level2": {"days": 2, "fen": 1000}}}`,
 	}
 }
 
@@ -207,7 +205,7 @@ type seeder struct {
 
 func (w *seeder) run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		w.sites, w.people, w.gateways, w.customers, w.meters, w.accounts, w.terms, w.protections, w.balances,
+		w.sites, w.people, w.gateways, w.customers, w.meters, w.masters, w.accounts, w.terms, w.protections, w.balances,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -148,6 +148,7 @@ type Utility struct {
 	Seed     int64
 	Gateways []Gateway
 	Premises []Premise
+	Masters  []Master
 }
 
 // How the sites are built: gateways, and meters per gateway by unit id.

@@ -220,6 +220,8 @@ func (w *walk) exception(t *testing.T) {
 		v.fill(form+`[name="`+name+`"]`, last.String())
 	}
 	require.Equal(t, http.StatusOK, v.press(form+`form button`), v.main())
+	v.see(form, "Change of charges")
+	require.Equal(t, http.StatusOK, v.press(form+`form button`), v.main())
 
 	v.open(at)
 	v.see("main", "Resolved")

@@ -14,22 +14,32 @@ type Rule string
 const (
 	RuleMissing       Rule = "missing"
 	RuleMalformed     Rule = "malformed"
+	RuleEstimateLimit Rule = "estimate_limit"
 	RuleNegative      Rule = "negative"
+	RuleFalseRollover Rule = "false_rollover"
 	RuleRollover      Rule = "rollover"
-	RuleCapacity      Rule = "capacity"
-	RuleTooHigh       Rule = "too_high"
-	RuleTooLow        Rule = "too_low"
-	RuleSumMismatch   Rule = "sum_mismatch"
-	RuleUseWhileOff   Rule = "use_while_off"
-	RuleZeroStreak    Rule = "zero_streak"
-	RuleRelayMismatch Rule = "relay_mismatch"
-	RuleCreditDrift   Rule = "credit_drift"
+	// RuleDropRecovered and RuleSpikeRecovered are said of an earlier reading, when a later one shows that it was a glitch.
+	RuleDropRecovered  Rule = "drop_recovered"
+	RuleSpikeRecovered Rule = "spike_recovered"
+	RuleCapacity       Rule = "capacity"
+	RuleTooHigh        Rule = "too_high"
+	RuleTooLow         Rule = "too_low"
+	RuleSumMismatch    Rule = "sum_mismatch"
+	RuleUseWhileOff    Rule = "use_while_off"
+	RuleZeroStreak     Rule = "zero_streak"
+	RuleRelayMismatch  Rule = "relay_mismatch"
+	RuleCreditDrift    Rule = "credit_drift"
+	RuleClockSkew      Rule = "clock_skew"
+	RuleRatioMismatch  Rule = "ratio_mismatch"
+	// RuleMasterMismatch is found by ValidateMaster.
+	RuleMasterMismatch Rule = "master_mismatch"
 )
 
 // Rules lists every rule, so that screens and messages can be held against it.
 var Rules = []Rule{
-	RuleMissing, RuleMalformed, RuleNegative, RuleRollover, RuleCapacity, RuleTooHigh, RuleTooLow,
-	RuleSumMismatch, RuleUseWhileOff, RuleZeroStreak, RuleRelayMismatch, RuleCreditDrift,
+	RuleMissing, RuleEstimateLimit, RuleMalformed, RuleNegative, RuleFalseRollover, RuleRollover, RuleDropRecovered, RuleSpikeRecovered,
+	RuleCapacity, RuleTooHigh, RuleTooLow, RuleSumMismatch, RuleUseWhileOff, RuleZeroStreak, RuleRelayMismatch, RuleCreditDrift,
+	RuleClockSkew, RuleRatioMismatch, RuleMasterMismatch,
 }
 
 // Finding is one doubt about a reading, with the numbers that a person needs
@@ -52,6 +62,10 @@ type Meter struct {
 	Digits int
 	// CapacityPerHour is the rated capacity in raw units per hour; 0 is unknown.
 	CapacityPerHour int64
+	// Ratio is the transformer ratio on file, 1 for a direct meter; 0 leaves it unjudged.
+	Ratio int64
+	// BandsPriced says that the account's tariff prices the bands, so that a wrong clock costs money.
+	BandsPriced bool
 }
 
 // Reading is what the meter said at one instant.
@@ -63,6 +77,10 @@ type Reading struct {
 	Supply    billing.SupplyState
 	// KeepOn is the meter's own keep-power flag, if it has one.
 	KeepOn *bool
+	// Ratio is what the meter shows; 0 when it shows none.
+	Ratio int64
+	// Skew is how far the meter's clock was ahead of ours; nil when it shows none.
+	Skew *time.Duration
 }
 
 // DailyUse is the raw use of one local day.
@@ -77,6 +95,10 @@ type Check struct {
 	Meter Meter
 	// Previous is the last good reading of this fitting; nil for the first.
 	Previous *Reading
+	// Measured is the last reading before Previous that somebody or something measured, when Previous is an estimate; nil otherwise.
+	// It never lies before a change of customer. Estimates counts the estimates since.
+	Measured  *Reading
+	Estimates int
 	// Current is nil when the meter gave none.
 	Current *Reading
 	// History holds the last days, up to 30, oldest first, without gaps filled in.
@@ -104,7 +126,7 @@ func Accepted(findings []Finding) bool {
 // never skips another. It returns findings in the order of Rules.
 func Validate(c Check) []Finding {
 	if c.Current == nil {
-		return []Finding{{RuleMissing, true, map[string]string{}}}
+		return c.missing()
 	}
 	if f := c.malformed(); f != nil {
 		return []Finding{*f}
@@ -123,7 +145,18 @@ func Validate(c Check) []Finding {
 	}
 	v.relay()
 	v.credit()
+	v.clock()
+	v.ratio()
 	return v.findings
+}
+
+// missing says that there is no reading, and that there have been enough estimates in a row.
+func (c Check) missing() []Finding {
+	findings := []Finding{{RuleMissing, true, map[string]string{}}}
+	if limit := c.Limits.EstimateLimit; limit > 0 && c.Estimates >= limit {
+		findings = append(findings, Finding{RuleEstimateLimit, true, map[string]string{"estimates": strconv.Itoa(c.Estimates), "limit": strconv.Itoa(limit)}})
+	}
+	return findings
 }
 
 // malformed finds a vector that is none, or that cannot follow the previous.
@@ -173,6 +206,9 @@ func (v *validation) hours() string {
 func (v *validation) use() {
 	previous, current := v.Previous.Registers, v.Current.Registers
 	counted, err := billing.Usage(previous, current, v.Meter.Digits)
+	if v.overEstimated() {
+		return
+	}
 	for i := range current {
 		if current[i] >= previous[i] {
 			continue
@@ -186,6 +222,39 @@ func (v *validation) use() {
 		v.found(RuleRollover, false, "register", reg, "previous", v.format(previous[i]), "current", v.format(current[i]), "use", v.format(counted[i]))
 	}
 	v.counted = counted
+}
+
+// overEstimated finds a reading that counted less since the last measured one than was estimated: no rollover and no step back, but
+// estimates that were too high. They are cancelled and spread again, once a person has agreed.
+func (v *validation) overEstimated() bool {
+	if v.Measured == nil {
+		return false
+	}
+	estimated, err := billing.Usage(v.Measured.Registers, v.Previous.Registers, v.Meter.Digits)
+	if err != nil {
+		return false
+	}
+	counted, err := billing.Usage(v.Measured.Registers, v.Current.Registers, v.Meter.Digits)
+	if err != nil {
+		return false
+	}
+	since := validation{Check: v.Check, elapsed: v.Current.At.Sub(v.Measured.At)}
+	since.Previous = v.Measured
+	over := -1
+	for i := range counted {
+		if v.Current.Registers[i] < v.Measured.Registers[i] && !since.plausibleWrap(i, counted[i]) {
+			return false
+		}
+		if counted[i] < estimated[i] && over < 0 {
+			over = i
+		}
+	}
+	if over < 0 {
+		return false
+	}
+	v.found(RuleFalseRollover, true, "register", billing.Register(over).String(), "previous", v.format(v.Previous.Registers[over]), "current", v.format(v.Current.Registers[over]),
+		"measured", v.format(v.Measured.Registers[over]), "estimates", strconv.Itoa(v.Estimates))
+	return true
 }
 
 func (v *validation) plausibleWrap(register int, use int64) bool {
@@ -255,14 +324,15 @@ func (v *validation) low() {
 	if len(own) < 2*v.Limits.HistoryDays || v.elapsed < 20*time.Hour || !v.on() {
 		return
 	}
-	smallest := own[0].Raw
+	smallest, largest := own[0].Raw, own[0].Raw
 	for _, day := range own {
-		smallest = min(smallest, day.Raw)
+		smallest, largest = min(smallest, day.Raw), max(largest, day.Raw)
 	}
+	level, ok := v.Limits.level(largest)
 	minutes := int64(v.elapsed / time.Minute)
-	limit := smallest * v.Limits.LowPercent / 100 * minutes / (24 * 60)
-	if use := v.counted.Total(); smallest >= v.Limits.LowFloorRaw && use < limit {
-		v.found(RuleTooLow, false, "use", v.format(use), "limit", v.format(limit), "hours", v.hours())
+	limit := smallest * level.LowPercent / 100 * minutes / (24 * 60)
+	if use := v.counted.Total(); ok && smallest >= v.Limits.LowFloorRaw && use < limit {
+		v.found(RuleTooLow, true, "use", v.format(use), "limit", v.format(limit), "hours", v.hours())
 	}
 }
 
@@ -303,7 +373,7 @@ func (v *validation) zeroStreak() {
 	}
 	days := before + int((v.elapsed+12*time.Hour)/(24*time.Hour))
 	if before < v.Limits.ZeroStreakDays && days >= v.Limits.ZeroStreakDays && before < len(v.History) {
-		v.found(RuleZeroStreak, false, "days", strconv.Itoa(days))
+		v.found(RuleZeroStreak, true, "days", strconv.Itoa(days))
 	}
 }
 

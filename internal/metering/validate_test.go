@@ -42,6 +42,11 @@ func oneDay() metering.Check {
 	}
 }
 
+func skew(seconds int) *time.Duration {
+	d := time.Duration(seconds) * time.Second
+	return &d
+}
+
 func TestValidate(t *testing.T) {
 	money := func(m billing.Money) *billing.Money { return &m }
 	yes := true
@@ -109,7 +114,7 @@ func TestValidate(t *testing.T) {
 
 		"a large user falls silent": {func(c *metering.Check) {
 			c.History, c.Current.Registers[0] = steady(20000, 30), 501000
-		}, []metering.Rule{metering.RuleTooLow}, true},
+		}, []metering.Rule{metering.RuleTooLow}, false},
 		"a household is away": {func(c *metering.Check) { c.Current.Registers[0] = 500001 }, none, true},
 		"a large user is cut off": {func(c *metering.Check) {
 			c.History, c.Current.Registers[0] = steady(20000, 30), 501000
@@ -134,7 +139,7 @@ func TestValidate(t *testing.T) {
 
 		"the fourteenth day without use": {func(c *metering.Check) {
 			c.History, c.Current.Registers[0] = days(100, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 500000
-		}, []metering.Rule{metering.RuleZeroStreak}, true},
+		}, []metering.Rule{metering.RuleZeroStreak}, false},
 		"the fifteenth": {func(c *metering.Check) {
 			c.History, c.Current.Registers[0] = days(100, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 500000
 		}, none, true},
@@ -150,6 +155,40 @@ func TestValidate(t *testing.T) {
 		"credit drifts": {func(c *metering.Check) {
 			c.Current.Remaining, c.Expected = money(9899), money(10000)
 		}, []metering.Rule{metering.RuleCreditDrift}, true},
+		"an over-estimate is no rollover": {func(c *metering.Check) {
+			c.Previous.Registers[0], c.Current.Registers[0] = 503000, 501500
+			c.Measured, c.Estimates = &metering.Reading{At: noon.AddDate(0, 0, -3), Registers: billing.Registers{499000}}, 2
+		}, []metering.Rule{metering.RuleFalseRollover}, false},
+		"below the last measured it is a step back": {func(c *metering.Check) {
+			c.Previous.Registers[0], c.Current.Registers[0] = 503000, 498999
+			c.Measured, c.Estimates = &metering.Reading{At: noon.AddDate(0, 0, -3), Registers: billing.Registers{499000}}, 2
+		}, []metering.Rule{metering.RuleNegative}, false},
+		"an over-estimate that had rolled over": {func(c *metering.Check) {
+			c.Previous.Registers[0], c.Current.Registers[0] = 200, 99999900
+			c.Measured, c.Estimates = &metering.Reading{At: noon.AddDate(0, 0, -3), Registers: billing.Registers{99997500}}, 2
+		}, []metering.Rule{metering.RuleFalseRollover}, false},
+		"a rollover after a good estimate": {func(c *metering.Check) {
+			c.Previous.Registers[0], c.Current.Registers[0] = 99999500, 500
+			c.Measured, c.Estimates = &metering.Reading{At: noon.AddDate(0, 0, -3), Registers: billing.Registers{99997500}}, 2
+		}, []metering.Rule{metering.RuleRollover}, true},
+		"missing once too often":          {func(c *metering.Check) { c.Current, c.Estimates = nil, 4 }, []metering.Rule{metering.RuleMissing, metering.RuleEstimateLimit}, false},
+		"missing, still within the limit": {func(c *metering.Check) { c.Current, c.Estimates = nil, 3 }, []metering.Rule{metering.RuleMissing}, false},
+
+		"a clock within the tolerance":    {func(c *metering.Check) { c.Current.Skew = skew(-300) }, none, true},
+		"a wrong clock of a single price": {func(c *metering.Check) { c.Current.Skew = skew(301) }, []metering.Rule{metering.RuleClockSkew}, true},
+		"a wrong clock where bands cost": {func(c *metering.Check) {
+			c.Current.Skew, c.Meter.BandsPriced = skew(5400), true
+			c.Previous.Registers, c.Current.Registers = billing.Registers{500000, 0, 0, 500000, 0, 0}, billing.Registers{501000, 0, 0, 501000, 0, 0}
+		}, []metering.Rule{metering.RuleClockSkew}, false},
+		"a clock that was accepted as it is": {func(c *metering.Check) { c.Current.Skew, c.Previous.Skew = skew(5410), skew(5400) }, none, true},
+		"a clock that runs away":             {func(c *metering.Check) { c.Current.Skew, c.Previous.Skew = skew(6000), skew(5400) }, []metering.Rule{metering.RuleClockSkew}, true},
+		"another ratio than on file":         {func(c *metering.Check) { c.Meter.Ratio, c.Current.Ratio = 20, 30 }, []metering.Rule{metering.RuleRatioMismatch}, false},
+		"another ratio, accepted before":     {func(c *metering.Check) { c.Meter.Ratio, c.Current.Ratio, c.Previous.Ratio = 20, 30, 30 }, none, true},
+		"no ratio shown":                     {func(c *metering.Check) { c.Meter.Ratio = 20 }, none, true},
+		"a passed check skips no other": {func(c *metering.Check) {
+			c.Current.Registers[0], c.Commanded, c.Current.Skew = 510000, billing.SupplyOff, skew(400)
+			c.Meter.Ratio, c.Current.Ratio = 1, 20
+		}, []metering.Rule{metering.RuleTooHigh, metering.RuleRelayMismatch, metering.RuleClockSkew, metering.RuleRatioMismatch}, false},
 		"one rule never skips another": {func(c *metering.Check) {
 			c.Current.Registers[0], c.Commanded = 499999, billing.SupplyOff
 			c.Current.Remaining, c.Expected = money(0), money(10000)
@@ -190,4 +229,67 @@ func TestValidate_rolloverOfOneBand(t *testing.T) {
 	require.Len(t, findings, 2)
 	require.True(t, metering.Accepted(findings))
 	require.Equal(t, "peak", findings[1].Numbers["register"])
+}
+
+func TestRecovered(t *testing.T) {
+	before, after := billing.Registers{500000}, billing.Registers{502000}
+	for _, c := range []struct {
+		doubted int64
+		want    metering.Rule
+	}{
+		{0, metering.RuleDropRecovered}, {499999, metering.RuleDropRecovered}, {502001, metering.RuleSpikeRecovered}, {501000, ""}, {500000, ""},
+	} {
+		require.Equal(t, c.want, metering.Recovered(before, billing.Registers{c.doubted}, after, 8), c.doubted)
+	}
+	require.Empty(t, metering.Recovered(before, billing.Registers{0}, billing.Registers{400}, 8), "it stays low: a person has to look")
+	require.Empty(t, metering.Recovered(before, billing.Registers{0, 0}, after, 8))
+}
+
+func TestValidateMaster(t *testing.T) {
+	check := metering.MasterCheck{Service: billing.Power, Limits: metering.DefaultLimits(billing.Power), Units: 3}
+	for name, c := range map[string]struct {
+		master int64
+		subs   []int64
+		bad    bool
+	}{
+		"they add up":                 {100_000, []int64{60_000, 40_000}, false},
+		"five percent lost":           {100_000, []int64{60_000, 35_000}, false},
+		"to the last unit":            {100_000, []int64{60_000, 34_897}, false},
+		"one unit more":               {100_000, []int64{60_000, 34_896}, true},
+		"subs say more by their ends": {100_000, []int64{60_000, 40_103}, false},
+		"subs say more":               {100_000, []int64{60_000, 40_104}, true},
+		"a sub stands still":          {100_000, []int64{60_000, 0}, true},
+		"nothing used":                {0, []int64{0, 0}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			check.Master, check.Subs = c.master, c.subs
+			f, bad := metering.ValidateMaster(check)
+			require.Equal(t, c.bad, bad)
+			require.Equal(t, bad, f.Blocking)
+		})
+	}
+}
+
+func TestLimits_validate(t *testing.T) {
+	for _, service := range []billing.Service{billing.Power, billing.Water} {
+		require.NoError(t, metering.DefaultLimits(service).Validate())
+	}
+	for want, change := range map[string]func(*metering.Limits){
+		"credit_drift_fen is -1":            func(l *metering.Limits) { l.CreditDriftFen = -1 },
+		"history_days is 0":                 func(l *metering.Limits) { l.HistoryDays = 0 },
+		"spread_meters is 1":                func(l *metering.Limits) { l.SpreadMeters = 1 },
+		"levels of use are missing":         func(l *metering.Limits) { l.Levels = nil },
+		"Level 1: the upper limit is 99":    func(l *metering.Limits) { l.Levels[0].HighPercent = 99 },
+		"Level 2: the lower limit is 101":   func(l *metering.Limits) { l.Levels[1].LowPercent = 101 },
+		"Level 2 has a negative limit":      func(l *metering.Limits) { l.Levels[1].FloorRaw = -1 },
+		"Level 2 ends at or below":          func(l *metering.Limits) { l.Levels[1].UpToRaw = 1000 },
+		"Level 3 is the last":               func(l *metering.Limits) { l.Levels[2].UpToRaw = 99999 },
+		"methods of estimation are missing": func(l *metering.Limits) { l.Methods = nil },
+		`"guess" is unknown`:                func(l *metering.Limits) { l.Methods[0] = "guess" },
+		`"manual" stands twice`:             func(l *metering.Limits) { l.Methods[0] = metering.MethodManual },
+	} {
+		l := metering.DefaultLimits(billing.Power)
+		change(&l)
+		require.ErrorContains(t, l.Validate(), want)
+	}
 }

@@ -17,7 +17,7 @@ import (
 type Case struct {
 	ID          billing.CaseID
 	Site        billing.SiteID `db:"site_id"`
-	Kind        string         // a metering rule, or gateway_silent, credit_in_doubt, supply_unknown
+	Kind        string         // a metering rule, or gateway_silent, site_silent, credit_in_doubt, supply_unknown
 	Cause       string         // business key of the cause
 	Blocking    bool
 	State       billing.CaseState
@@ -46,7 +46,7 @@ type Member struct {
 	ReadingVersion *int // the doubtful version; nil when there is no reading at all
 	Rule           string
 	Numbers        json.RawMessage // what the rule saw
-	Outcome        string          // accepted, reread, estimated, manual, exchanged; empty while open
+	Outcome        string          // accepted, reread, estimated, manual, exchanged, trued_up, resplit; empty while open
 	ResultVersion  *int
 }
 
@@ -62,6 +62,28 @@ func (s *Store) Case(ctx context.Context, id billing.CaseID) (Case, []Member, er
 	rows, _ = s.Pool.Query(ctx, `SELECT `+memberColumns+` FROM case_members cm WHERE cm.case_id = $1 ORDER BY cm.meter_id, cm.freeze_at`, id)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[Member])
 	return c, ms, translate(err)
+}
+
+// MemberChange is a member with its reading before the decision and after it; nil where there is none.
+type MemberChange struct {
+	Meter      billing.MeterID `db:"meter_id"`
+	FreezeAt   time.Time
+	Before     billing.Registers
+	After      billing.Registers
+	Quality    billing.Quality // of After
+	Method     string
+	RecordedBy string
+}
+
+// CaseChanges reads what a case's decisions made of its members' readings, in the order of Case.
+func (s *Store) CaseChanges(ctx context.Context, id billing.CaseID) ([]MemberChange, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT cm.meter_id, cm.freeze_at, b.registers AS before, a.registers AS after, coalesce(a.quality, '') AS quality, coalesce(a.method, '') AS method,
+			coalesce(u.name, a.recorded_by, '') AS recorded_by
+		FROM case_members cm LEFT JOIN readings b ON b.meter_id = cm.meter_id AND b.freeze_at = cm.freeze_at AND b.version = cm.reading_version
+		LEFT JOIN readings a ON a.meter_id = cm.meter_id AND a.freeze_at = cm.freeze_at AND a.version = cm.result_version LEFT JOIN users u ON u.id = a.recorded_by
+		WHERE cm.case_id = $1 ORDER BY cm.meter_id, cm.freeze_at`, id)
+	cs, err := pgx.CollectRows(rows, pgx.RowToStructByName[MemberChange])
+	return cs, translate(err)
 }
 
 // lockCase reads a case and keeps it from changing until the transaction ends.
@@ -166,56 +188,11 @@ func addMembers(ctx context.Context, tx *Tx, id billing.CaseID, members []NewMem
 	return nil
 }
 
-// SaveFindings stores what the validation of one gateway's meters in a cycle found: doubtful versions and cases, in one transaction.
-// Saving it again changes nothing. A meter or gateway that is still silent since an earlier cycle joins the case that is open for it.
-func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, gateway billing.GatewayID, found []NewCase) error {
-	return s.Change(ctx, by, func(tx *Tx) error {
-		c, err := lockCycle(ctx, tx, cycle)
-		if err != nil || c.State != billing.CycleValidating {
-			return err
-		}
-		var saved bool
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated' AND data ->> 'gateway' = $2)`, cycle, gateway).Scan(&saved)
-		if err != nil || saved {
-			return err
-		}
-		for _, n := range found {
-			if err := openOrJoin(ctx, tx, n); err != nil {
-				return err
-			}
-		}
-		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(cycle), Event: "gateway_validated", From: string(c.State), To: string(c.State),
-			Refs: []string{string(gateway)}, Data: map[string]any{"gateway": gateway, "cases": len(found)}})
-	})
-}
-
-// openOrJoin joins the open case of a meter or gateway that stays silent, and opens a case otherwise.
-func openOrJoin(ctx context.Context, tx *Tx, n NewCase) error {
-	if n.Kind != KindMissing && n.Kind != KindGatewaySilent {
-		_, _, err := OpenCase(ctx, tx, n)
-		return err
-	}
-	var id billing.CaseID
-	err := tx.QueryRow(ctx, `SELECT id FROM cases WHERE state = 'open' AND kind = $1 AND gateway_id = $2 AND meter_id IS NOT DISTINCT FROM $3 FOR UPDATE`,
-		n.Kind, n.Gateway, n.Meter).Scan(&id)
-	if err == pgx.ErrNoRows {
-		_, _, err = OpenCase(ctx, tx, n)
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	if err := addMembers(ctx, tx, id, n.Members); err != nil {
-		return err
-	}
-	return tx.Journal(ctx, Entry{Site: n.Site, Kind: "case", ID: string(id), Event: "members_joined", From: string(billing.CaseOpen), To: string(billing.CaseOpen), Refs: n.refs(),
-		Data: map[string]any{"members": len(n.Members), "digest": digest(n.memberTexts())}})
-}
-
 // Kinds of cases that are no metering rule of a present reading.
 const (
 	KindMissing       = "missing"
 	KindGatewaySilent = "gateway_silent"
+	KindSiteSilent    = "site_silent"
 	KindCreditInDoubt = "credit_in_doubt"
 	KindSupplyUnknown = "supply_unknown"
 )
@@ -251,7 +228,7 @@ func (c Case) refs() []string {
 type MemberResult struct {
 	Meter    billing.MeterID
 	FreezeAt time.Time
-	Outcome  string   // accepted, reread, estimated, manual, exchanged
+	Outcome  string   // accepted, reread, estimated, manual, exchanged, trued_up, resplit
 	Reading  *Reading // nil when the member had no version of its own to replace (a finding that doesn't block)
 }
 
@@ -262,7 +239,10 @@ type Resolution struct {
 	By       billing.UserID
 	Reason   string
 	Members  []MemberResult
+	TrueUps  []TrueUp // estimates that a measured reading among the members spreads again
+	Refits   []Refit  // bands divided anew
 	Exchange *Exchange
+	Batch    string // what was decided together, in one act on several cases; empty for one case
 	// Close ends the case. Without it the members' results are stored and the case stays open: part of a gateway answered.
 	Close bool
 }
@@ -283,6 +263,12 @@ func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 			return err
 		}
 		refs = append(refs, c.refs()...)
+		if r.Batch != "" {
+			refs = append(refs, r.Batch)
+		}
+		if err := applyFurther(ctx, tx, r); err != nil {
+			return err
+		}
 		if r.Exchange != nil {
 			if err := exchangeMeter(ctx, tx, *r.Exchange, []string{string(r.Case)}); err != nil {
 				return err
@@ -291,6 +277,22 @@ func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 		}
 		return closeCase(ctx, tx, c, r, changes, refs)
 	})
+}
+
+// applyFurther stores what a decision does besides the readings of its members.
+func applyFurther(ctx context.Context, tx *Tx, r Resolution) error {
+	for _, t := range r.TrueUps {
+		t.Refs = append(t.Refs, string(r.Case)) // so that the case's own timeline shows the values before and after
+		if err := saveTrueUp(ctx, tx, t); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Refits {
+		if err := refitMeter(ctx, tx, f, []string{string(r.Case)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func closeCase(ctx context.Context, tx *Tx, c Case, r Resolution, changes []memberChange, refs []string) error {
@@ -372,7 +374,7 @@ func applyMembers(ctx context.Context, tx *Tx, r Resolution) (changes []memberCh
 
 // settleOutcome says in the cycle's list what the meter's reading is now, and gives the cycle.
 func settleOutcome(ctx context.Context, tx *Tx, m MemberResult) (billing.CycleID, error) {
-	outcome := map[string]string{"reread": "read", "accepted": "read", "estimated": "estimated", "manual": "manual", "exchanged": "estimated"}[m.Outcome]
+	outcome := map[string]string{"reread": "read", "accepted": "read", "trued_up": "read", "resplit": "read", "estimated": "estimated", "manual": "manual", "exchanged": "estimated"}[m.Outcome]
 	if m.Reading == nil {
 		return "", nil
 	}

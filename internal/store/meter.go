@@ -187,6 +187,38 @@ func exchangeMeter(ctx context.Context, tx *Tx, e Exchange, refs []string) error
 	return fitMeter(ctx, tx, NewFitting{Meter: e.New, ServicePoint: point, At: e.At, Opening: e.Opening}, append([]string{string(e.Old)}, refs...))
 }
 
+// Refit closes a fitting of a meter and opens another of the same meter at one instant: what was counted until then stands as Closing
+// says, and counting goes on from what the meter shows. Totals are the same; bands that a wrong clock filled are not.
+type Refit struct {
+	Meter   billing.MeterID
+	At      time.Time
+	Closing billing.Registers
+	Opening billing.Registers
+}
+
+func refitMeter(ctx context.Context, tx *Tx, r Refit, refs []string) error {
+	var point billing.ServicePointID
+	var ratio int
+	err := tx.QueryRow(ctx, `UPDATE fittings SET to_at = $2, closing = $3 WHERE meter_id = $1 AND to_at IS NULL AND from_at < $2 RETURNING service_point_id, ratio`,
+		r.Meter, r.At, r.Closing).Scan(&point, &ratio)
+	if err == pgx.ErrNoRows {
+		return billing.Errorf(billing.CodeConflict, "meter %s is not fitted any more, or was fitted later: open its page and decide again", r.Meter)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO fittings (service_point_id, meter_id, ratio, from_at, opening) VALUES ($1, $2, $3, $4, $5)`, point, r.Meter, ratio, r.At, r.Opening)
+	if err != nil {
+		return err
+	}
+	var site billing.SiteID
+	if err := tx.QueryRow(ctx, `SELECT site_id FROM meters WHERE id = $1`, r.Meter).Scan(&site); err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: site, Kind: "meter", ID: string(r.Meter), Event: "refitted", From: "fitted", To: "fitted", Refs: append([]string{string(point)}, refs...),
+		Data: map[string]any{"at": r.At, "closing": r.Closing, "opening": r.Opening, "ratio": ratio}})
+}
+
 // Connection is what hangs on a fitted meter: the account that it measures, and what was commanded last.
 type Connection struct {
 	Meter       billing.MeterID   `db:"meter_id"`
@@ -198,7 +230,9 @@ type Connection struct {
 	Guarded     bool // held closed by keep_on
 	OpenCommand bool // a command or credit of this meter is not settled
 	BalanceFen  billing.Money
-	MovedAt     *time.Time // when the balance moved last
+	MovedAt     *time.Time       // when the balance moved last
+	Tariff      billing.TariffID `db:"tariff_id"`
+	Class       billing.CustomerClass
 }
 
 // Connections reads what hangs on the given meters; one without an account is missing from the answer.
@@ -206,8 +240,8 @@ func (s *Store) Connections(ctx context.Context, meters []billing.MeterID) (map[
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, a.id AS account_id, a.site_id, a.credit_mode,
 			coalesce(sp.wanted, 'on') AS wanted, coalesce(sp.state, 'unknown') AS supply, coalesce(sp.guarded, false) AS guarded,
 			EXISTS (SELECT 1 FROM commands c WHERE c.meter_id = f.meter_id AND c.state IN ('requested', 'sending', 'acknowledged', 'unknown')) AS open_command,
-			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at
-		FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id
+			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at, a.tariff_id, cu.class
+		FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id JOIN customers cu ON cu.id = a.customer_id
 		LEFT JOIN supplies sp ON sp.account_id = a.id LEFT JOIN balances b ON b.account_id = a.id
 		WHERE f.meter_id = ANY($1) AND f.to_at IS NULL`, meters)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Connection])

@@ -71,7 +71,7 @@ func selectCutRow(where string) string {
 		AND m.cause LIKE x.reminder_id || '/final%' ORDER BY delivered_at LIMIT 1) n ON true
 	LEFT JOIN LATERAL (SELECT freeze_at, quality, doubtful FROM readings WHERE meter_id = f.meter_id ORDER BY freeze_at DESC, version DESC LIMIT 1) l ON true
 	LEFT JOIN LATERAL (SELECT count(DISTINCT k.id)::int AS n FROM cases k LEFT JOIN case_members cm ON cm.case_id = k.id AND cm.outcome = ''
-		WHERE k.state = 'open' AND k.blocking AND (k.account_id = a.id OR k.meter_id = f.meter_id OR cm.meter_id = f.meter_id)) k ON true`
+		WHERE k.state = 'open' AND (k.account_id = a.id OR k.meter_id = f.meter_id OR cm.meter_id = f.meter_id)) k ON true`
 }
 
 // CutPage lists the cuts that the filter chooses and counts them all: those to come in the order of their hour, the others newest first.

@@ -34,16 +34,18 @@ type Reading struct {
 	Cycle         *billing.CycleID `db:"cycle_id"`
 	RecordedBy    string
 	Reason        string
+	DeviceRatio   *int   // transformer ratio that the meter showed; nil when it shows none
+	Method        string // how an estimate came about: a metering.Method; empty otherwise
 }
 
 const readingColumns = `r.meter_id, r.freeze_at, r.version, r.taken_at, r.taken_real, r.quality, r.registers, r.remaining_fen, r.purchase_count,
-	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason`
+	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason, r.device_ratio, r.method`
 
 var readingNames = strings.Split(strings.NewReplacer("r.", "", "\n", "", "\t", "", " ", "").Replace(readingColumns), ",")
 
 func (r Reading) values() []any {
 	return []any{r.Meter, r.FreezeAt, r.Version, r.TakenAt, r.TakenReal, r.Quality, []int64(r.Registers), (*int64)(r.RemainingFen), r.PurchaseCount,
-		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason}
+		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason, r.DeviceRatio, r.Method}
 }
 
 // member is the canonical text of a reading in the digest of a batch.
@@ -88,7 +90,7 @@ func addVersion(ctx context.Context, tx *Tx, r Reading) (int, error) {
 			return 0, err
 		}
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, r.values()...)
+	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`, r.values()...)
 	return r.Version, err
 }
 
@@ -174,14 +176,17 @@ type Point struct {
 	Registers billing.Registers
 	Quality   billing.Quality
 	Supply    string // as read then; unknown for an opening
+	// What the device showed of itself; nil when it shows none, and for an opening.
+	ClockSkewS  *int
+	DeviceRatio *int
 }
 
 // LastPoints reads each fitted meter's last known point before an instant; a meter that was fitted later has none.
 func (s *Store) LastPoints(ctx context.Context, meters []billing.MeterID, before time.Time) (map[billing.MeterID]Point, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, coalesce(r.freeze_at, f.from_at) AS at, coalesce(r.registers, f.opening) AS registers, coalesce(r.quality, 'actual') AS quality,
-			coalesce(r.supply, 'unknown') AS supply
+			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio
 		FROM fittings f LEFT JOIN LATERAL (
-			SELECT g.freeze_at, g.registers, g.quality, g.supply FROM good_readings g
+			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio FROM good_readings g
 			WHERE g.meter_id = f.meter_id AND g.freeze_at < $2 AND g.freeze_at >= f.from_at ORDER BY g.freeze_at DESC LIMIT 1) r ON true
 		WHERE f.meter_id = ANY($1) AND f.from_at < $2 AND (f.to_at IS NULL OR f.to_at >= $2)`, meters, before)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
@@ -195,11 +200,11 @@ func (s *Store) LastPoints(ctx context.Context, meters []billing.MeterID, before
 // GoodPoints reads the good readings of meters in [from, to), oldest first, with the opening of a fitting that began in that time.
 // It is what the history of daily use is computed from.
 func (s *Store) GoodPoints(ctx context.Context, meters []billing.MeterID, from, to time.Time) (map[billing.MeterID][]Point, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT meter_id, at, registers, quality, supply FROM (
-			SELECT r.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply FROM good_readings r
+	rows, _ := s.Pool.Query(ctx, `SELECT meter_id, at, registers, quality, supply, clock_skew_s, device_ratio FROM (
+			SELECT r.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio FROM good_readings r
 			WHERE r.meter_id = ANY($1) AND r.freeze_at >= $2 AND r.freeze_at < $3
 			UNION ALL
-			SELECT f.meter_id, f.from_at, f.opening, 'actual', 'unknown' FROM fittings f
+			SELECT f.meter_id, f.from_at, f.opening, 'actual', 'unknown', NULL::integer, NULL::integer FROM fittings f
 			WHERE f.meter_id = ANY($1) AND f.from_at >= $2 AND f.from_at < $3
 				AND NOT EXISTS (SELECT 1 FROM good_readings g WHERE g.meter_id = f.meter_id AND g.freeze_at = f.from_at)
 		) p ORDER BY meter_id, at`, meters, from, to)
@@ -211,10 +216,11 @@ func (s *Store) GoodPoints(ctx context.Context, meters []billing.MeterID, from, 
 	return by, translate(err)
 }
 
-// NextPoints reads each meter's first good reading after an instant; meters without one are missing.
+// NextPoints reads each meter's first measured good reading after an instant, in the same fitting; meters without one are missing. An
+// estimate is no ground for another.
 func (s *Store) NextPoints(ctx context.Context, meters []billing.MeterID, after time.Time) (map[billing.MeterID]Point, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT w.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
-			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at > $2 ORDER BY g.freeze_at LIMIT 1) r`, meters, after)
+	rows, _ := s.Pool.Query(ctx, `SELECT w.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
+			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at > $2 AND g.quality <> 'estimated' ORDER BY g.freeze_at LIMIT 1) r`, meters, after)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
 	by := map[billing.MeterID]Point{}
 	for _, p := range all {

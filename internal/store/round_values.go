@@ -115,6 +115,7 @@ type RoundTaken struct {
 	Seq     int
 	Reading *Reading  // stored as it is; nil when the value is in doubt (a case stores it) or missing
 	Cases   []NewCase // of the doubts; the first blocking one holds the doubtful version
+	TrueUps []TrueUp  // estimates before it that are spread again
 	Outcome string    // stored, doubtful, no_value
 }
 
@@ -161,6 +162,11 @@ func saveTaken(ctx context.Context, tx *Tx, r Round, t RoundTaken) (string, erro
 			return "", err
 		}
 		member += " " + t.Reading.member()
+	}
+	for _, up := range t.TrueUps {
+		if err := saveTrueUp(ctx, tx, up); err != nil {
+			return "", err
+		}
 	}
 	var first *billing.CaseID
 	for _, c := range t.Cases {

@@ -218,6 +218,12 @@ var constraintSentences = map[string]struct {
 	"tariff_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this change already: another colleague must give the second approval"},
 	"tariff_changes_one_open":             {billing.CodeConflict, "another change of this tariff is open: finish or withdraw it first"},
 	"tariff_simulations_one_running":      {billing.CodeConflict, "a simulation of this change is running: wait for its result"},
+	"rule_versions_overlap":               {billing.CodeConflict, "the dates overlap those of another version of these rules: open the page again and choose a later day"},
+	"rule_versions_future":                {billing.CodeInvalidInput, "rules begin on a day after today: choose a later day"},
+	"rule_versions_end_after_start":       {billing.CodeInvalidInput, "the rules end on or before the day on which they begin: correct one of the days"},
+	"rule_groups_one_per_kind":            {billing.CodeConflict, "a group for this kind of meter exists at this site already: give that one a new version"},
+	"sub_points_one_master":               {billing.CodeConflict, "this meter has a master already: end that first"},
+	"sub_points_end_after_start":          {billing.CodeInvalidInput, "this ends before it begins: correct one of the instants"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.

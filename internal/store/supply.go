@@ -79,9 +79,9 @@ type SupplyFacts struct {
 	Balance       billing.Money
 	Pending       billing.Money // recharges that are entered or on their way
 	PendingCount  int
-	Notice        *Notice      // the final notice of the open arrears case, if it was delivered
-	Reading       *LastReading // newest current reading of the fitted meter
-	BlockingCases []billing.CaseID
+	Notice        *Notice          // the final notice of the open arrears case, if it was delivered
+	Reading       *LastReading     // newest current reading of the fitted meter
+	BlockingCases []billing.CaseID // every open case of the account or its meter: a flagged reading stops a cut also where bills go on
 	Meter         billing.MeterID
 	Approved      bool // a manager approved the cut
 }
@@ -141,7 +141,7 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 		return f, err
 	}
 	rows, _ = tx.Query(ctx, `SELECT DISTINCT k.id FROM cases k LEFT JOIN case_members cm ON cm.case_id = k.id AND cm.outcome = ''
-		WHERE k.state = 'open' AND k.blocking AND (k.account_id = $1 OR k.meter_id = $2 OR cm.meter_id = $2) ORDER BY 1`, sup.Account, f.Meter)
+		WHERE k.state = 'open' AND (k.account_id = $1 OR k.meter_id = $2 OR cm.meter_id = $2) ORDER BY 1`, sup.Account, f.Meter)
 	f.BlockingCases, err = pgx.CollectRows(rows, pgx.RowTo[billing.CaseID])
 	return f, err
 }

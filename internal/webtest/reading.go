@@ -45,7 +45,7 @@ func (s *Server) Read(t testing.TB, site billing.SiteID, day billing.Date, value
 	require.NoError(t, s.Store.SaveSweep(ctx, by, id, gateway, 1, swept))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleValidating)
 	require.NoError(t, err)
-	require.NoError(t, s.Store.SaveFindings(ctx, by, id, gateway, found))
+	require.NoError(t, s.Store.SaveFindings(ctx, by, id, gateway, store.Findings{Cases: found}))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleClosed)
 	require.NoError(t, err)
 	return id

@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/client"
 	tlog "go.temporal.io/sdk/log"
 
+	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/api"
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -77,6 +78,7 @@ func New(t testing.TB) *Server {
 // NewWith starts a server on a store and an engine of the test's own.
 func NewWith(t testing.TB, s *store.Store, w *workflows.Client) *Server {
 	t.Helper()
+	w.Review = &activities.Review{Store: s}
 	storetest.SetClock(t, s, Start)
 	seed(t, s)
 	var now time.Time // real time stands still: nothing here may depend on it

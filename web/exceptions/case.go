@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/a-h/templ"
-
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/components"
@@ -76,7 +74,7 @@ func subtitle(ctx context.Context, c doubt) string {
 
 // whyOf tells the rules that fired. A case of one meter tells all of them, others the sentence of their kind.
 func whyOf(ctx context.Context, c doubt) []string {
-	if c.row.Kind == store.KindGatewaySilent || len(c.subjects) != 1 {
+	if c.row.Kind == store.KindGatewaySilent || c.row.Kind == store.KindSiteSilent || len(c.subjects) != 1 {
 		return []string{caseText(ctx, c.row)}
 	}
 	return findingTexts(ctx, c.subjects[0].member, c.subjects[0].meter.Service)
@@ -123,8 +121,10 @@ func subjectFacts(ctx context.Context, s subject) []components.Fact {
 		value.Value, value.Hint = components.StateBadge(locale.Quality, "missing"), locale.DateTime(ctx, s.member.FreezeAt)
 	}
 	use := components.Fact{ID: "use", Label: locale.T(ctx, "exceptions.use")}
-	if e, ok := s.accepted(); ok && e.hasUse {
-		use.Value = components.Quantity(e.use, scale, unit)
+	if s.current != nil {
+		if raw, ok := s.use(s.current.Registers); ok {
+			use.Value = components.Quantity(raw, scale, unit)
+		}
 	}
 	average := components.Fact{ID: "average", Label: locale.T(ctx, "exceptions.average")}
 	if s.days > 0 {
@@ -179,6 +179,9 @@ func commandFacts(ctx context.Context, c store.Command) []components.Fact {
 	return facts
 }
 
+// usualDays are needed to say what is usual.
+const usualDays = 7
+
 // usageOf is the chart of the doubtful value beside history; the band is what the meter usually uses in a day.
 func usageOf(ctx context.Context, s subject, days []store.DayUse) components.Usage {
 	u := components.Usage{
@@ -195,60 +198,11 @@ func usageOf(ctx context.Context, s subject, days []store.DayUse) components.Usa
 		}
 		u.Bars = append(u.Bars, bar)
 	}
-	if len(usual) >= minDays {
+	if len(usual) >= usualDays {
 		slices.Sort(usual)
 		u.Low, u.High = usual[len(usual)/10], usual[len(usual)-1-len(usual)/10] // without the odd tenth at either end
 	}
 	return u
-}
-
-// memberTable lists the meters of a case with what an estimate would give each.
-func memberTable(ctx context.Context, c doubt) components.Table {
-	t := components.Table{ID: "members", Caption: locale.T(ctx, "exceptions.members"), Cols: []components.Col{
-		{Label: locale.T(ctx, "exceptions.meter")}, {Label: locale.T(ctx, "exceptions.account")}, {Label: locale.T(ctx, "exceptions.freeze")},
-		{Label: locale.T(ctx, "exceptions.before"), Align: components.Number}, {Label: locale.T(ctx, "exceptions.estimate_value"), Align: components.Number},
-		{Label: locale.T(ctx, "exceptions.estimate_use"), Align: components.Number}, {Label: locale.T(ctx, "exceptions.estimate_money"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
-		{Label: locale.T(ctx, "exceptions.outcome")},
-	}}
-	byMeter := map[billing.MeterID]subject{}
-	for _, s := range c.subjects {
-		byMeter[s.meter.ID] = s
-	}
-	for _, m := range c.members {
-		s := byMeter[m.Meter]
-		outcome := components.StateBadge(locale.Case, billing.CaseOpen)
-		if m.Outcome != "" {
-			outcome = components.Badge(components.Good, outcomeWord(ctx, m.Outcome))
-		}
-		before := components.Muted("–")
-		if s.before != nil {
-			before = components.Quantity(s.before.Registers.Total(), s.meter.Service.Scale(), s.meter.Service.Unit())
-		}
-		cells := []templ.Component{
-			components.Code(string(m.Meter)), oneLine(strings.TrimSpace(string(s.meter.Account) + " " + s.meter.Customer)), components.When(m.FreezeAt), before,
-		}
-		cells = append(append(cells, estimateCells(ctx, s, m)...), outcome)
-		t.Rows = append(t.Rows, components.Row{ID: string(m.Meter) + "@" + m.FreezeAt.UTC().Format("20060102T1504"), Href: page.Home("meter", string(m.Meter)), Cells: cells})
-	}
-	return t
-}
-
-// estimateCells are value, use and money of an estimate for an open member, as far as they can be told.
-func estimateCells(ctx context.Context, s subject, m store.Member) []templ.Component {
-	none := components.Muted("–")
-	cells := []templ.Component{none, none, none}
-	e, ok := s.estimated(locale.Zone(ctx))
-	if !ok || m.Outcome != "" || !m.FreezeAt.Equal(s.member.FreezeAt) {
-		return cells
-	}
-	cells[0] = components.Quantity(e.total, s.meter.Service.Scale(), "")
-	if e.hasUse {
-		cells[1] = components.Quantity(e.use, s.meter.Service.Scale(), s.meter.Service.Unit())
-	}
-	if e.hasMoney {
-		cells[2] = components.Money(e.fen)
-	}
-	return cells
 }
 
 func decidedFacts(ctx context.Context, k store.CaseRow) []components.Fact {

@@ -2,15 +2,12 @@ package exceptions
 
 import (
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/store"
-	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
 	"github.com/meterflow/meterflow/workflows"
 )
@@ -28,6 +25,14 @@ func (h handler) decide(r *http.Request) (page.Done, error) {
 	}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
+	}
+	if len(openMeters(c.members)) > 1 {
+		// Many meters at once: what becomes of each is shown first, and members can be taken out.
+		q := r.URL.Query()
+		q.Set("decision", d.Decision)
+		q.Set("reason", d.Reason)
+		q["case"] = []string{string(c.row.ID)}
+		return page.Done{To: base + "/decide?" + q.Encode()}, nil
 	}
 	if err := h.Workflows.DecideCase(ctx, c.row.ID, d); err != nil {
 		return page.Done{}, err
@@ -60,6 +65,9 @@ func (h handler) manual(r *http.Request) (page.Done, error) {
 	}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
+	}
+	if seen := digestOf(d.Values); in.Text(seenField) != seen || in.Text("again") != "" {
+		return h.previewManual(r, d, seen)
 	}
 	if err := h.Workflows.DecideCase(ctx, c.row.ID, d); err != nil {
 		return page.Done{}, err
@@ -129,115 +137,4 @@ func (h handler) exchange(r *http.Request) (page.Done, error) {
 		return page.Done{}, err
 	}
 	return h.decided(r, c.row.ID)
-}
-
-// choose leads from the queue to the preview of a decision on the chosen cases.
-func (h handler) choose(r *http.Request) (page.Done, error) {
-	in := page.Read(r)
-	decision, ids := in.OneOf("action", several...), in.Texts("id")
-	if err := in.Err(); err != nil {
-		return page.Done{}, err
-	}
-	if _, err := h.chosen(r, decision, ids); err != nil {
-		return page.Done{}, err
-	}
-	q := r.URL.Query()
-	q.Set("decision", decision)
-	q["id"] = ids
-	return page.Done{To: base + "/decide?" + url.Values(q).Encode()}, nil
-}
-
-// chosen reads cases for a decision on all of them; it refuses none, too many, several kinds, and kinds that can't be decided so.
-func (h handler) chosen(r *http.Request, decision string, ids []string) ([]store.CaseRow, error) {
-	ctx := r.Context()
-	if err := auth.Can(page.Actor(ctx), auth.DecideException, ""); err != nil {
-		return nil, err
-	}
-	if len(ids) == 0 || len(ids) > page.PerPage {
-		return nil, billing.Errorf(billing.CodeInvalidInput, "choose at least one case and at most %d", page.PerPage)
-	}
-	f := store.CaseFilter{Sites: page.Actor(ctx).Sites}
-	for _, id := range ids {
-		f.IDs = append(f.IDs, billing.CaseID(id))
-	}
-	rows, _, err := h.Store.CasePage(ctx, f, page.PerPage, 0)
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) == 0 {
-		return nil, billing.Errorf(billing.CodeNotFound, "there is no such record")
-	}
-	for _, k := range rows {
-		if k.Kind != rows[0].Kind {
-			return nil, billing.Errorf(billing.CodeInvalidInput, "the chosen cases are of several kinds: choose cases of one kind, with the filter above")
-		}
-	}
-	if !allowed(rows[0].Kind, decision) {
-		return nil, billing.Errorf(billing.CodeInvalidInput, "cases of this kind can't be decided so: open one to see what can be decided")
-	}
-	return rows, nil
-}
-
-// preview shows what a decision on the chosen cases would mean, and asks why.
-func (h handler) preview(w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return billing.Errorf(billing.CodeInvalidInput, "the form can't be read: open the page again and send it once more")
-	}
-	decision := r.Form.Get("decision")
-	ids := slices.Compact(slices.Sorted(slices.Values(r.Form["id"])))
-	rows, err := h.chosen(r, decision, ids)
-	if err != nil {
-		return err
-	}
-	ctx := r.Context()
-	doubts := make([]doubt, 0, len(rows))
-	for _, row := range rows {
-		_, members, err := h.Store.Case(ctx, row.ID)
-		if err != nil {
-			return err
-		}
-		c := doubt{row: row, members: members, now: page.Now(ctx)}
-		if row.State == billing.CaseOpen {
-			if c.subjects, err = h.subjects(ctx, members); err != nil {
-				return err
-			}
-		}
-		doubts = append(doubts, c)
-	}
-	v := previewOf(r, decision, doubts)
-	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: preview(v)})
-}
-
-// decideSeveral decides one case after the other. Those that refuse stay open and are named.
-func (h handler) decideSeveral(r *http.Request) (page.Done, error) {
-	ctx := r.Context()
-	in := page.Read(r)
-	decision, ids, reason := in.OneOf("decision", several...), in.Texts("id"), in.Reason()
-	if err := in.Err(); err != nil {
-		return page.Done{}, err
-	}
-	rows, err := h.chosen(r, decision, ids)
-	if err != nil {
-		return page.Done{}, err
-	}
-	var first error
-	done, refused := 0, []string{}
-	for _, k := range rows {
-		if k.State != billing.CaseOpen {
-			continue
-		}
-		d := workflows.Decision{CaseID: k.ID, By: page.Actor(ctx).UserID, Decision: decision, Reason: reason, Nonce: in.Nonce() + "/" + string(k.ID)}
-		if err := h.Workflows.DecideCase(ctx, k.ID, d); err != nil {
-			refused = append(refused, string(k.ID))
-			if first == nil {
-				first = err
-			}
-			continue
-		}
-		done++
-	}
-	if first != nil {
-		return page.Done{}, billing.Errorf(billing.CodeOf(first), "%d cases were decided; %s stayed open: %s", done, strings.Join(refused, ", "), page.Sentence(ctx, first))
-	}
-	return page.Done{To: base + filterQuery(r), Said: locale.T(ctx, "exceptions.decided_many", done)}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/locale"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // doubt is a case with what is known around it.
@@ -18,6 +19,8 @@ type doubt struct {
 	recharge *store.CaseRecharge
 	command  *store.Command
 	supply   *store.MeterRow // of the case's account, when the case is about no reading
+	changes  map[store.MeterAt]store.MemberChange
+	previews map[string]workflows.Preview // by decision: what each would do, worked out by the steps of the decision itself
 	now      time.Time
 }
 
@@ -28,20 +31,8 @@ type subject struct {
 	open    bool           // without an outcome
 	current *store.Reading // at the freeze instant; nil when there is none
 	before  *store.Point   // last good one
-	after   *store.Point   // first good one
 	used    int64          // raw, before the ratio, over the days before
 	days    int            // that the meter was measured on before
-	charged billing.Money  // for the same days
-	priced  bool
-}
-
-// effect is what a value would mean: the total register, the use since the last good reading, and money by the account's average price.
-type effect struct {
-	total    int64 // raw register
-	use      int64 // raw, after the ratio
-	hasUse   bool
-	fen      billing.Money
-	hasMoney bool
 }
 
 // gather reads what the page of one case shows.
@@ -56,6 +47,14 @@ func (h handler) gather(ctx context.Context, c *doubt) error {
 		if c.use, err = h.Store.UseByDay(ctx, s.meter.Meter, locale.Zone(ctx), end.AddDays(-historyDays-1), end); err != nil {
 			return err
 		}
+	}
+	changes, err := h.Store.CaseChanges(ctx, c.row.ID)
+	if err != nil {
+		return err
+	}
+	c.changes = map[store.MeterAt]store.MemberChange{}
+	for _, m := range changes {
+		c.changes[store.MeterAt{Meter: m.Meter, At: m.FreezeAt.UTC()}] = m
 	}
 	if c.row.RechargeID != nil {
 		rc, err := h.Store.CaseRecharge(ctx, *c.row.RechargeID)
@@ -128,15 +127,10 @@ func (h handler) surroundings(ctx context.Context, byID map[billing.MeterID]*sub
 	if err != nil {
 		return err
 	}
-	after, err := h.Store.NextPoints(ctx, meters, at)
-	if err != nil {
-		return err
-	}
 	past, err := h.Store.GoodPoints(ctx, meters, historyFrom(at), at)
 	if err != nil {
 		return err
 	}
-	var accounts []billing.AccountID
 	for _, id := range meters {
 		s := byID[id]
 		if r, ok := current[id]; ok {
@@ -145,21 +139,9 @@ func (h handler) surroundings(ctx context.Context, byID map[billing.MeterID]*sub
 		if p, ok := before[id]; ok {
 			s.before = &p
 		}
-		if p, ok := after[id]; ok {
-			s.after = &p
-		}
 		s.learn(past[id], locale.Zone(ctx))
-		if s.meter.Account != "" {
-			accounts = append(accounts, s.meter.Account)
-		}
 	}
-	charged, err := h.Store.ChargedBetween(ctx, accounts, historyFrom(at), at)
-	for _, id := range meters {
-		s := byID[id]
-		basis, ok := charged[s.meter.Account]
-		s.charged, s.priced = basis.ChargedFen, ok && basis.ChargedFen > 0 && s.used > 0
-	}
-	return err
+	return nil
 }
 
 // learn sums what the meter counted between its good readings, for the average of a day.
@@ -174,55 +156,14 @@ func (s *subject) learn(points []store.Point, zone *time.Location) {
 	}
 }
 
-// effectOf says what registers at the freeze instant would mean.
-func (s subject) effectOf(r billing.Registers) effect {
-	e := effect{total: r.Total()}
+// use is what registers at the freeze instant mean since the last good ones, raw, after the ratio; ok is false when they can't follow.
+func (s subject) use(r billing.Registers) (raw int64, ok bool) {
 	if s.before == nil {
-		return e
+		return 0, false
 	}
 	use, err := billing.Usage(s.before.Registers, r, s.meter.Digits)
 	if err != nil {
-		return e
+		return 0, false
 	}
-	e.hasUse, e.use = true, use.Total()*int64(s.meter.Ratio)
-	const most = int64(1) << 31 // beyond it the product might not fit, and an average price says nothing any more
-	if s.priced && use.Total() < most && int64(s.charged) < most {
-		e.hasMoney, e.fen = true, billing.Money(use.Total()*int64(s.charged)/s.used)
-	}
-	return e
-}
-
-// accepted is the effect of believing the reading as it is; ok is false without one.
-func (s subject) accepted() (effect, bool) {
-	if s.current == nil {
-		return effect{}, false
-	}
-	return s.effectOf(s.current.Registers), true
-}
-
-// minDays is how many days of its own past an estimate needs.
-const minDays = 7
-
-// estimated is about what an estimate will give: even between the good readings around, else the average of the days before. The
-// workflow computes it exactly; ok is false when there is nothing to estimate from.
-func (s subject) estimated(zone *time.Location) (effect, bool) {
-	switch {
-	case s.before == nil:
-		return effect{}, false
-	case s.after != nil:
-		r, err := billing.Between(s.before.Registers, s.after.Registers, s.meter.Digits, s.member.FreezeAt.Sub(s.before.At), s.after.At.Sub(s.before.At))
-		if err != nil {
-			return effect{}, false // the value after is below the one before: an estimate between them was too high
-		}
-		return s.effectOf(r), true
-	case s.days < minDays:
-		return effect{}, false
-	}
-	gap := max(1, billing.DateOf(s.before.At, zone).DaysUntil(billing.DateOf(s.member.FreezeAt, zone)))
-	total := s.before.Registers.Total() + s.used*int64(gap)/int64(s.days)
-	if wrap := billing.Wrap(s.meter.Digits); wrap > 0 {
-		total %= wrap
-	}
-	value := append(billing.Registers{total}, s.before.Registers[1:]...)
-	return s.effectOf(value), true
+	return use.Total() * int64(s.meter.Ratio), true
 }

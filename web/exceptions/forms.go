@@ -3,6 +3,7 @@ package exceptions
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/meterflow/meterflow/internal/auth"
@@ -70,38 +71,16 @@ func optionOf(ctx context.Context, c doubt, decision string) components.Option {
 		o.Hint = locale.T(ctx, key)
 		return o
 	}
-	o.Hint, o.Disabled = effectOn(ctx, c, decision)
+	p, ok := c.previews[decision]
+	switch {
+	case !ok:
+		o.Hint = locale.T(ctx, "vee.see_preview")
+	case p.Refused != "":
+		o.Disabled = locale.Sentence(ctx, p.Refused)
+	default:
+		o.Hint = previewText(ctx, p)
+	}
 	return o
-}
-
-// effectOn is what accepting or estimating would mean for a case, or why it can't be done.
-func effectOn(ctx context.Context, c doubt, decision string) (hint, disabled string) {
-	open := openSubjects(c)
-	if len(open) != 1 {
-		if decision == workflows.DecideEstimate {
-			return locale.T(ctx, "exceptions.estimate_many", len(open)), ""
-		}
-		return locale.T(ctx, "exceptions.accept_many", len(open)), ""
-	}
-	s := open[0]
-	if decision == workflows.DecideAccept {
-		e, ok := s.accepted()
-		switch {
-		case !ok:
-			return "", locale.T(ctx, "exceptions.accept_none")
-		case s.before != nil && !e.hasUse:
-			return "", locale.T(ctx, "exceptions.accept_back")
-		case !s.current.Doubtful:
-			return locale.T(ctx, "exceptions.accept_noted"), ""
-		default:
-			return effectText(ctx, e, s.meter.Service), ""
-		}
-	}
-	e, ok := s.estimated(locale.Zone(ctx))
-	if !ok {
-		return "", locale.T(ctx, "exceptions.estimate_none", minDays)
-	}
-	return locale.T(ctx, "exceptions.about_value", effectText(ctx, e, s.meter.Service)), ""
 }
 
 // registersOf is how many registers a meter shows.
@@ -122,7 +101,10 @@ func valueName(prefix string, id billing.MeterID, register int) string {
 }
 
 // valueFields ask for every register that a meter shows. The last good value stands beside each.
-func valueFields(ctx context.Context, f page.Form, prefix string, s subject, withMeter, withLast bool) []components.Field {
+func valueFields(ctx context.Context, f interface {
+	Value(field, fresh string) string
+	Problem(field string) string
+}, prefix string, s subject, withMeter, withLast bool) []components.Field {
 	fields := make([]components.Field, registersOf(s))
 	for i := range fields {
 		label := registerWord(ctx, i)
@@ -141,19 +123,40 @@ func valueFields(ctx context.Context, f page.Form, prefix string, s subject, wit
 	return fields
 }
 
+// manualForm asks for what displays show. The values are sent twice: first to be weighed, then, with their effect in sight, to be taken.
 func manualForm(r *http.Request, c doubt) extraView {
 	ctx := r.Context()
-	f := page.FormOf(r, "manual")
+	f := formWithQuery{page.FormOf(r, "manual"), r.URL.Query()}
 	a := components.Action{
-		ID: "manual", Title: locale.T(ctx, "exceptions.manual"), URL: formURL(r, c, "manual"), Submit: locale.T(ctx, "exceptions.manual_submit"), Error: f.Error(), Hidden: []components.Hidden{f.Nonce()},
+		ID: "manual", Title: locale.T(ctx, "exceptions.manual"), URL: formURL(r, c, "manual"), Submit: locale.T(ctx, "vee.preview"), Error: f.Error(), Hidden: []components.Hidden{f.Nonce()},
 	}
 	open := openSubjects(c)
 	for _, s := range open {
 		a.Fields = append(a.Fields, valueFields(ctx, f, "value", s, len(open) > 1, true)...)
 	}
 	a.Consequence = components.Text(locale.T(ctx, "exceptions.manual_effect", locale.DateTime(ctx, open[0].member.FreezeAt)))
-	a.Fields = append(a.Fields, reasonOf(ctx, f))
-	return extraView{title: a.Title, open: f.Tried(), action: a}
+	a.Fields = append(a.Fields, components.ReasonField(locale.T(ctx, "exceptions.reason"), f.Value("reason", ""), f.Problem("reason")))
+	if p, ok := c.previews[workflows.DecideManual]; ok && !f.Tried() {
+		a.Submit = locale.T(ctx, "exceptions.manual_submit")
+		a.Consequence = components.Facts(previewFacts(ctx, []workflows.Preview{p}))
+		a.Hidden = append(a.Hidden, components.Hidden{Name: seenField, Value: r.URL.Query().Get(seenField)})
+		a.More = []components.Button{{Label: locale.T(ctx, "vee.preview_again"), Name: "again", Value: "1"}}
+	}
+	return extraView{title: a.Title, open: f.Tried() || r.URL.Query().Has(seenField), action: a}
+}
+
+// formWithQuery is a form whose fresh values stand in the address: what was typed before the preview.
+type formWithQuery struct {
+	page.Form
+	query url.Values
+}
+
+// Value is what was typed into a field.
+func (f formWithQuery) Value(field, fresh string) string {
+	if typed := f.query.Get(field); typed != "" {
+		fresh = typed
+	}
+	return f.Form.Value(field, fresh)
 }
 
 func exchangeForm(r *http.Request, s subject, c doubt) extraView {

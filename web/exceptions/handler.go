@@ -105,6 +105,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if err := h.gather(ctx, &c); err != nil {
 		return err
 	}
+	if err := h.weigh(r, &c); err != nil {
+		return err
+	}
 	events, err := h.Store.Timeline(ctx, []billing.SiteID{c.row.Site}, string(c.row.ID), 0, timelineRows)
 	if err != nil {
 		return err

@@ -27,9 +27,9 @@ type listView struct {
 }
 
 // several are the decisions that can be made on many cases at once: those that need nothing typed in.
-var several = []string{workflows.DecideAccept, workflows.DecideReread, workflows.DecideEstimate}
+var several = []string{workflows.DecideAccept, workflows.DecideReread, workflows.DecideEstimate, workflows.DecideTrueUp, workflows.DecideResplit}
 
-var severalKeys = map[string]string{workflows.DecideAccept: "a", workflows.DecideReread: "r", workflows.DecideEstimate: "e"}
+var severalKeys = map[string]string{workflows.DecideAccept: "a", workflows.DecideReread: "r", workflows.DecideEstimate: "e", workflows.DecideTrueUp: "t", workflows.DecideResplit: "b"}
 
 func listOf(r *http.Request, l page.List, f store.CaseFilter, rows []store.CaseRow, total int, counts store.CaseCounts) listView {
 	ctx := r.Context()

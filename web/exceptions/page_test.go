@@ -2,7 +2,6 @@ package exceptions_test
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +90,7 @@ func TestShow_theDoubtBesideHistory(t *testing.T) {
 	require.Equal(t, 1, a.Doc().Find(".doubt").Length(), "one day carries the mark")
 	options := a.Find("field-decision").Text()
 	require.Contains(t, options, "value 990.00, use 900.00 kWh", "what accepting would mean")
-	require.Contains(t, options, "about: value 99.00, use 9.00 kWh", "what an estimate would mean")
+	require.Contains(t, options, "value 99.00, use 9.00 kWh · Last month's daily average", "what an estimate would mean, and by which method")
 	require.Equal(t, 1, a.Find("action-manual").Length())
 	require.Equal(t, 1, a.Find("action-exchange").Length())
 
@@ -162,10 +161,27 @@ func TestManual(t *testing.T) {
 	require.True(t, isOpen, "the refused form stays open")
 	require.Empty(t, rec.Updates)
 
-	a = b.Post("/exceptions/X3/manual", append(fields, "value-M1003-total", "1,033.05", "value-M1003-peak", "1033.05")...)
+	a = b.Post("/exceptions/X3/manual", append(fields, "value-M1003-total", "29.00", "value-M1003-peak", "29.00")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("action-error").Text(), "is below the last reading", "what will be refused is refused at once")
+
+	values := append(fields, "value-M1003-total", "33.05", "value-M1003-peak", "33.05")
+	a = b.Post("/exceptions/X3/manual", values...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Empty(t, rec.Updates, "the effect is shown first")
+	preview := b.Get(a.Header.Get("Location"))
+	require.Equal(t, http.StatusOK, preview.Status, preview.Body)
+	require.Contains(t, preview.Find("action-manual").Text(), "Readings")
+	require.Equal(t, "33.05", preview.Doc().Find(`[data-testid="action-manual"] [name="value-M1003-total"]`).AttrOr("value", ""), "what was typed is kept")
+	seen := preview.Doc().Find(`[data-testid="action-manual"] [name="seen"]`).AttrOr("value", "")
+	require.NotEmpty(t, seen)
+	a = b.Post("/exceptions/X3/manual", append(fields, "seen", seen, "value-M1003-total", "34.05", "value-M1003-peak", "34.05")...)
+	require.Equal(t, http.StatusSeeOther, a.Status)
+	require.Empty(t, rec.Updates, "other values than those whose effect was seen are shown again")
+	a = b.Post("/exceptions/X3/manual", append(values, "seen", seen)...)
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
 	d := rec.Updates[0].Args[0].(workflows.Decision)
-	require.Equal(t, []workflows.ManualValue{{Meter: "M1003", Registers: billing.Registers{103305, 0, 103305, 0, 0, 0}}}, d.Values)
+	require.Equal(t, []workflows.ManualValue{{Meter: "M1003", Registers: billing.Registers{3305, 0, 3305, 0, 0, 0}}}, d.Values)
 }
 
 func TestExchange(t *testing.T) {
@@ -188,31 +204,73 @@ func TestExchange(t *testing.T) {
 func TestSeveral(t *testing.T) {
 	s, rec := queue(t)
 	b := s.SignIn(t, webtest.Supervisor)
-	a := b.Post("/exceptions/choose", "action", "estimate", "id", "X1", "id", "X3")
+	a := b.Post("/exceptions/choose", "action", "accept", "id", "X1", "id", "X3")
 	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 	require.Contains(t, a.Find("action-error").Text(), "several kinds")
 	require.Equal(t, http.StatusUnprocessableEntity, b.Post("/exceptions/choose", "action", "estimate").Status, "nothing chosen")
 
 	a = b.Post("/exceptions/choose?kind=too_high", "action", "estimate", "id", "X1", "id", "X2")
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
-	to, err := url.Parse(a.Header.Get("Location"))
-	require.NoError(t, err)
-	preview := b.Get(to.String())
+	to := a.Header.Get("Location")
+	preview := b.Get(to)
 	require.Equal(t, http.StatusOK, preview.Status, preview.Body)
-	require.Contains(t, preview.Find("row-X1").Text(), "use 9.00 kWh", "the consequence of each, before the decision")
+	row := preview.Doc().Find(`[data-testid="row-X1/M1001"]`).Text()
+	for _, want := range []string{"990.00", "99.00", "9.00", "Last month's daily average"} {
+		require.Contains(t, row, want, "before, after, use and method of each, before the decision")
+	}
+	require.Equal(t, 2, preview.Doc().Find(`input[name="id"][checked]`).Length(), "all are chosen at first")
+	require.Contains(t, preview.Find("fact-readings").Text(), "2")
 	require.Empty(t, rec.Updates, "a preview decides nothing")
 
-	a = b.Post("/exceptions/decide", "decision", "estimate", "id", "X1", "id", "X2", "nonce", "n")
+	a = b.Post(to, "action", "again", "id", "X1/M1001", "reason", "festival")
+	again := b.Get(a.Header.Get("Location"))
+	require.Equal(t, 1, again.Doc().Find(`input[name="id"][checked]`).Length(), "one was taken out")
+	require.Contains(t, again.Find("fact-readings").Text(), "1")
+	require.Contains(t, again.Doc().Find(`[data-testid="row-X2/M1002"]`).Text(), "left out")
+	require.Contains(t, again.Doc().Find(`textarea[name="reason"]`).Text(), "festival")
+
+	a = b.Post(to, "action", "confirm", "id", "X1/M1001", "id", "X2/M1002", "nonce", "n")
 	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 	require.Contains(t, a.Find("error-reason").Text(), "say why")
-	a = b.Post("/exceptions/decide?kind=too_high", "decision", "estimate", "id", "X1", "id", "X2", "nonce", "n", "reason", "festival")
+	require.Equal(t, http.StatusUnprocessableEntity, b.Post(to, "action", "confirm", "reason", "x").Status, "nothing chosen")
+	a = b.Post(to, "action", "confirm", "id", "X1/M1001", "id", "X2/M1002", "nonce", "n", "reason", "festival")
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
 	require.Equal(t, "/exceptions?kind=too_high", a.Header.Get("Location"))
 	require.Len(t, rec.Updates, 2)
 	require.NotEqual(t, rec.Updates[0].UpdateID, rec.Updates[1].UpdateID)
+	d := rec.Updates[0].Args[0].(workflows.Decision)
+	require.Equal(t, "decision/n", d.Batch, "what was decided together can be found together")
+	require.Empty(t, d.Meters)
 
-	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post("/exceptions/decide", "decision", "accept", "id", "X1", "reason", "x").Status)
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post(to, "action", "confirm", "id", "X1/M1001", "reason", "x").Status)
 	require.Len(t, rec.Updates, 2)
+}
+
+// A dead gateway is one case: one decision for its members, of which some can be taken out.
+func TestMembers_decidedTogether(t *testing.T) {
+	s, rec := queue(t)
+	day := billing.MustDate("2026-09-22")
+	gateway := billing.GatewayID("G-compound")
+	n := store.NewCase{Site: webtest.Compound, Kind: store.KindGatewaySilent, Cause: "compound/2026-09-22/gateway_silent/G-compound", Blocking: true, Gateway: &gateway, DueAfter: 24 * time.Hour}
+	for _, m := range []billing.MeterID{"M1001", "M1002", "M1003"} {
+		n.Members = append(n.Members, store.NewMember{Meter: m, FreezeAt: day.Start(storetest.Zone), Rule: "missing", Numbers: map[string]string{"error": "no answer"}})
+	}
+	s.Read(t, webtest.Compound, day, nil, n)
+	b := s.SignIn(t, webtest.Supervisor)
+	a := b.Get("/exceptions/X4")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Contains(t, a.Find("table-members").Text(), "proposed")
+	a = b.Post("/exceptions/X4/decide", "decision", "estimate", "reason", "the gateway burnt")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Empty(t, rec.Updates, "with many members their values are shown first")
+	to := a.Header.Get("Location")
+	preview := b.Get(to)
+	require.Equal(t, 3, preview.Doc().Find(`input[name="id"][checked]`).Length(), preview.Body)
+	require.Contains(t, preview.Doc().Find(`textarea[name="reason"]`).Text(), "the gateway burnt")
+	a = b.Post(to, "action", "confirm", "id", "X4/M1001", "id", "X4/M1003", "reason", "the gateway burnt", "nonce", "k")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Len(t, rec.Updates, 1, "one decision")
+	require.Equal(t, []billing.MeterID{"M1001", "M1003"}, rec.Updates[0].Args[0].(workflows.Decision).Meters)
 }
 
 func TestPages_inChinese(t *testing.T) {

@@ -18,23 +18,31 @@ type ruleWords struct {
 }
 
 var rules = map[string]ruleWords{
-	"too_high":       {locale.Key("exceptions.rule_too_high"), []string{"use", "hours", "limit"}},
-	"too_low":        {locale.Key("exceptions.rule_too_low"), []string{"use", "hours", "limit"}},
-	"capacity":       {locale.Key("exceptions.rule_capacity"), []string{"use", "hours", "limit"}},
-	"negative":       {locale.Key("exceptions.rule_negative"), []string{"register", "previous", "current"}},
-	"rollover":       {locale.Key("exceptions.rule_rollover"), []string{"register", "previous", "current", "use"}},
-	"sum_mismatch":   {locale.Key("exceptions.rule_sum_mismatch"), []string{"total", "bands", "difference"}},
-	"use_while_off":  {locale.Key("exceptions.rule_use_while_off"), []string{"use", "hours"}},
-	"zero_streak":    {locale.Key("exceptions.rule_zero_streak"), []string{"days"}},
-	"relay_mismatch": {locale.Key("exceptions.rule_relay_mismatch"), []string{"commanded", "read"}},
-	"credit_drift":   {locale.Key("exceptions.rule_credit_drift"), []string{"meter", "ledger", "difference"}},
-	"malformed":      {locale.Key("exceptions.rule_malformed"), []string{"reason"}},
-	"missing":        {locale.Key("exceptions.rule_missing"), []string{"outcome"}},
-	"keep_on":        {locale.Key("exceptions.rule_keep_on"), []string{"commanded_keep_on", "read_keep_on"}},
+	"too_high":        {locale.Key("exceptions.rule_too_high"), []string{"use", "hours", "limit"}},
+	"too_low":         {locale.Key("exceptions.rule_too_low"), []string{"use", "hours", "limit"}},
+	"capacity":        {locale.Key("exceptions.rule_capacity"), []string{"use", "hours", "limit"}},
+	"negative":        {locale.Key("exceptions.rule_negative"), []string{"register", "previous", "current"}},
+	"rollover":        {locale.Key("exceptions.rule_rollover"), []string{"register", "previous", "current", "use"}},
+	"sum_mismatch":    {locale.Key("exceptions.rule_sum_mismatch"), []string{"total", "bands", "difference"}},
+	"use_while_off":   {locale.Key("exceptions.rule_use_while_off"), []string{"use", "hours"}},
+	"zero_streak":     {locale.Key("exceptions.rule_zero_streak"), []string{"days"}},
+	"relay_mismatch":  {locale.Key("exceptions.rule_relay_mismatch"), []string{"commanded", "read"}},
+	"credit_drift":    {locale.Key("exceptions.rule_credit_drift"), []string{"meter", "ledger", "difference"}},
+	"malformed":       {locale.Key("exceptions.rule_malformed"), []string{"reason"}},
+	"missing":         {locale.Key("exceptions.rule_missing"), []string{"outcome"}},
+	"estimate_limit":  {locale.Key("vee.rule_estimate_limit"), []string{"estimates", "limit"}},
+	"false_rollover":  {locale.Key("vee.rule_false_rollover"), []string{"register", "current", "previous", "measured"}},
+	"drop_recovered":  {locale.Key("vee.rule_drop_recovered"), []string{"previous", "current", "later_day", "later"}},
+	"spike_recovered": {locale.Key("vee.rule_spike_recovered"), []string{"previous", "current", "later_day", "later"}},
+	"clock_skew":      {locale.Key("vee.rule_clock_skew"), []string{"skew", "limit"}},
+	"ratio_mismatch":  {locale.Key("vee.rule_ratio_mismatch"), []string{"shown", "on_file"}},
+	"master_mismatch": {locale.Key("vee.rule_master_mismatch"), []string{"master", "members", "subs", "difference", "limit"}},
+	"keep_on":         {locale.Key("exceptions.rule_keep_on"), []string{"commanded_keep_on", "read_keep_on"}},
 }
 
 // quantities are the numbers that are in the meter's unit.
-var quantities = map[string]bool{"use": true, "limit": true, "previous": true, "current": true, "total": true, "bands": true, "difference": true}
+var quantities = map[string]bool{"use": true, "limit": true, "previous": true, "current": true, "total": true, "bands": true, "difference": true,
+	"measured": true, "later": true, "master": true, "subs": true}
 
 // ruleText says which rule fired and what it saw. An unknown rule is named.
 func ruleText(ctx context.Context, rule string, raw json.RawMessage, service billing.Service) string {
@@ -76,6 +84,8 @@ func numberText(ctx context.Context, rule, name string, raw json.RawMessage, ser
 		return locale.T(ctx, "exceptions.no")
 	case name == "outcome":
 		return missText(ctx, text)
+	case name == "skew" || rule == "clock_skew" || rule == "estimate_limit":
+		return text
 	case rule == "credit_drift":
 		if fen, err := billing.ParseMoney(text); err == nil {
 			return locale.Money(fen)
@@ -178,6 +188,10 @@ func caseText(ctx context.Context, k store.CaseRow) string {
 	switch {
 	case k.Kind == store.KindGatewaySilent:
 		return locale.T(ctx, "exceptions.gateway_silent", k.Members)
+	case k.Kind == store.KindSiteSilent:
+		return locale.T(ctx, "vee.site_silent", k.Members)
+	case k.Meter == nil && k.Gateway != nil && k.Members > 1:
+		return locale.T(ctx, "vee.spread", k.Members, locale.State(ctx, locale.Rule, k.Kind))
 	case k.Kind == store.KindCreditInDoubt && k.AmountFen != nil:
 		return locale.T(ctx, "exceptions.credit_in_doubt", locale.Money(*k.AmountFen))
 	case k.Kind == store.KindPricesNotSet:
@@ -201,13 +215,20 @@ var briefs = map[string]ruleWords{
 	"credit_drift":   {locale.Key("exceptions.brief_drift"), []string{"difference"}},
 	"relay_mismatch": {locale.Key("exceptions.brief_relay"), []string{"commanded", "read"}},
 	"missing":        {locale.Key("exceptions.brief_missing"), []string{"outcome"}},
+
+	"false_rollover":  {locale.Key("exceptions.brief_back"), []string{"previous", "current"}},
+	"drop_recovered":  {locale.Key("exceptions.brief_back"), []string{"previous", "current"}},
+	"spike_recovered": {locale.Key("exceptions.brief_back"), []string{"previous", "current"}},
+	"clock_skew":      {locale.Key("vee.brief_clock"), []string{"skew"}},
+	"ratio_mismatch":  {locale.Key("vee.brief_ratio"), []string{"shown", "on_file"}},
+	"master_mismatch": {locale.Key("exceptions.brief_difference"), []string{"difference"}},
 }
 
 // briefText says in a few words what is in doubt.
 func briefText(ctx context.Context, k store.CaseRow) string {
 	words, known := briefs[k.SubjectRule]
 	numbers := map[string]json.RawMessage{}
-	if !known || k.Kind != k.SubjectRule || json.Unmarshal(k.SubjectNumbers, &numbers) != nil {
+	if !known || k.Kind != k.SubjectRule || k.Meter == nil || json.Unmarshal(k.SubjectNumbers, &numbers) != nil {
 		return caseText(ctx, k)
 	}
 	if k.Kind == "relay_mismatch" && numbers["commanded"] == nil {
@@ -225,7 +246,7 @@ var decisionKeys = map[string]string{
 	workflows.DecideEstimate: locale.Key("exceptions.estimate"), workflows.DecideManual: locale.Key("exceptions.manual"),
 	workflows.DecideExchange: locale.Key("exceptions.exchange"), workflows.DecideCredited: locale.Key("exceptions.credited"),
 	workflows.DecideNotCredited: locale.Key("exceptions.not_credited"), workflows.DecideOn: locale.Key("exceptions.confirm_on"),
-	workflows.DecideOff: locale.Key("exceptions.confirm_off"),
+	workflows.DecideOff: locale.Key("exceptions.confirm_off"), workflows.DecideTrueUp: locale.Key("vee.true_up"), workflows.DecideResplit: locale.Key("vee.resplit"),
 }
 
 // decisionWord is the word for a decision, as stored when it has none.
@@ -238,7 +259,7 @@ func decisionWord(ctx context.Context, decision string) string {
 
 var outcomeKeys = map[string]string{
 	"accepted": locale.Key("exceptions.was_accepted"), "reread": locale.Key("exceptions.was_reread"), "estimated": locale.Key("exceptions.was_estimated"),
-	"manual": locale.Key("exceptions.was_manual"), "exchanged": locale.Key("exceptions.was_exchanged"),
+	"manual": locale.Key("exceptions.was_manual"), "exchanged": locale.Key("exceptions.was_exchanged"), "trued_up": locale.Key("vee.was_trued_up"), "resplit": locale.Key("vee.was_resplit"), "true_up": locale.Key("vee.spread_again"),
 }
 
 func outcomeWord(ctx context.Context, outcome string) string {
@@ -246,18 +267,4 @@ func outcomeWord(ctx context.Context, outcome string) string {
 		return locale.T(ctx, key)
 	}
 	return outcome
-}
-
-// effectText says what a value would mean, as far as it can be told.
-func effectText(ctx context.Context, e effect, s billing.Service) string {
-	value := locale.Quantity(e.total, s.Scale())
-	use := locale.Quantity(e.use, s.Scale()) + " " + s.Unit()
-	switch {
-	case e.hasMoney:
-		return locale.T(ctx, "exceptions.effect_money", value, use, locale.Money(e.fen))
-	case e.hasUse:
-		return locale.T(ctx, "exceptions.effect_use", value, use)
-	default:
-		return locale.T(ctx, "exceptions.effect_value", value)
-	}
 }

@@ -45,6 +45,8 @@ const (
 
 	TariffChange Kind = "tariff_change"
 	PricePush    Kind = "price_push"
+	// Method is how an estimate came about.
+	Method Kind = "method"
 )
 
 var words = map[Kind][]string{
@@ -64,6 +66,8 @@ var words = map[Kind][]string{
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
 		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip", "prices_not_set",
+		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "false_rollover", "drop_recovered", "spike_recovered", "clock_skew", "ratio_mismatch",
+		"master_mismatch", "gateway_silent", "site_silent", "credit_in_doubt", "supply_unknown", "own_trip",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer", "reader"},
 	Service:    {"power", "water"},
@@ -89,6 +93,7 @@ var words = map[Kind][]string{
 
 	TariffChange: {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
 	PricePush:    {"waiting", "sending", "verified", "failed"},
+	Method:       {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

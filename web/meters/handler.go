@@ -70,6 +70,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if k.gateway, err = h.Store.Gateway(ctx, m.Gateway); err != nil {
 		return err
 	}
+	if k.versions, err = h.Store.ReadingVersions(ctx, m.ID, changedReadings); err != nil {
+		return err
+	}
 	if k.reading, err = h.Store.LatestReading(ctx, m.ID); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type known struct {
 	commands []store.Command
 	fittings []store.Fitting
 	cases    []store.CaseRow
+	versions []store.VersionRow
 	now      time.Time
 }
 
@@ -38,6 +39,7 @@ type meterView struct {
 	usage     components.Usage
 	commands  components.TimelineView
 	fittings  components.Table
+	versions  components.Table
 	timeline  components.TimelineView
 	read      components.Action
 }
@@ -50,6 +52,7 @@ func meterOf(ctx context.Context, k known) meterView {
 	return meterView{
 		head: head, notices: noticesOf(ctx, k), live: liveFacts(ctx, k), registers: registerTable(ctx, m, k.reading), supply: supplyFacts(ctx, k),
 		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), fittings: fittingTable(ctx, m, k.fittings),
+		versions: versionTable(ctx, m, k.versions),
 	}
 }
 
@@ -124,7 +127,7 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	if r.PurchaseCount != nil {
 		facts = append(facts, components.Fact{ID: "count", Label: locale.T(ctx, "meters.count"), Value: components.Count(*r.PurchaseCount)})
 	}
-	return facts
+	return append(facts, deviceShows(ctx, *r)...)
 }
 
 func qualityHint(ctx context.Context, r store.Reading) string {

@@ -4,6 +4,11 @@ import "github.com/meterflow/meterflow/web/locale"
 
 // events are the words for what happened, by the event of a journal row.
 var events = map[string]string{
+	"recovered":             locale.Key("event.recovered"),
+	"trued_up":              locale.Key("event.trued_up"),
+	"refitted":              locale.Key("event.refitted"),
+	"version_added":         locale.Key("event.version_added"),
+	"version_withdrawn":     locale.Key("event.version_withdrawn"),
 	"accepted":              locale.Key("event.accepted"),
 	"assigned":              locale.Key("event.assigned"),
 	"finding_settled":       locale.Key("event.finding_settled"),

@@ -30,19 +30,20 @@ var (
 	placeTariffs   = place{locale.Key("nav.tariffs"), "/tariffs", "tariffs"}
 	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
 	placeRounds    = place{locale.Key("nav.rounds"), "/rounds", "rounds"}
+	placeRules     = place{locale.Key("nav.rules"), "/rules", "sites"}
 	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
 	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
-		placeLedger, placeTrace},
+		placeRules, placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
 	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
 	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters,
-		placeMessages, placeLedger},
-	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeReports, placeRecharges,
+		placeMessages, placeLedger, placeRules},
+	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 
