@@ -20,6 +20,7 @@ type Policy struct {
 	Recharge   RechargePolicy   `json:"recharge"`
 	Reminder   ReminderPolicy   `json:"reminder"`
 	Billing    BillingPolicy    `json:"billing"`
+	Correction CorrectionPolicy `json:"correction"`
 }
 
 // ReadingPolicy is when and how often a cycle reads. Minutes are business time.
@@ -54,6 +55,11 @@ type BillingPolicy struct {
 	HoldAfterHours int `json:"hold_after_hours"`
 }
 
+// CorrectionPolicy says when giving money back needs a second approval, as refunds do (rule 49): above so much to one account.
+type CorrectionPolicy struct {
+	RefundTwoOverFen billing.Money `json:"refund_two_over_fen"`
+}
+
 // DefaultPolicy is in force where a site says nothing. Numbers without a source in law are general practice: check with your regulator.
 func DefaultPolicy() Policy {
 	return Policy{
@@ -63,6 +69,7 @@ func DefaultPolicy() Policy {
 		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
 		Billing:    BillingPolicy{HoldAfterHours: 48},
+		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
 	}
 }
 

@@ -16,6 +16,8 @@
 //	Cutoff           cutoff/<cutoff>           billing   updates ApproveCut CancelCut          its hour, a manager for large customers
 //	                                                     signal PaymentSettled
 //	Restore          restore/<restore>         billing   –                                     proof that supply is back
+//	Correction       correction/<correction>   billing   updates Submit Approve Reject         one or two others than its maker; when it
+//	                                                     Withdraw Preview Resume               has stopped, a person
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //
 // Device work runs on the task queues of the worker that owns the line: sweep/<holder> and command/<holder>, so that sweeps can't

@@ -30,6 +30,10 @@ const (
 	UpdateReleaseBill = "ReleaseBill"
 	UpdateApproveCut  = "ApproveCut"
 	UpdateCancelCut   = "CancelCut"
+	UpdateSubmit      = "Submit"
+	UpdateWithdraw    = "Withdraw"
+	UpdatePreview     = "Preview"
+	UpdateResume      = "Resume"
 )
 
 // Signals: facts that happened.
@@ -44,16 +48,17 @@ const (
 
 // Workflow ids are business keys, so that the same work can't be started twice.
 const (
-	kindDue      = "due"
-	kindCycle    = "cycle"
-	kindCase     = "case"
-	kindCharge   = "charge"
-	kindRun      = "billing-run"
-	kindReminder = "reminder"
-	kindRecharge = "recharge"
-	kindCutoff   = "cutoff"
-	kindRestore  = "restore"
-	kindReceipt  = "receipt"
+	kindDue        = "due"
+	kindCycle      = "cycle"
+	kindCase       = "case"
+	kindCharge     = "charge"
+	kindRun        = "billing-run"
+	kindReminder   = "reminder"
+	kindRecharge   = "recharge"
+	kindCutoff     = "cutoff"
+	kindRestore    = "restore"
+	kindReceipt    = "receipt"
+	kindCorrection = "correction"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -86,12 +91,15 @@ func RestoreWorkflowID(id string) string { return kindRestore + "/" + id }
 // ReceiptWorkflowID names the workflow of a message provider's receipt.
 func ReceiptWorkflowID(providerNo string) string { return kindReceipt + "/" + providerNo }
 
+// CorrectionWorkflowID names the workflow of a correction.
+func CorrectionWorkflowID(id billing.CorrectionID) string { return kindCorrection + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindCorrection:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -176,18 +176,22 @@ var constraintSentences = map[string]struct {
 	code     billing.Code
 	sentence string
 }{
-	"maker_is_not_first_approver":        {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
-	"maker_is_not_second_approver":       {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
-	"approvers_differ":                   {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
-	"verifier_is_not_issuer":             {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
-	"recharges_amount_fen_check":         {billing.CodeInvalidInput, "the amount must be more than zero"},
-	"recharges_evidence_once":            {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
-	"commands_one_open_credit":           {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},
-	"commands_one_open_switch":           {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
-	"reminders_one_open":                 {billing.CodeConflict, "this account has an open arrears case already"},
-	"cutoffs_one_open":                   {billing.CodeConflict, "a cut of this account is planned already"},
-	"cases_one_open_per_cause":           {billing.CodeConflict, "an open case for this cause exists already"},
-	"ledger_entries_idempotency_key_key": {billing.CodeConflict, "this entry was posted already"},
+	"maker_is_not_first_approver":             {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"maker_is_not_second_approver":            {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
+	"approvers_differ":                        {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
+	"verifier_is_not_issuer":                  {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
+	"recharges_amount_fen_check":              {billing.CodeInvalidInput, "the amount must be more than zero"},
+	"recharges_evidence_once":                 {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
+	"commands_one_open_credit":                {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},
+	"commands_one_open_switch":                {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
+	"reminders_one_open":                      {billing.CodeConflict, "this account has an open arrears case already"},
+	"cutoffs_one_open":                        {billing.CodeConflict, "a cut of this account is planned already"},
+	"cases_one_open_per_cause":                {billing.CodeConflict, "an open case for this cause exists already"},
+	"bills_one_issued":                        {billing.CodeClosed, "this period of the account is billed already: an issued bill is changed by a correction only"},
+	"correction_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
+	"correction_maker_is_not_second_approver": {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
+	"correction_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this correction already: another person must give the second approval"},
+	"ledger_entries_idempotency_key_key":      {billing.CodeConflict, "this entry was posted already"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.
@@ -206,6 +210,8 @@ func translate(err error) error {
 		return billing.Errorf(s.code, "%s", s.sentence)
 	}
 	switch pg.Code {
+	case "MF005", "MF006":
+		return billing.Errorf(billing.CodeClosed, "%s", pg.Message)
 	case "23505":
 		return billing.Errorf(billing.CodeConflict, "this exists already (%s)", pg.ConstraintName)
 	case "23503":
