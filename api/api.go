@@ -91,6 +91,7 @@ func (s *server) operations() {
 	s.cycleOperations()
 	s.caseOperations()
 	s.runOperations()
+	s.correctionOperations()
 	s.rechargeOperations()
 	s.accountOperations()
 	s.meterOperations()

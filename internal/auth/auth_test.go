@@ -18,10 +18,10 @@ func person(role billing.Role) Actor {
 // The whole table once more, written down by hand: a change of who may do what has to be made twice.
 func TestCan_everyRoleAndAction(t *testing.T) {
 	want := map[billing.Role]string{
-		supervisor: "control_clock decide_exception enter_reading issue_run order_restore protect start_cycle start_run " +
+		supervisor: "approve_correction control_clock decide_exception enter_reading issue_run make_correction order_restore protect start_cycle start_run " +
 			"stop_cuts verify_run view",
 		clerk:         "approve_recharge enter_recharge view",
-		manager:       "control_clock end_protection order_cut order_restore protect start_cycle stop_cuts verify_journal view",
+		manager:       "approve_correction control_clock end_protection order_cut order_restore protect start_cycle stop_cuts verify_journal view",
 		administrator: "control_clock manage_users master_data verify_journal view",
 		customer:      "view_own",
 	}
@@ -41,7 +41,7 @@ func TestCan_everyRoleAndAction(t *testing.T) {
 }
 
 func TestCan_separationOfDuties(t *testing.T) {
-	money := []Action{EnterRecharge, ApproveRecharge, VerifyRun, IssueRun, StartRun, DecideException}
+	money := []Action{EnterRecharge, ApproveRecharge, VerifyRun, IssueRun, StartRun, DecideException, MakeCorrection, ApproveCorrection}
 	for _, action := range money {
 		require.Error(t, Can(person(administrator), action, "river"), "an administrator touches no money: %s", action)
 	}

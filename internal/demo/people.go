@@ -139,7 +139,7 @@ func (c *Crew) Act(ctx context.Context, now time.Time) (did int, err error) {
 		return 0, err
 	}
 	for _, work := range []func(context.Context, time.Time) (int, error){
-		c.takePayments, c.approveRecharges, c.decideCases, c.verifyRuns, c.issueRuns, c.approveCuts, c.endProtection, c.trySlips,
+		c.takePayments, c.approveRecharges, c.decideCases, c.verifyRuns, c.issueRuns, c.approveCuts, c.endProtection, c.trySlips, c.correctBills,
 	} {
 		n, err := work(ctx, now)
 		did += n

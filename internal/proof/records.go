@@ -32,7 +32,7 @@ var stateTables = []struct{ kind, table, id string }{
 	{"cycle", "cycles", "id"}, {"case", "cases", "id"}, {"charge_run", "charge_runs", "cycle_id"}, {"run", "billing_runs", "id"},
 	{"bill", "bills", "id"}, {"recharge", "recharges", "id"}, {"command", "commands", "id"}, {"reminder", "reminders", "id"},
 	{"cutoff", "cutoffs", "id"}, {"restore", "restores", "id"}, {"message", "messages", "id"}, {"supply", "supplies", "account_id"},
-	{"meter", "meters", "id"},
+	{"meter", "meters", "id"}, {"correction", "corrections", "id"},
 }
 
 // journalComplete: every state in the tables has its journal row, and the chains verify.

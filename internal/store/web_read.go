@@ -21,6 +21,7 @@ type Waiting struct {
 	OldestMoney  *time.Time
 	Cuts         int // of large customers, waiting for a manager
 	OldestCut    *time.Time
+	Corrections  int // that wait for this person's approval
 }
 
 // Waiting reads the counts for a person in one query: every page shows them.
@@ -32,7 +33,9 @@ func (s *Store) Waiting(ctx context.Context, sites []billing.SiteID, user billin
 		(SELECT count(*), min(entered_at) FROM recharges
 			WHERE site_id = ANY($1) AND state NOT IN ('credited', 'rejected', 'expired') AND state IN ('entered', 'approved_once')
 				AND entered_by <> $2 AND approved1_by IS DISTINCT FROM $2) m,
-		(SELECT count(*), min(opened_at) FROM cutoffs WHERE site_id = ANY($1) AND state = 'awaiting_manager') k`, sites, user)
+		(SELECT count(*), min(opened_at) FROM cutoffs WHERE site_id = ANY($1) AND state = 'awaiting_manager') k,
+		(SELECT count(*) FROM corrections WHERE sites <@ $1::text[] AND state NOT IN ('applied', 'rejected', 'withdrawn') AND state IN ('previewed', 'approved_once')
+			AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) x`, sites, user)
 	w, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Waiting])
 	return w, translate(err)
 }

@@ -11,28 +11,30 @@ type Kind string
 
 // The vocabularies. The words of each are in Words.
 const (
-	Cycle       Kind = "cycle"
-	Case        Kind = "case"
-	Recharge    Kind = "recharge"
-	Run         Kind = "run"
-	Bill        Kind = "bill"
-	Reminder    Kind = "reminder"
-	CommandKind Kind = "command_kind"
-	Command     Kind = "command"
-	Message     Kind = "message"
-	Supply      Kind = "supply"
-	Quality     Kind = "quality"
-	Rule        Kind = "rule"
-	Role        Kind = "role"
-	Service     Kind = "service"
-	CreditMode  Kind = "credit_mode"
-	Register    Kind = "register"
-	Cutoff      Kind = "cutoff"
-	Restore     Kind = "restore"
-	MessageKind Kind = "message_kind"
-	Class       Kind = "class"
-	Channel     Kind = "channel"
-	Protection  Kind = "protection"
+	Cycle          Kind = "cycle"
+	Case           Kind = "case"
+	Recharge       Kind = "recharge"
+	Run            Kind = "run"
+	Bill           Kind = "bill"
+	Reminder       Kind = "reminder"
+	CommandKind    Kind = "command_kind"
+	Command        Kind = "command"
+	Message        Kind = "message"
+	Supply         Kind = "supply"
+	Quality        Kind = "quality"
+	Rule           Kind = "rule"
+	Role           Kind = "role"
+	Service        Kind = "service"
+	CreditMode     Kind = "credit_mode"
+	Register       Kind = "register"
+	Cutoff         Kind = "cutoff"
+	Restore        Kind = "restore"
+	MessageKind    Kind = "message_kind"
+	Class          Kind = "class"
+	Channel        Kind = "channel"
+	Protection     Kind = "protection"
+	Correction     Kind = "correction"
+	CorrectionKind Kind = "correction_kind"
 )
 
 var words = map[Kind][]string{
@@ -42,7 +44,7 @@ var words = map[Kind][]string{
 		"entered", "approved_once", "approved", "delivering", "credited", "rejected", "expired", "in_doubt",
 	},
 	Run:         {"rating", "blocked", "awaiting_verification", "verified", "issued", "cancelled"},
-	Bill:        {"draft", "held", "issued", "cancelled"},
+	Bill:        {"draft", "held", "issued", "cancelled", "reversed"},
 	Reminder:    {"level1", "level2", "final", "handed_over", "paid", "closed"},
 	CommandKind: {"credit", "trip", "close", "keep_on", "release"},
 	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
@@ -60,10 +62,12 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored"},
-	Class:       {"household", "commercial", "important"},
-	Channel:     {"cash", "transfer", "online"},
-	Protection:  {"keep_power", "medical", "special_day"},
+	MessageKind:    {"level1", "level2", "final", "recharged", "cut", "restored", "corrected"},
+	Class:          {"household", "commercial", "important"},
+	Channel:        {"cash", "transfer", "online"},
+	Protection:     {"keep_power", "medical", "special_day"},
+	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

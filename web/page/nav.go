@@ -15,26 +15,27 @@ import (
 type place struct{ key, href, icon string }
 
 var (
-	placeToday     = place{locale.Key("nav.today"), "/", "today"}
-	placeCycles    = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
-	placeCases     = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
-	placeRuns      = place{locale.Key("nav.runs"), "/runs", "runs"}
-	placeRecharges = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
-	placeAccounts  = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
-	placeMeters    = place{locale.Key("nav.meters"), "/meters", "meters"}
-	placeCutoffs   = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
-	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
-	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
-	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
-	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
+	placeToday       = place{locale.Key("nav.today"), "/", "today"}
+	placeCycles      = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
+	placeCases       = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
+	placeRuns        = place{locale.Key("nav.runs"), "/runs", "runs"}
+	placeCorrections = place{locale.Key("nav.corrections"), "/corrections", "corrections"}
+	placeRecharges   = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
+	placeAccounts    = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
+	placeMeters      = place{locale.Key("nav.meters"), "/meters", "meters"}
+	placeCutoffs     = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
+	placeMessages    = place{locale.Key("nav.messages"), "/messages", "messages"}
+	placeTrace       = place{locale.Key("nav.trace"), "/trace", "trace"}
+	placeSites       = place{locale.Key("nav.sites"), "/sites", "sites"}
+	placeUsers       = place{locale.Key("nav.users"), "/users", "users"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeCycles, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeMessages, placeTrace},
 	billing.RoleClerk:      {placeToday, placeRecharges, placeAccounts, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTrace},
-	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCycles, placeAccounts, placeMeters, placeMessages},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeRecharges,
+	billing.RoleManager:    {placeToday, placeCutoffs, placeTrace, placeCases, placeRecharges, placeRuns, placeCorrections, placeCycles, placeAccounts, placeMeters, placeMessages},
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeRecharges,
 		placeCutoffs, placeMessages, placeTrace},
 }
 
@@ -50,6 +51,8 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			}
 		case placeRuns:
 			item.Count = w.RunsToVerify + w.RunsToIssue
+		case placeCorrections:
+			item.Count = w.Corrections
 		case placeRecharges:
 			item.Count = w.Recharges
 		case placeCutoffs:

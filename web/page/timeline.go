@@ -19,7 +19,7 @@ import (
 // homes are the pages of things, by their kind in the journal; a kind without one is read in its timeline.
 var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
-	"case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/",
+	"case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/", "charge_run": "/cycles/", "correction": "/corrections/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -43,7 +43,7 @@ func TraceHref(number string) string { return TracePath + "?" + url.Values{"q": 
 var vocabularies = map[string]locale.Kind{
 	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
-	"cutoff": locale.Cutoff, "restore": locale.Restore,
+	"cutoff": locale.Cutoff, "restore": locale.Restore, "correction": locale.Correction,
 }
 
 // Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
@@ -61,7 +61,7 @@ var kinds = map[string]string{
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
 	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
-	"calendar": locale.Key("kind.calendar"), "site": locale.Key("kind.site"),
+	"calendar": locale.Key("kind.calendar"), "correction": locale.Key("kind.correction"), "site": locale.Key("kind.site"),
 }
 
 // KindWord is the word for a kind of the journal, as stored when it has none.
