@@ -193,7 +193,7 @@ func billID(r store.Run, account billing.AccountID) billing.BillID {
 
 // draft rates one bill. A doubt, or readings that don't carry the period, make it a held one; only what no reading can mend is an error.
 func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft, error) {
-	d := store.Draft{ID: billID(r, sp.account.ID), Account: sp.account.ID, Tariff: sp.account.Tariff, Engine: ratingEngine, Input: struct{}{}}
+	d := store.Draft{ID: billID(r, sp.account.ID), Account: sp.account.ID, Tariff: m.tariffAt(sp.account, r.PeriodTo.AddDays(-1)), Engine: rating.Engine, Input: struct{}{}}
 	if doubt != "" {
 		d.Hold = "case " + string(doubt) + " is not decided"
 		return d, nil
@@ -207,29 +207,10 @@ func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft
 	default:
 		return d, err
 	}
-	d.Quantity, d.TotalFen, d.Input = result.Use.Total(), result.Total, ratedInput(in)
+	d.Quantity, d.TotalFen, d.Input = result.Use.Total(), result.Total, in.Store()
 	d.Readings = billReadings(result, in)
 	d.Lines = billLines(result)
 	return d, nil
-}
-
-// rated is rating's input as a bill keeps it: with it and the engine of that version each line can be derived again.
-type rated struct {
-	Tariff      billing.Tariff   `json:"tariff"`
-	Zone        string           `json:"zone"`
-	From        time.Time        `json:"from"`
-	To          time.Time        `json:"to"`
-	Fittings    []rating.Fitting `json:"fittings"`
-	Points      []rating.Point   `json:"points"`
-	UsedInYear  billing.Quantity `json:"used_in_year"`
-	UsedInMonth billing.Quantity `json:"used_in_month"`
-}
-
-func ratedInput(in rating.Input) rated {
-	return rated{
-		Tariff: in.Tariff, Zone: in.Location.String(), From: in.From, To: in.To, Fittings: in.Fittings, Points: in.Points,
-		UsedInYear: in.UsedInYear, UsedInMonth: in.UsedInMonth,
-	}
 }
 
 // billReadings joins the segments of each fitting: what its registers showed when the period, or the fitting, began and ended.
@@ -256,10 +237,15 @@ func billReadings(r rating.Result, in rating.Input) []store.BillReading {
 func billLines(r rating.Result) []store.BillLine {
 	lines := make([]store.BillLine, len(r.Lines))
 	for i, l := range r.Lines {
-		lines[i] = store.BillLine{
+		line := store.BillLine{
 			Seq: i + 1, Component: l.Component, NameZH: l.Name.ZH, NameEN: l.Name.EN, Register: l.Register, Tier: l.Tier,
 			FromAt: l.From, ToAt: l.To, Opening: &l.Opening, Closing: &l.Closing, Quantity: l.Quantity, Price: l.Price, Factor: l.Factor, AmountFen: l.Amount,
+			Unit: l.Unit, Thirtieths: l.Thirtieths,
 		}
+		if l.Kind != "" {
+			line.Opening, line.Closing = nil, nil // a charge by the month rests on no register
+		}
+		lines[i] = line
 	}
 	return lines
 }

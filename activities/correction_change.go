@@ -32,13 +32,20 @@ func (c change) inputs(m *metered) error {
 		}
 		m.tariffs[t.ID] = corrected
 	case c.Terms != nil:
-		for i := range m.accounts {
-			if m.accounts[i].ID == c.Terms.Account {
-				m.accounts[i].Tariff = c.Terms.Tariff
-			}
-		}
+		c.terms(m)
 	}
 	return nil
+}
+
+// terms puts an account's terms among its others, in the place of those of the same first day.
+func (c change) terms(m *metered) {
+	id, fresh := c.Terms.Account, store.TermsOfChange(*c.Terms)
+	all := slices.DeleteFunc(slices.Clone(m.terms[id]), func(t store.AccountTerms) bool { return t.FromDay == fresh.FromDay })
+	i := slices.IndexFunc(all, func(t store.AccountTerms) bool { return t.FromDay.After(fresh.FromDay) })
+	if i < 0 {
+		i = len(all)
+	}
+	m.terms[id] = slices.Insert(all, i, fresh)
 }
 
 // readings changes what the meters showed. It comes after the readings were loaded.
@@ -381,10 +388,22 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return err
 	case t.Service != account.Service:
 		return billing.Errorf(billing.CodeInvalidInput, "the tariff %s is for another service than account %s", c.Tariff, account.ID)
-	case c.From != account.OpenedOn:
-		return billing.Errorf(billing.CodeInvalidInput, "an account has one tariff over its whole life here: the terms of account %s are corrected from %s, the day it was opened", account.ID, account.OpenedOn)
-	case c.Tariff == account.Tariff:
-		return billing.Errorf(billing.CodeInvalidInput, "account %s has the tariff %s on file already: nothing would change", account.ID, c.Tariff)
+	case c.From.Before(account.OpenedOn):
+		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.From, account.ID, account.OpenedOn)
+	case c.Persons < 0 || c.Persons > 99:
+		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
+	}
+	all, err := a.Store.TermsOf(ctx, []billing.AccountID{account.ID})
+	if err != nil {
+		return err
+	}
+	now := (&metered{terms: all}).termsAt(account.ID, c.From)
+	if account.CreditMode == billing.CreditMeter && now.Tariff != c.Tariff {
+		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
+	}
+	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
+		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister {
+		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)
 	}
 	return nil
 }

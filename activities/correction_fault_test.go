@@ -158,7 +158,7 @@ func TestCorrection_aStalePreviewIsRefused(t *testing.T) {
 func TestCorrection_whatBringsBackCreditGivesSupplyBack(t *testing.T) {
 	b := newBooks(t)
 	n := storetestAccount()
-	n.Fen = 30_000 // 300 yuan for some 480 of use: far below zero, and cut
+	n.Fen = 40_000 // 400 yuan for 490 of use: below zero, and cut
 	account, meter := b.quarter(n)
 	ctx := context.Background()
 	require.Negative(t, b.balance(account))
@@ -167,18 +167,10 @@ func TestCorrection_whatBringsBackCreditGivesSupplyBack(t *testing.T) {
 	var open int
 	require.NoError(t, b.Pool.QueryRow(ctx, `SELECT count(*) FROM reminders WHERE account_id = $1 AND closed_at IS NULL`, account).Scan(&open))
 	require.Equal(t, 1, open)
-	fs, err := b.FittingsOfMeter(ctx, meter)
-	require.NoError(t, err)
-	// The opening had a digit too few: most of January's use never was.
-	k := b.carryOut(billing.CorrectionChange{Exchange: &billing.ExchangeChange{Fitting: fs[0].ID, Opening: regs(900)}})
+	// March was closed 300 kWh too high.
+	k := b.carryOut(readingChange(meter, "2026-04-01", regs(60_000)))
+	require.Positive(t, b.balance(account))
 	follows := do[activities.CorrectionFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
-	require.Empty(t, follows.Restores, "still below zero: nothing is given back")
-	_, err = b.Pool.Exec(ctx, `UPDATE accounts SET cut_limit_fen = -1000000 WHERE id = $1`, account)
-	require.NoError(t, err)
-	_, err = b.Pool.Exec(ctx, `UPDATE sites SET policy = '{"supply": {"connect_fen": -1000000}}'`)
-	require.NoError(t, err)
-	k = b.carryOut(readingChange(meter, "2026-04-01", regs(70_000)))
-	follows = do[activities.CorrectionFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
 	require.Len(t, follows.Restores, 1)
 	require.Len(t, follows.Reminders, 1)
 	b.intact()
@@ -247,6 +239,8 @@ func TestCorrection_badInputChangesNothing(t *testing.T) {
 		"empty version":        {billing.CorrectionChange{Price: &billing.PriceChange{Tariff: "zj-residential", Version: gap}}, "has no component"},
 		"price in the future":  {billing.CorrectionChange{Price: &billing.PriceChange{Tariff: "zj-residential", Version: future}}, "in the future"},
 		"unknown account":      {billing.CorrectionChange{Terms: &billing.TermsChange{Account: "A9", From: billing.MustDate("2026-01-01"), Tariff: "zj-residential"}}, "There is no account"},
+		"before the account":   {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2025-12-01"), Tariff: "zj-residential-tou"}}, "was opened"},
+		"terms as on file":     {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-02-01"), Tariff: "zj-residential"}}, "nothing would change"},
 		"water for power":      {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "bj-water-residential"}}, "another service"},
 	} {
 		require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(c.change)), c.want, name)

@@ -172,7 +172,7 @@ func (r *recalculation) preview(ctx context.Context, s *store.Store, account sto
 // openPeriods says what the next daily charge gives back for the periods that were charged and aren't billed.
 func (r *recalculation) openPeriods(ctx context.Context, s *store.Store, account store.MeteredAccount, p *store.CorrectedAccount) error {
 	for _, sp := range r.open(account) {
-		result, _, err := r.m.rate(sp)
+		total, err := r.m.toDate(sp)
 		if refusal(err) {
 			continue // its bill would be held: a doubt of its own, which the correction neither makes nor mends
 		}
@@ -184,7 +184,7 @@ func (r *recalculation) openPeriods(ctx context.Context, s *store.Store, account
 		if err != nil {
 			return err
 		}
-		p.OpenFen += charged[account.ID] - result.Total
+		p.OpenFen += charged[account.ID] - total
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func sameBill(b store.Bill, lines []store.BillLine, d store.Draft) (bool, error)
 		if n.Factor.IsZero() {
 			n.Factor = billing.MustFactor("1") // as it is stored
 		}
-		if l.Component != n.Component || l.Register != n.Register || l.Tier != n.Tier || l.Quantity != n.Quantity || l.Price != n.Price || l.Factor != n.Factor || l.AmountFen != n.AmountFen {
+		if l.Component != n.Component || l.Register != n.Register || l.Tier != n.Tier || l.Quantity != n.Quantity || l.Price != n.Price || l.Factor != n.Factor || l.AmountFen != n.AmountFen || l.Unit != n.Unit || l.Thirtieths != n.Thirtieths {
 			return false, nil
 		}
 	}

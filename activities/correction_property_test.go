@@ -35,8 +35,9 @@ type lived struct {
 	opening  int64
 	ratio    int
 	tariff   billing.TariffID
-	before   int64            // use before it was opened
-	shown    map[string]int64 // by day
+	agreed   []billing.TermsChange // after the first day, in the order in which they were corrected
+	before   int64                 // use before it was opened
+	shown    map[string]int64      // by day
 	splitDay string
 	closing  int64 // of the first fitting, and opening of the second
 	ratio2   int
@@ -79,6 +80,9 @@ func play(t *testing.T, h *history) *played {
 	for _, a := range h.accounts {
 		account, meter := p.Account(storetest.NewAccount{Opening: regs(a.opening), Ratio: a.ratio, Tariff: a.tariff, UseBefore: a.before, Fen: 50_000_000})
 		p.accounts, p.meters = append(p.accounts, account), append(p.meters, meter)
+		for _, c := range a.agreed {
+			require.NoError(t, p.SetTerms(context.Background(), storetest.By, store.TermsOfChange(c)))
+		}
 	}
 	for i, day := range historyDays[:len(historyDays)-1] {
 		p.split(h, day)
@@ -132,7 +136,7 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 	i := rapid.IntRange(0, len(h.accounts)-1).Draw(t, "account")
 	a := h.accounts[i]
 	was := *a
-	was.shown = maps.Clone(a.shown)
+	was.shown, was.agreed = maps.Clone(a.shown), slices.Clone(a.agreed)
 	undo = func() { *a = was }
 	fs := p.fittings(i)
 	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms"}).Draw(t, "kind") {
@@ -163,8 +167,10 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 	case "price":
 		return p.drawPrice(t, h)
 	case "terms":
-		a.tariff = map[billing.TariffID]billing.TariffID{"zj-residential": "zj-residential-tou", "zj-residential-tou": "zj-residential"}[a.tariff]
-		return billing.CorrectionChange{Terms: &billing.TermsChange{Account: p.accounts[i], From: billing.MustDate("2026-01-01"), Tariff: a.tariff}}, undo
+		c := billing.TermsChange{Account: p.accounts[i], From: billing.MustDate("2026-01-01").AddDays(rapid.IntRange(0, 119).Draw(t, "agreed from")),
+			Tariff: rapid.SampledFrom([]billing.TariffID{"zj-residential", "zj-residential-tou"}).Draw(t, "agreed tariff"), Persons: rapid.IntRange(3, 8).Draw(t, "persons")}
+		a.agreed = append(a.agreed, c)
+		return billing.CorrectionChange{Terms: &c}, undo
 	}
 	return p.drawReading(t, i, a), undo
 }
@@ -210,7 +216,9 @@ func (p *played) drawPrice(t *rapid.T, h *history) (billing.CorrectionChange, fu
 		}
 	}
 	change := billing.PriceChange{Tariff: id, Version: version}
-	inUse := slices.ContainsFunc(h.accounts, func(a *lived) bool { return a.tariff == id })
+	inUse := slices.ContainsFunc(h.accounts, func(a *lived) bool {
+		return a.tariff == id || slices.ContainsFunc(a.agreed, func(c billing.TermsChange) bool { return c.Tariff == id })
+	})
 	if !inUse {
 		return billing.CorrectionChange{}, func() {}
 	}
@@ -325,10 +333,18 @@ func (p *played) printed(account billing.AccountID) []string {
 	for _, b := range by[account] {
 		text = append(text, fmt.Sprint(b.PeriodFrom, b.PeriodTo, b.State, b.Tariff, b.Quantity, b.TotalFen))
 		for _, l := range lines[b.ID] {
-			text = append(text, fmt.Sprint(l.Seq, l.Component, l.Register, l.Tier, l.FromAt.Format(time.RFC3339), l.ToAt.Format(time.RFC3339), *l.Opening, *l.Closing, l.Quantity, l.Price, l.AmountFen))
+			text = append(text, fmt.Sprint(l.Seq, l.Component, l.Register, l.Tier, l.FromAt.Format(time.RFC3339), l.ToAt.Format(time.RFC3339), raw(l.Opening), raw(l.Closing), l.Quantity, l.Price, l.AmountFen))
 		}
 	}
 	return text
+}
+
+// raw is a register of a line; a line by the month has none.
+func raw(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
 }
 
 // proved holds the invariants that the report checks, from the tables alone.

@@ -263,9 +263,10 @@ func TestCorrection_ofTerms(t *testing.T) {
 	account, _ := b.quarter(storetestAccount())
 	balance := b.balance(account)
 	before := b.billsOf(account)
-	b.carryOut(billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "zj-residential-tou"}})
+	b.carryOut(billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-02-01"), Tariff: "zj-residential-tou", Persons: 5}})
 	after := b.billsOf(account)
-	for i := range after {
+	require.Equal(t, before[0], after[0], "January was rated by what was agreed then")
+	for i := 1; i < len(after); i++ {
 		require.Equal(t, billing.TariffID("zj-residential-tou"), after[i].Tariff)
 		require.Equal(t, before[i].Quantity, after[i].Quantity)
 		balance += before[i].TotalFen - after[i].TotalFen

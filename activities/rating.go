@@ -159,12 +159,12 @@ func (m *metered) openSpans(a store.MeteredAccount, upto time.Time) []span {
 func (m *metered) charges(a store.MeteredAccount, spans []span) ([]store.Charge, error) {
 	var charges []store.Charge
 	for _, sp := range spans {
-		r, _, err := m.rate(sp)
+		total, err := m.toDate(sp)
 		if err != nil {
 			return nil, err
 		}
 		period := billing.MonthPeriod(billing.DateOf(sp.from, m.site.Zone))
-		charges = append(charges, store.Charge{Account: a.ID, PeriodFrom: period.From, Upto: sp.to, RatedFen: r.Total})
+		charges = append(charges, store.Charge{Account: a.ID, PeriodFrom: period.From, Upto: sp.to, RatedFen: total})
 	}
 	return charges, nil
 }

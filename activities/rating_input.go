@@ -9,9 +9,6 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 )
 
-// ratingEngine is the version of the pricing that bills name, so that a line can be derived again by the code that made it.
-const ratingEngine = "rating/1"
-
 // metered is a page of accounts with all that rating them takes, loaded in a few queries for the whole page.
 type metered struct {
 	site     store.Site
@@ -19,6 +16,10 @@ type metered struct {
 	accounts []store.MeteredAccount
 	fittings map[billing.ServicePointID][]store.Fitting
 	readings map[store.MeterAt]store.Reading
+	// terms are each account's, by first day; quantities those of its months that are wanted.
+	terms      map[billing.AccountID][]store.AccountTerms
+	quantities map[billing.AccountID][]store.PeriodQuantity
+	rater      rating.Rater
 }
 
 // span is a stretch of an account's use that is to be rated.
@@ -27,16 +28,19 @@ type span struct {
 	from, to time.Time
 }
 
-// loadMetered reads tariffs and fittings for a page; readings are loaded by want.
+// loadMetered reads tariffs, terms and fittings for a page; readings and the quantities of months are loaded by want.
 func loadMetered(ctx context.Context, s *store.Store, site store.Site, accounts []store.MeteredAccount) (*metered, error) {
 	m := &metered{site: site, accounts: accounts, readings: map[store.MeterAt]store.Reading{}}
 	var err error
 	if m.tariffs, err = s.Tariffs(ctx); err != nil {
 		return nil, err
 	}
-	points := make([]billing.ServicePointID, len(accounts))
+	points, ids := make([]billing.ServicePointID, len(accounts)), make([]billing.AccountID, len(accounts))
 	for i, a := range accounts {
-		points[i] = a.ServicePoint
+		points[i], ids[i] = a.ServicePoint, a.ID
+	}
+	if m.terms, err = s.TermsOf(ctx, ids); err != nil {
+		return nil, err
 	}
 	m.fittings, err = s.Fittings(ctx, points)
 	return m, err
@@ -55,19 +59,28 @@ func (m *metered) want(ctx context.Context, s *store.Store, spans []span) error 
 		}
 	}
 	found, err := s.GoodReadings(ctx, wanted)
+	if err != nil {
+		return err
+	}
 	for at, r := range found {
 		m.readings[at] = r
 	}
-	return err
+	return m.wantQuantities(ctx, s, spans)
 }
 
-// instants are the ends of a span, the days on which a new price starts, and the first midnights of its step year's months: use
-// is counted from month to month, so that a register may wrap more than once a year.
+// instants are the ends of a span, the days on which a new price or new terms start, and the first midnights of its step year's months:
+// use is counted from month to month, so that a register may wrap more than once a year.
 func (m *metered) instants(sp span) []time.Time {
 	ats := []time.Time{sp.from, sp.to}
-	for _, v := range m.tariffs[sp.account.Tariff].Versions {
-		if at := v.From.Start(m.site.Zone); at.After(sp.from) && at.Before(sp.to) {
+	inside := func(day billing.Date) {
+		if at := day.Start(m.site.Zone); at.After(sp.from) && at.Before(sp.to) {
 			ats = append(ats, at)
+		}
+	}
+	for _, t := range m.termsIn(sp) {
+		inside(t.FromDay)
+		for _, v := range m.tariffs[t.Tariff].Versions {
+			inside(v.From)
 		}
 	}
 	return append(ats, m.yearMonths(sp)...)
@@ -135,22 +148,7 @@ func (m *metered) points(a store.MeteredAccount, ats []time.Time, first, last ti
 	return points
 }
 
-// input is what prices a span.
-func (m *metered) input(sp span) (rating.Input, error) {
-	tariff, ok := m.tariffs[sp.account.Tariff]
-	if !ok {
-		return rating.Input{}, billing.Errorf(billing.CodeTariffMissing, "account %s names the tariff %s, which does not exist: publish it or give the account another", sp.account.ID, sp.account.Tariff)
-	}
-	in := rating.Input{Tariff: tariff, Location: m.site.Zone, From: sp.from, To: sp.to}
-	for no, f := range m.fittings[sp.account.ServicePoint] {
-		in.Fittings = append(in.Fittings, rating.Fitting{No: no + 1, Meter: f.Meter, Ratio: int64(f.Ratio), Digits: f.Digits})
-	}
-	in.Points = m.points(sp.account, sortedTimes(m.periodInstants(sp)), sp.from, sp.to)
-	used, err := m.usedInYear(sp, tariff)
-	in.UsedInYear = used
-	return in, err
-}
-
+// periodInstants are the instants of a span that lie in it.
 func (m *metered) periodInstants(sp span) []time.Time {
 	var ats []time.Time
 	for _, at := range m.instants(sp) {
@@ -159,62 +157,4 @@ func (m *metered) periodInstants(sp span) []time.Time {
 		}
 	}
 	return ats
-}
-
-// usedInYear counts what the account used in the span's step year before the span: what it brought along from the former system in
-// the year in which it was opened, and the readings since. Tariffs without yearly steps don't need it.
-func (m *metered) usedInYear(sp span, tariff billing.Tariff) (billing.Quantity, error) {
-	day := billing.DateOf(sp.from, m.site.Zone)
-	version, _, err := tariff.VersionAt(day)
-	if err != nil || !version.Steps(billing.PerYear) {
-		return billing.Quantity{}, err
-	}
-	var raw int64
-	if sp.account.OpenedOn.Year() == day.Year() {
-		raw = sp.account.UseBefore
-	}
-	months := m.yearMonths(sp)
-	if len(months) == 0 {
-		return sp.account.Service.Quantity(raw), nil
-	}
-	start := months[0]
-	if f := m.fittings[sp.account.ServicePoint][0].FromAt; f.After(start) {
-		start = f
-	}
-	used, err := countUse(m.points(sp.account, sortedTimes(append(months, sp.from)), start, sp.from), m.fittings[sp.account.ServicePoint], start, sp.from)
-	return sp.account.Service.Quantity(raw + used), err
-}
-
-// countUse adds the total use after ratio between consecutive points of each fitting, over [from, to].
-func countUse(points []rating.Point, fittings []store.Fitting, from, to time.Time) (int64, error) {
-	if !from.Before(to) {
-		return 0, nil
-	}
-	if len(points) < 2 || !points[0].At.Equal(from) || !points[len(points)-1].At.Equal(to) {
-		return 0, billing.Errorf(billing.CodeInvalidReading, "There is no good reading at the start of the step year or of the period: take or estimate one.")
-	}
-	var sum int64
-	for i := 1; i < len(points); i++ {
-		a, b := points[i-1], points[i]
-		if a.Fitting != b.Fitting {
-			continue
-		}
-		f := fittings[b.Fitting-1]
-		use, err := billing.Usage(a.Registers, b.Registers, f.Digits)
-		if err != nil {
-			return 0, err
-		}
-		sum += use.Total() * int64(f.Ratio)
-	}
-	return sum, nil
-}
-
-// rate prices a span.
-func (m *metered) rate(sp span) (rating.Result, rating.Input, error) {
-	in, err := m.input(sp)
-	if err != nil {
-		return rating.Result{}, in, err
-	}
-	r, err := rating.Rate(in)
-	return r, in, err
 }

@@ -23,6 +23,7 @@ type cli struct {
 	Worker   app.Worker   `cmd:"" help:"Run workflows and activities, and own the lines of gateways."`
 	Migrate  app.Migrate  `cmd:"" help:"Bring the database's tables up to date."`
 	Simulate app.Simulate `cmd:"" help:"Serve a fleet of simulated gateways and meters."`
+	Rate     app.Rate     `cmd:"" help:"Print how a bill comes about, from a tariff file and a usage file, without any server."`
 	Journal  struct {
 		Verify app.JournalVerify `cmd:"" help:"Recompute the hash chains; say where the first break is."`
 	} `cmd:"" help:"The journal of every state change."`

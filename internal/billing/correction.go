@@ -98,11 +98,18 @@ type PriceChange struct {
 	Version TariffVersion `json:"version"`
 }
 
-// TermsChange is what an account should have been rated by from a day on.
+// TermsChange is what should have been agreed with a customer from a day on, until the terms that follow.
 type TermsChange struct {
-	Account AccountID `json:"account"`
-	From    Date      `json:"from"`
-	Tariff  TariffID  `json:"tariff"`
+	Account          AccountID    `json:"account"`
+	From             Date         `json:"from"`
+	Tariff           TariffID     `json:"tariff"`
+	Persons          int          `json:"persons,omitempty"`
+	CapacityKVA      Quantity     `json:"capacity_kva,omitzero"`
+	SuspendedKVA     Quantity     `json:"suspended_kva,omitzero"`
+	ContractDemandKW Quantity     `json:"contract_demand_kw,omitzero"`
+	Choice           ChargeChoice `json:"choice,omitempty"`
+	// Register is the one that the contract names instead of the total; empty for the total.
+	Register string `json:"register,omitempty"`
 }
 
 // Kind is the kind of the part that is set; empty, with a refusal, unless exactly one is.

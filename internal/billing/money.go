@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/govalues/decimal"
 )
 
 // Money is an amount in fen (1/100 yuan). It is exact, may be negative, and
@@ -70,6 +72,9 @@ func (m Money) parts() (sign, whole, frac string) {
 	frac = strconv.FormatUint(100+abs%100, 10)[1:]
 	return sign, strconv.FormatUint(abs/100, 10), frac
 }
+
+// Quantity is the amount in yuan as a number that a rate can be applied to.
+func (m Money) Quantity() Quantity { return Quantity{newNumber(decimal.MustNew(int64(m), 2))} }
 
 // Add returns m + n, or an error when the sum does not fit.
 func (m Money) Add(n Money) (Money, error) {

@@ -3,6 +3,7 @@ package billing
 import (
 	"database/sql/driver"
 	"math"
+	"math/big"
 	"math/bits"
 
 	"github.com/govalues/decimal"
@@ -168,9 +169,13 @@ func ParseFactor(s string) (Factor, error) {
 // MustFactor is ParseFactor for constants in code and tests.
 func MustFactor(s string) Factor { return must(ParseFactor(s)) }
 
-// UnmarshalText reads the text form.
+// UnmarshalText reads the text form. It refuses 0, because a factor that is
+// left out means 1.
 func (f *Factor) UnmarshalText(text []byte) (err error) {
 	*f, err = ParseFactor(string(text))
+	if err == nil && f.IsZero() {
+		err = Errorf(CodeInvalidInput, "The factor %q would charge nothing: leave out what it belongs to.", text)
+	}
 	return err
 }
 
@@ -223,15 +228,94 @@ func Charge(q Quantity, p Price, f Factor) (Money, error) {
 	return Money(fen), nil
 }
 
+// ChargeMonths is Charge for a price per month of which so many thirtieths are
+// charged.
+func ChargeMonths(q Quantity, p Price, f Factor, thirtieths int) (Money, error) {
+	amount := new(big.Rat).Mul(q.rat(), exactProduct(&p, f))
+	amount.Mul(amount, big.NewRat(100*int64(thirtieths), 30))
+	fen, ok := new(big.Int).SetString(amount.FloatString(0), 10) // halves away from zero
+	if !ok || !fen.IsInt64() {
+		return 0, Errorf(CodeInvalidInput, "The charge of %s at %s is too large to be kept exactly.", q, p)
+	}
+	return Money(fen.Int64()), nil
+}
+
+// Rate is a price with its factor, ready to be charged many times over: the
+// same product and rounding as Charge, on raw register units.
+type Rate struct {
+	coef  uint64 // of price × factor
+	scale int    // units × coef ÷ 10^scale is fen
+}
+
+// NewRate makes a rate for a service's raw units.
+func NewRate(s Service, p Price, f Factor) (Rate, error) {
+	price := p.d
+	if !f.IsZero() {
+		var err error
+		if price, err = p.d.MulExact(f.d, p.d.Scale()+f.d.Scale()); err != nil {
+			return Rate{}, Errorf(CodeInvalidInput, "The price %s times %s is too fine to be kept exactly.", p, f)
+		}
+	}
+	if price.Sign() < 0 {
+		return Rate{}, Errorf(CodeInvalidInput, "The price %s is negative.", p)
+	}
+	r := Rate{price.Coef(), s.Scale() + price.Scale() - 2}
+	// A small price brought to eight decimals is divided by a constant.
+	for r.scale < usualScale && r.coef < math.MaxUint32 {
+		r.coef, r.scale = 10*r.coef, r.scale+1
+	}
+	return r, nil
+}
+
+// usualScale is that of a power price with eight decimals.
+const usualScale = 8
+
+// Charge is what raw units cost, rounded once, half up.
+func (r *Rate) Charge(raw int64) (Money, error) {
+	hi, lo := bits.Mul64(uint64(raw), r.coef)
+	const usual = 100_000_000
+	if r.scale == usualScale && hi == 0 && lo < math.MaxInt64-usual && raw >= 0 {
+		return Money((lo + usual/2) / usual), nil
+	}
+	if raw >= 0 && r.scale >= 0 && r.scale < len(powers) && hi < powers[r.scale]/2 {
+		divisor := powers[r.scale]
+		fen, rest := bits.Div64(hi, lo, divisor)
+		if rest >= divisor-rest {
+			fen++
+		}
+		if fen <= math.MaxInt64 {
+			return Money(fen), nil
+		}
+	}
+	return r.chargeSlowly(raw)
+}
+
+// chargeSlowly is Charge for the numbers that a bill has hardly ever.
+func (r *Rate) chargeSlowly(raw int64) (Money, error) {
+	amount := new(big.Rat).SetInt(new(big.Int).Mul(big.NewInt(raw), new(big.Int).SetUint64(r.coef)))
+	if r.scale >= 0 {
+		amount.Quo(amount, new(big.Rat).SetInt(new(big.Int).SetUint64(pow10(r.scale))))
+	} else {
+		amount.Mul(amount, new(big.Rat).SetInt(new(big.Int).SetUint64(pow10(-r.scale))))
+	}
+	whole, ok := new(big.Int).SetString(amount.FloatString(0), 10) // halves away from zero
+	if !ok || !whole.IsInt64() {
+		return 0, Errorf(CodeInvalidInput, "The charge of %d register units is too large to be kept exactly.", raw)
+	}
+	return Money(whole.Int64()), nil
+}
+
 // pow10 holds for n up to 19, which the decimals of the nouns guarantee:
 // 6 of a quantity, 8 of a price and 6 of a factor, less 2 for fen.
-func pow10(n int) uint64 {
-	p := uint64(1)
-	for range n {
-		p *= 10
+func pow10(n int) uint64 { return powers[n] }
+
+var powers = func() (p [20]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = 10 * p[i-1]
 	}
 	return p
-}
+}()
 
 func must[T any](v T, err error) T {
 	if err != nil {

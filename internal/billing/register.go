@@ -20,22 +20,27 @@ func Wrap(digits int) int64 {
 // (see metering.Validate), except that more than half the register's range,
 // or a drop with digits unknown, is refused: it is a step back, not a wrap.
 func Usage(prev, cur Registers, digits int) (Registers, error) {
-	if len(prev) != len(cur) || len(prev) == 0 {
-		return nil, Errorf(CodeInvalidReading, "A reading of %d registers cannot follow one of %d: read the meter again, or record an exchange.", len(cur), len(prev))
-	}
-	wrap := Wrap(digits)
 	use := make(Registers, len(prev))
-	for i := range prev {
-		use[i] = cur[i] - prev[i]
-		if use[i] >= 0 {
-			continue
-		}
-		use[i] += wrap
-		if use[i] < 0 || use[i] > wrap/2 {
-			return nil, Errorf(CodeInvalidReading, "The %s register went back from %d to %d (raw).", Register(i), prev[i], cur[i])
-		}
+	return use, AddUsage(use, prev, cur, digits)
+}
+
+// AddUsage adds Usage to a sum of as many registers.
+func AddUsage(sum, prev, cur Registers, digits int) error {
+	if len(prev) != len(cur) || len(prev) == 0 || len(sum) != len(prev) {
+		return Errorf(CodeInvalidReading, "A reading of %d registers cannot follow one of %d: read the meter again, or record an exchange.", len(cur), len(prev))
 	}
-	return use, nil
+	for i := range prev {
+		use := cur[i] - prev[i]
+		if use < 0 {
+			wrap := Wrap(digits)
+			use += wrap
+			if use < 0 || use > wrap/2 {
+				return Errorf(CodeInvalidReading, "The %s register went back from %d to %d (raw).", Register(i), prev[i], cur[i])
+			}
+		}
+		sum[i] += use
+	}
+	return nil
 }
 
 // Between is what the registers showed after elapsed of span, at an even rate
@@ -50,15 +55,7 @@ func Between(prev, cur Registers, digits int, elapsed, span time.Duration) (Regi
 	if err != nil {
 		return nil, err
 	}
-	part := make(Registers, len(use))
-	for i, u := range use {
-		hi, lo := bits.Mul64(uint64(u), uint64(elapsed))
-		quotient, _ := bits.Div64(hi, lo, uint64(span)) // elapsed ≤ span, so it fits
-		part[i] = int64(quotient)
-	}
-	if use.HasBands() && use.BandSum() == use.Total() {
-		part[Total] = part.BandSum()
-	}
+	part := use.Share(elapsed, span)
 	for i := range part {
 		part[i] += prev[i]
 		if wrap := Wrap(digits); wrap > 0 && part[i] >= wrap {
@@ -66,4 +63,20 @@ func Between(prev, cur Registers, digits int, elapsed, span time.Duration) (Regi
 		}
 	}
 	return part, nil
+}
+
+// Share is the part of a use, not negative, that falls into elapsed of span at
+// an even rate, cut to whole raw units; the total is carried by the bands as
+// Between says.
+func (v Registers) Share(elapsed, span time.Duration) Registers {
+	part := make(Registers, len(v))
+	for i, u := range v {
+		hi, lo := bits.Mul64(uint64(u), uint64(elapsed))
+		quotient, _ := bits.Div64(hi, lo, uint64(span)) // elapsed ≤ span, so it fits
+		part[i] = int64(quotient)
+	}
+	if v.HasBands() && v.BandSum() == v.Total() {
+		part[Total] = part.BandSum()
+	}
+	return part
 }

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 
 	"github.com/govalues/decimal"
@@ -38,7 +39,11 @@ func (s Service) Unit() string {
 
 // Quantity turns raw register units into kWh or m³, exactly.
 func (s Service) Quantity(raw int64) Quantity {
-	return Quantity{newNumber(decimal.MustNew(raw, s.Scale()))}
+	scale := s.Scale()
+	for scale > 0 && raw%10 == 0 {
+		raw, scale = raw/10, scale-1
+	}
+	return Quantity{number{decimal.MustNew(raw, scale)}}
 }
 
 // Format writes raw register units with the fixed decimals of the service.
@@ -53,11 +58,11 @@ func (s Service) Raw(q Quantity) (int64, error) {
 	if d.Scale() > s.Scale() {
 		return 0, Errorf(CodeInvalidInput, "%s %s is finer than the register, which counts to %d decimals.", q, s.Unit(), s.Scale())
 	}
-	d = d.Pad(s.Scale())
-	if d.Scale() != s.Scale() || d.Coef() > math.MaxInt64 {
+	hi, lo := bits.Mul64(d.Coef(), pow10(s.Scale()-d.Scale()))
+	if hi != 0 || lo > math.MaxInt64 {
 		return 0, Errorf(CodeInvalidInput, "%s %s does not fit a register.", q, s.Unit())
 	}
-	return int64(d.Coef()) * int64(d.Sign()), nil
+	return int64(lo) * int64(d.Sign()), nil
 }
 
 // Register is one cumulative counter of a meter; its value is its place in

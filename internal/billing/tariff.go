@@ -2,7 +2,7 @@ package billing
 
 import (
 	"slices"
-	"strconv"
+	"time"
 )
 
 // Names is a name in both languages of the product.
@@ -11,7 +11,8 @@ type Names struct {
 	EN string `json:"en"`
 }
 
-// Tariff is a price plan as data: components with effective dates, no code.
+// Tariff is a price plan as data: components with effective dates, no code. docs/tariffs.md is its format, and what each part means to
+// the fen.
 type Tariff struct {
 	ID       TariffID        `json:"id"`
 	Name     Names           `json:"name"`
@@ -19,18 +20,22 @@ type Tariff struct {
 	Versions []TariffVersion `json:"versions"`
 }
 
-// TariffVersion holds from its first local day until the next version starts.
+// TariffVersion holds from its first local day until the next version starts,
+// or until Until when that is set.
 type TariffVersion struct {
-	From       Date        `json:"from"`
-	Components []Component `json:"components"`
+	From       Date            `json:"from"`
+	Until      Date            `json:"until,omitzero"`
+	Calendar   *TariffCalendar `json:"calendar,omitempty"`
+	Components []Component     `json:"components"`
 }
 
 // ComponentKind is the shape of a component.
 type ComponentKind string
 
-// The component kinds.
+// The component kinds. The first four charge use; the others charge by the
+// month, each after those before it.
 const (
-	// KindFlat charges total use at one price.
+	// KindFlat charges total use at one price: single rates, surcharges, funds.
 	KindFlat ComponentKind = "flat"
 	// KindBands charges the use of each band at its own price.
 	KindBands ComponentKind = "bands"
@@ -38,7 +43,23 @@ const (
 	// step period so far. Beside KindBands it is an adder: bands are priced
 	// first, and the step's price is put on top of total use.
 	KindSteps ComponentKind = "steps"
+	// KindTierBands has a price for each tier and band.
+	KindTierBands ComponentKind = "tier_bands"
+	// KindCapacity charges kVA and KindDemand kW, each by the month.
+	KindCapacity ComponentKind = "capacity"
+	KindDemand   ComponentKind = "demand"
+	// KindPowerFactor adjusts the sum of other lines by the published table.
+	KindPowerFactor ComponentKind = "power_factor"
+	// KindMinimum charges what other lines fall short of an amount by the month.
+	KindMinimum ComponentKind = "minimum"
+	// KindTax puts a tax on other lines, or says how much of them is tax.
+	KindTax ComponentKind = "tax"
 )
+
+// Energy says whether the kind charges use, and not by the month.
+func (k ComponentKind) Energy() bool {
+	return k == KindFlat || k == KindBands || k == KindSteps || k == KindTierBands
+}
 
 // Accumulate says when the count of a step component starts again.
 type Accumulate string
@@ -49,6 +70,34 @@ const (
 	PerMonth Accumulate = "month"
 )
 
+// StepOrder says how use is divided where a price depends on tier and band.
+type StepOrder string
+
+// StepsFirst cuts the sum of the bands at the edges and divides each part
+// among the bands in proportion; BandsFirst fills the tiers band by band.
+const (
+	StepsFirst StepOrder = "steps_first"
+	BandsFirst StepOrder = "bands_first"
+)
+
+// DemandBasis says which demand is billed.
+type DemandBasis string
+
+// The bases: the month's measured maximum, or what the contract says.
+const (
+	DemandMeasured DemandBasis = "measured"
+	DemandContract DemandBasis = "contract"
+)
+
+// ChargeChoice is which of capacity and demand a customer has chosen to pay.
+type ChargeChoice string
+
+// The choices; none where the tariff leaves none.
+const (
+	ChooseCapacity ChargeChoice = "capacity"
+	ChooseDemand   ChargeChoice = "demand"
+)
+
 // Component is one part of a price. Only the fields of its kind are set.
 type Component struct {
 	Key    string        `json:"key"`
@@ -56,191 +105,132 @@ type Component struct {
 	Kind   ComponentKind `json:"kind"`
 	Factor Factor        `json:"factor,omitzero"`
 
-	Price      *Price      `json:"price,omitempty"`
-	Bands      []BandPrice `json:"bands,omitempty"`
-	Accumulate Accumulate  `json:"accumulate,omitempty"`
-	Tiers      []Tier      `json:"tiers,omitempty"`
+	Price      *Price          `json:"price,omitempty"`
+	Bands      []BandPrice     `json:"bands,omitzero"`
+	Accumulate Accumulate      `json:"accumulate,omitempty"`
+	Order      StepOrder       `json:"order,omitempty"`
+	Prorate    Accumulate      `json:"prorate,omitempty"` // PerMonth: a year that is open in part has part of the limits
+	Tiers      []Tier          `json:"tiers,omitzero"`
+	Household  []HouseholdStep `json:"household,omitzero"`
+	// Seasons hold price, bands or tiers by month; the component has none then.
+	Seasons []PriceSeason `json:"seasons,omitzero"`
+
+	// Suspended is the share of a capacity price that suspended kVA pay.
+	Suspended Factor      `json:"suspended,omitzero"`
+	Basis     DemandBasis `json:"basis,omitempty"`
+	Over      *DemandOver `json:"over,omitempty"`
+	Standard  Factor      `json:"standard,omitzero"` // power factor that is expected
+	Of        []string    `json:"of,omitzero"`       // keys of the components whose lines count
+	Rate      Factor      `json:"rate,omitzero"`
+	Inclusive bool        `json:"inclusive,omitempty"` // prices contain the tax
+	Invoice   string      `json:"invoice,omitempty"`
 }
 
-// BandPrice is the price of one band.
+// BandPrice is the price of one band, or its ratio to the component's price.
 type BandPrice struct {
 	Register Register `json:"register"`
-	Price    *Price   `json:"price"`
+	Price    *Price   `json:"price,omitempty"`
+	Ratio    *Factor  `json:"ratio,omitempty"`
 }
 
 // Tier is one step: use up to and including UpTo since the step period began.
-// The last tier has no upper edge.
+// The last tier has no upper edge. It has one price, or one per band.
 type Tier struct {
-	UpTo  *Quantity `json:"up_to,omitempty"`
-	Price *Price    `json:"price"`
+	UpTo  *Quantity   `json:"up_to,omitempty"`
+	Price *Price      `json:"price,omitempty"`
+	Bands []BandPrice `json:"bands,omitzero"`
 }
 
-// VersionAt is the version in force on d, and the day on which the next one
-// starts (zero when none does).
+// HouseholdStep raises the limits of households of at least so many persons,
+// by Add per edge and month; with Each once more for every further person.
+type HouseholdStep struct {
+	Persons int        `json:"persons"`
+	Add     []Quantity `json:"add"`
+	Each    bool       `json:"each,omitempty"`
+}
+
+// PriceSeason is what a component charges in some months of the year.
+type PriceSeason struct {
+	Months []int       `json:"months"`
+	Price  *Price      `json:"price,omitempty"`
+	Bands  []BandPrice `json:"bands,omitzero"`
+	Tiers  []Tier      `json:"tiers,omitzero"`
+}
+
+// DemandOver charges Factor times the price on demand above Percent of the
+// contract's.
+type DemandOver struct {
+	Percent Factor `json:"percent"`
+	Factor  Factor `json:"factor"`
+}
+
+// VersionAt is the version in force on d, and the day on which it ends: the
+// next one starts, or no price holds any more. It is zero when none is known.
 func (t Tariff) VersionAt(d Date) (version TariffVersion, until Date, err error) {
-	for _, v := range slices.Backward(t.Versions) {
-		if !d.Before(v.From) {
-			return v, until, nil
-		}
-		until = v.From
+	i, until, err := t.versionIndex(d)
+	if err != nil {
+		return TariffVersion{}, Date{}, err
 	}
-	return TariffVersion{}, Date{}, Errorf(CodeTariffMissing, "The tariff %s has no price on %s: add a version that starts on or before that day.", t.ID, d)
+	return t.Versions[i], until, nil
+}
+
+func (t Tariff) versionIndex(d Date) (index int, until Date, err error) {
+	for i, v := range slices.Backward(t.Versions) {
+		if d.Before(v.From) {
+			until = v.From
+			continue
+		}
+		if !v.Until.IsZero() && !d.Before(v.Until) {
+			return 0, Date{}, Errorf(CodeTariffMissing, "The tariff %s has no price on %s: its last version ended on %s. Add a version.", t.ID, d, v.Until)
+		}
+		if until.IsZero() {
+			until = v.Until
+		}
+		return i, until, nil
+	}
+	return 0, Date{}, Errorf(CodeTariffMissing, "The tariff %s has no price on %s: add a version that starts on or before that day.", t.ID, d)
 }
 
 // Steps says whether any component of v accumulates over the given period.
 func (v TariffVersion) Steps(per Accumulate) bool {
+	return slices.ContainsFunc(v.Components, func(c Component) bool { return c.Accumulate == per })
+}
+
+// Monthly says whether v charges differently from month to month: by the
+// month, by season, or with limits that depend on the month.
+func (v TariffVersion) Monthly() bool {
 	return slices.ContainsFunc(v.Components, func(c Component) bool {
-		return c.Kind == KindSteps && c.Accumulate == per
+		return c.Accumulate == PerMonth || !c.Kind.Energy() || c.Seasons != nil || c.Household != nil || c.Prorate != ""
 	})
 }
 
-// Validate refuses a tariff that could not price some use, or could price it
-// twice. The sentence names the place.
-func (t Tariff) Validate() error {
-	refuse := func(format string, args ...any) error {
-		return Errorf(CodeInvalidInput, "Tariff %s: "+format, append([]any{t.ID}, args...)...)
-	}
-	switch {
-	case t.ID == "":
-		return Errorf(CodeInvalidInput, "The tariff has no id.")
-	case !t.Service.Valid():
-		return refuse("service %q is unknown: use power or water.", t.Service)
-	case t.Name.ZH == "" || t.Name.EN == "":
-		return refuse("it needs a name in both languages (zh, en).")
-	case len(t.Versions) == 0:
-		return refuse("it has no version.")
-	}
-	for i, v := range t.Versions {
-		if v.From.IsZero() {
-			return refuse("version %d has no start date (from).", i+1)
-		}
-		if i > 0 && !t.Versions[i-1].From.Before(v.From) {
-			return refuse("version %s does not start after version %s; versions must be in order and not overlap.", v.From, t.Versions[i-1].From)
-		}
-		if problem := v.problem(t.Service); problem != "" {
-			return refuse("version %s, %s", v.From, problem)
-		}
-	}
-	return nil
+// Has says whether v has a component of the kind.
+func (v TariffVersion) Has(kind ComponentKind) bool {
+	return slices.ContainsFunc(v.Components, func(c Component) bool { return c.Kind == kind })
 }
 
-// problem is the first thing wrong with v, "" when nothing is.
-func (v TariffVersion) problem(s Service) string {
-	if len(v.Components) == 0 {
-		return "it has no component."
-	}
-	keys := map[string]bool{}
-	for i, c := range v.Components {
-		place := "component " + c.Key + ": "
-		if c.Key == "" {
-			return "component " + strconv.Itoa(i+1) + " has no key."
-		}
-		if keys[c.Key] {
-			return place + "the key is used twice."
-		}
-		keys[c.Key] = true
-		if problem := c.problem(s); problem != "" {
-			return place + problem
+// In is the component as it charges in a month of the year, seasons resolved.
+func (c Component) In(month time.Month) Component {
+	for _, s := range c.Seasons {
+		if slices.Contains(s.Months, int(month)) {
+			c.Price, c.Bands, c.Tiers = s.Price, s.Bands, s.Tiers
+			break
 		}
 	}
-	return ""
+	return c
 }
 
-func (c Component) problem(s Service) string {
-	if c.Name.ZH == "" || c.Name.EN == "" {
-		return "it needs a name in both languages (zh, en)."
-	}
-	if c.Factor.Sign() < 0 {
-		return "the factor " + c.Factor.String() + " is negative."
-	}
-	hasPrice, hasBands, hasTiers := c.Price != nil, c.Bands != nil, c.Tiers != nil || c.Accumulate != ""
-	foreign := "it has fields of another kind than " + string(c.Kind) + "."
-	switch c.Kind {
-	case KindFlat:
-		if hasBands || hasTiers {
-			return foreign
-		}
-		return priceProblem("", c.Price)
-	case KindBands:
-		if hasPrice || hasTiers {
-			return foreign
-		}
-		return c.bandsProblem(s)
-	case KindSteps:
-		if hasPrice || hasBands {
-			return foreign
-		}
-		return c.tiersProblem(s)
-	default:
-		return "the kind " + string(c.Kind) + " is unknown: use flat, bands or steps."
-	}
-}
-
-func (c Component) bandsProblem(s Service) string {
-	if s != Power {
-		return "water meters have no bands."
-	}
-	seen := map[Register]bool{}
-	for _, b := range c.Bands {
-		place := "band " + b.Register.String() + ": "
-		if !slices.Contains(Bands, b.Register) {
-			return place + "it is no band; use sharp, peak, flat, valley and deep_valley."
-		}
-		if seen[b.Register] {
-			return place + "it has two prices."
-		}
-		seen[b.Register] = true
-		if problem := priceProblem(place, b.Price); problem != "" {
-			return problem
-		}
-	}
-	for _, r := range Bands {
-		if !seen[r] {
-			return "band " + r.String() + ": the price is missing. Every band needs one, also when it repeats that of another."
-		}
-	}
-	return ""
-}
-
-func (c Component) tiersProblem(s Service) string {
-	if c.Accumulate != PerYear && c.Accumulate != PerMonth {
-		return "accumulate is " + `"` + string(c.Accumulate) + `"` + ": use year or month."
-	}
-	if len(c.Tiers) == 0 {
-		return "it has no tier."
-	}
-	var edge Quantity
-	for i, tier := range c.Tiers {
-		place := "tier " + strconv.Itoa(i+1) + ": "
-		if problem := priceProblem(place, tier.Price); problem != "" {
-			return problem
-		}
-		if last := i == len(c.Tiers)-1; last != (tier.UpTo == nil) {
-			if last {
-				return place + "the last tier must have no upper edge, or use above " + tier.UpTo.String() + " has no price."
-			}
-			return place + "only the last tier may have no upper edge; the tiers after it would overlap it."
-		}
-		if tier.UpTo == nil {
+// Limit is by how much edge k is raised for a month in which so many persons
+// are registered.
+func (c Component) Limit(persons, k int) (add Quantity, times int64) {
+	for _, h := range slices.Backward(c.Household) {
+		if h.Persons > persons {
 			continue
 		}
-		if tier.UpTo.Cmp(edge) <= 0 {
-			return place + "the upper edge " + tier.UpTo.String() + " is not above " + edge.String() + ", where the tier begins."
+		if h.Each {
+			return h.Add[k], int64(persons - h.Persons + 1)
 		}
-		if _, err := s.Raw(*tier.UpTo); err != nil {
-			return place + err.Error()
-		}
-		edge = *tier.UpTo
+		return h.Add[k], 1
 	}
-	return ""
-}
-
-func priceProblem(place string, p *Price) string {
-	if p == nil {
-		return place + "the price is missing."
-	}
-	if p.Sign() < 0 {
-		return place + "the price " + p.String() + " is negative."
-	}
-	return ""
+	return Quantity{}, 0
 }

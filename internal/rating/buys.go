@@ -9,34 +9,32 @@ import (
 // Buys is how much use an amount pays for at the prices of one version, after
 // what was used in the step year and month so far, cut to whole register
 // units. It is for information (how long will it last); nothing is charged by
-// it. Prices per band are refused: they depend on when the use will happen.
+// it. Prices per band are refused, because they depend on when the use will
+// happen, and so is what depends on the month or the account's terms.
 func Buys(v billing.TariffVersion, service billing.Service, usedInYear, usedInMonth billing.Quantity, pay billing.Money) (billing.Quantity, error) {
-	inYear, err := service.Raw(usedInYear)
-	if err != nil {
+	var used counter
+	if err := used.start(&Input{Tariff: billing.Tariff{Service: service}, UsedInYear: usedInYear, UsedInMonth: usedInMonth}, v.From); err != nil {
 		return billing.Quantity{}, err
 	}
-	inMonth, err := service.Raw(usedInMonth)
-	if err != nil {
-		return billing.Quantity{}, err
+	if pay < 0 || pay > math.MaxInt64/finer {
+		return billing.Quantity{}, billing.Errorf(billing.CodeInvalidInput, "The amount %s must be positive, and not larger than a bill can be.", pay)
 	}
-	affordable := func(raw int64) (bool, error) {
-		p := pricer{service: service, used: &counter{inYear: inYear, inMonth: inMonth}}
-		use := Segment{
-			Use:     billing.Registers{raw},
-			Opening: Boundary{Registers: billing.Registers{0}},
-			Closing: Boundary{Registers: billing.Registers{raw}},
+	var chargers []charger
+	for _, c := range v.Components {
+		if c.Kind != billing.KindFlat && c.Kind != billing.KindSteps || c.Seasons != nil || c.Household != nil || c.Prorate != "" {
+			return billing.Quantity{}, billing.Errorf(billing.CodeInvalidInput, "What an amount buys can't be said in advance for prices per band, by the month or by the account (%s).", c.Key)
 		}
+		one, err := compileEnergy(service, c)
+		if err != nil {
+			return billing.Quantity{}, err
+		}
+		chargers = append(chargers, one)
+	}
+	raw, err := largest(billing.Wrap(10), func(raw int64) (bool, error) {
+		r := Rater{unit: service, used: used}
 		var total billing.Money
-		for _, c := range v.Components {
-			if c.Kind == billing.KindBands {
-				return false, billing.Errorf(billing.CodeInvalidInput, "What an amount buys can't be said in advance for prices per band (%s).", c.Key)
-			}
-			if err := p.price(c, use); err != nil {
-				return false, err
-			}
-		}
-		for _, line := range p.lines {
-			amount, err := p.fine(line)
+		for i := range chargers {
+			amount, err := r.fine(&chargers[i], raw)
 			if err != nil {
 				return false, err
 			}
@@ -45,11 +43,7 @@ func Buys(v billing.TariffVersion, service billing.Service, usedInYear, usedInMo
 			}
 		}
 		return total <= pay*finer, nil
-	}
-	if pay < 0 || pay > math.MaxInt64/finer {
-		return billing.Quantity{}, billing.Errorf(billing.CodeInvalidInput, "The amount %s must be positive, and not larger than a bill can be.", pay)
-	}
-	raw, err := largest(billing.Wrap(10), affordable)
+	})
 	return service.Quantity(raw), err
 }
 
@@ -57,13 +51,25 @@ func Buys(v billing.TariffVersion, service billing.Service, usedInYear, usedInMo
 // amount would seem to buy a little more than it does.
 const finer = 1_000_000
 
-// fine is the line's amount in millionths of a fen.
-func (p *pricer) fine(l Line) (billing.Money, error) {
-	raw, err := p.service.Raw(l.Quantity)
-	if err != nil {
-		return 0, err
+// fine is what use costs by one component, in millionths of a fen.
+func (r *Rater) fine(c *charger, left int64) (billing.Money, error) {
+	if c.component.Kind == billing.KindFlat {
+		return c.rates[0].rate.Charge(left * finer)
 	}
-	return billing.Charge(p.service.Quantity(raw*finer), l.Price, l.Factor)
+	var total billing.Money
+	used := r.counted(c)
+	for i, edge := range c.edges {
+		part := min(left, max(0, edge-used))
+		amount, err := c.rates[i].rate.Charge(part * finer)
+		if err != nil {
+			return 0, err
+		}
+		if total, err = total.Add(amount); err != nil {
+			return 0, err
+		}
+		used, left = used+part, left-part
+	}
+	return total, nil
 }
 
 // largest is the largest n in [0, limit] for which a condition holds that,

@@ -1,17 +1,26 @@
 package rating
 
 import (
+	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
+// Engine is the version of this pricing, which bills name. Inputs that engine
+// rating/1 stored give the same fen under it; docs/tariffs.md says what it does.
+const Engine = "rating/2"
+
 // Input is all that a price depends on.
 type Input struct {
+	// Tariff is that of the terms that name none.
 	Tariff   billing.Tariff
 	Location *time.Location
 	// From and To bound the period, half-open: [From, To).
 	From, To time.Time
+	// Open says that the period goes on after To: what is priced is a charge
+	// to date, without what is known at the end of a month only.
+	Open bool
 	// Fittings are the meters in the order in which they hung at the service
 	// point. A change of ratio is a new fitting of the same meter.
 	Fittings []Fitting
@@ -22,6 +31,38 @@ type Input struct {
 	// UsedInYear and UsedInMonth are the use, after ratio, since the start of
 	// From's local year and month and before From, through meter exchanges.
 	UsedInYear, UsedInMonth billing.Quantity
+	// OpenedOn and ClosedOn are the account's first day and the first on which
+	// it is closed; zero when not known, or far away.
+	OpenedOn, ClosedOn billing.Date
+	// Terms are what was agreed with the customer, in order of their first
+	// days; the first holds before its day too.
+	Terms []Terms
+	// Months are quantities of calendar months that registers don't give.
+	Months []Month
+}
+
+// Terms are what holds for the account from a day on.
+type Terms struct {
+	From billing.Date `json:"from"`
+	// Tariff is nil for the input's.
+	Tariff           *billing.Tariff      `json:"tariff,omitempty"`
+	Persons          int                  `json:"persons,omitempty"`
+	CapacityKVA      billing.Quantity     `json:"capacity_kva,omitzero"`
+	SuspendedKVA     billing.Quantity     `json:"suspended_kva,omitzero"`
+	ContractDemandKW billing.Quantity     `json:"contract_demand_kw,omitzero"`
+	Choice           billing.ChargeChoice `json:"choice,omitempty"`
+	// Register is what counts as total use: another than the total when the
+	// contract names one.
+	Register billing.Register `json:"register,omitempty"`
+}
+
+// Month holds a calendar month's quantities, nil where not on file.
+type Month struct {
+	First    billing.Date      `json:"month"`
+	DemandKW *billing.Quantity `json:"demand_kw,omitempty"`
+	Kvarh    *billing.Quantity `json:"kvarh,omitempty"`
+	// Reverse is energy that went the other way: reported, never netted.
+	Reverse *billing.Quantity `json:"reverse,omitempty"`
 }
 
 // Fitting is one meter while it hangs at the service point with one ratio.
@@ -51,37 +92,77 @@ type Boundary struct {
 	Interpolated bool              `json:"interpolated,omitempty"`
 }
 
-// Segment is a stretch of one fitting, one tariff version and one step period.
+// Segment is a stretch of one fitting, one tariff version, one entry of the
+// terms and one step period.
 type Segment struct {
 	Opening Boundary        `json:"opening"`
 	Closing Boundary        `json:"closing"`
 	Fitting int             `json:"fitting"`
 	Meter   billing.MeterID `json:"meter"`
 	Ratio   int64           `json:"ratio"`
-	Version billing.Date    `json:"version"`
+	// Tariff is set when the terms name another than the input's.
+	Tariff  billing.TariffID `json:"tariff,omitempty"`
+	Version billing.Date     `json:"version"`
 	// Use is the raw use of each register times the ratio.
 	Use billing.Registers `json:"use"`
 }
 
-// Line is one printed line: Amount is Quantity × Price × Factor, rounded once,
-// half up, to fen. (Closing − Opening) × Ratio, through a rollover, is the use
-// of the register in the segment; a stepped line's quantity is its tier's part.
+// Units that quantities of lines are in, besides the service's own, which is "".
+const (
+	UnitKVA  = "kVA"
+	UnitKW   = "kW"
+	UnitYuan = "yuan"
+)
+
+// Line is one printed line: Amount is Quantity × Price × Factor, for charges by
+// the month × Thirtieths/30, rounded once, half up, to fen. (Closing − Opening)
+// × Ratio, through a rollover, is the use of the register in the segment; a
+// stepped line's quantity is its tier's part. Lines by the month have no registers.
 type Line struct {
-	Component string           `json:"component"`
-	Name      billing.Names    `json:"name"`
-	Register  billing.Register `json:"register"`
+	Component string        `json:"component"`
+	Name      billing.Names `json:"name"`
+	// Kind is set on lines by the month, which rest on no register.
+	Kind     billing.ComponentKind `json:"kind,omitempty"`
+	Register billing.Register      `json:"register"`
 	// Tier counts from 1; it is 0 on a line without steps.
 	Tier     int              `json:"tier,omitempty"`
+	Unit     string           `json:"unit,omitempty"`
 	Quantity billing.Quantity `json:"quantity"`
 	Price    billing.Price    `json:"price"`
 	Factor   billing.Factor   `json:"factor,omitzero"`
-	Amount   billing.Money    `json:"amount_fen"`
-	From     time.Time        `json:"from"`
-	To       time.Time        `json:"to"`
-	Fitting  int              `json:"fitting"`
-	Ratio    int64            `json:"ratio"`
-	Opening  int64            `json:"opening"`
-	Closing  int64            `json:"closing"`
+	// Thirtieths is the part of a month that is charged; 0 on lines of use.
+	Thirtieths int           `json:"thirtieths,omitempty"`
+	Amount     billing.Money `json:"amount_fen"`
+	From       time.Time     `json:"from"`
+	To         time.Time     `json:"to"`
+	Fitting    int           `json:"fitting"`
+	Ratio      int64         `json:"ratio"`
+	Opening    int64         `json:"opening"`
+	Closing    int64         `json:"closing"`
+}
+
+// Tax is how much tax a month's lines contain, or got put on top.
+type Tax struct {
+	Component string         `json:"component"`
+	Name      billing.Names  `json:"name"`
+	Month     billing.Date   `json:"month"`
+	Rate      billing.Factor `json:"rate"`
+	Inclusive bool           `json:"inclusive,omitempty"`
+	Invoice   string         `json:"invoice,omitempty"`
+	Base      billing.Money  `json:"base_fen"`
+	Amount    billing.Money  `json:"amount_fen"`
+}
+
+// PowerFactor is what a month's adjustment was read from the table with.
+type PowerFactor struct {
+	Month    billing.Date     `json:"month"`
+	Active   billing.Quantity `json:"kwh"`
+	Reactive billing.Quantity `json:"kvarh"`
+	// Factor is in hundredths.
+	Factor   int            `json:"factor"`
+	Standard billing.Factor `json:"standard"`
+	Ratio    billing.Price  `json:"ratio"`
+	Base     billing.Money  `json:"base_fen"`
 }
 
 // Result is a priced period. Lines without use are left out.
@@ -95,6 +176,11 @@ type Result struct {
 	Opening Boundary `json:"opening"`
 	Closing Boundary `json:"closing"`
 
+	Taxes        []Tax         `json:"taxes,omitempty"`
+	PowerFactors []PowerFactor `json:"power_factors,omitempty"`
+	// Reverse is energy that went the other way, in kWh: reported, never netted.
+	Reverse billing.Quantity `json:"reverse,omitzero"`
+
 	Service billing.Service `json:"service"`
 }
 
@@ -105,6 +191,22 @@ func (r Result) Quantity(reg billing.Register) billing.Quantity {
 		return billing.Quantity{}
 	}
 	return r.Service.Quantity(r.Use[reg])
+}
+
+// Clone is the result in memory of its own, for who keeps what a Rater made.
+func (r Result) Clone() Result {
+	r.Segments = slices.Clone(r.Segments)
+	for i := range r.Segments {
+		r.Segments[i].Use = slices.Clone(r.Segments[i].Use)
+	}
+	r.Lines, r.Use, r.Taxes, r.PowerFactors = slices.Clone(r.Lines), slices.Clone(r.Use), slices.Clone(r.Taxes), slices.Clone(r.PowerFactors)
+	return r
+}
+
+// UnitPrice is what a unit of use has cost on average, with everything:
+// rounded half up to eight decimals, 0 without use.
+func (r Result) UnitPrice() billing.Price {
+	return billing.UnitPrice(r.Total, r.Quantity(billing.Total))
 }
 
 // Estimated says whether a reading at the ends or at a split is not a real
@@ -124,46 +226,12 @@ func (r Result) Estimated() bool {
 // invalid_reading where the readings don't carry the period, invalid_input
 // otherwise; each names what is wrong.
 func Rate(in Input) (Result, error) {
-	fittings, err := check(in)
+	var r Rater
+	out, err := r.Rate(&in)
 	if err != nil {
 		return Result{}, err
 	}
-	segments, err := split(in, fittings)
-	if err != nil {
-		return Result{}, err
-	}
-	counter, err := newCounter(in)
-	if err != nil {
-		return Result{}, err
-	}
-	r := Result{
-		Segments: segments,
-		Opening:  segments[0].Opening,
-		Closing:  segments[len(segments)-1].Closing,
-		Service:  in.Tariff.Service,
-	}
-	p := pricer{service: in.Tariff.Service, used: counter}
-	for _, s := range segments {
-		counter.advanceTo(s.Opening.At)
-		version, _, err := in.Tariff.VersionAt(billing.DateOf(s.Opening.At, in.Location))
-		if err != nil {
-			return Result{}, err
-		}
-		for _, c := range version.Components {
-			if err := p.price(c, s); err != nil {
-				return Result{}, err
-			}
-		}
-		counter.count(s.Use.Total())
-		r.Use = add(r.Use, s.Use)
-	}
-	r.Lines = p.lines
-	for _, line := range r.Lines {
-		if r.Total, err = r.Total.Add(line.Amount); err != nil {
-			return Result{}, err
-		}
-	}
-	return r, nil
+	return *out, nil
 }
 
 // ChargeToDate is what a day adds to an open period: the period rated to date
@@ -171,15 +239,4 @@ func Rate(in Input) (Result, error) {
 // exactly; after a corrected reading the difference may be negative.
 func ChargeToDate(rated, chargedSoFar billing.Money) (billing.Money, error) {
 	return rated.Sub(chargedSoFar)
-}
-
-// add sums register vectors; after an exchange they may differ in length.
-func add(sum, use billing.Registers) billing.Registers {
-	if len(sum) < len(use) {
-		sum = append(sum, make(billing.Registers, len(use)-len(sum))...)
-	}
-	for i, u := range use {
-		sum[i] += u
-	}
-	return sum
 }

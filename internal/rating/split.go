@@ -1,7 +1,8 @@
 package rating
 
 import (
-	"slices"
+	"math"
+	"math/bits"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -15,203 +16,260 @@ type fitted struct {
 
 // check refuses input that does not carry the period, and sorts the points by
 // fitting. Tariffs are validated when they are published, not on every bill.
-func check(in Input) ([]fitted, error) {
+func (r *Rater) check(in *Input) error {
 	if in.Location == nil {
-		return nil, billing.Errorf(billing.CodeInvalidInput, "The site's time zone is missing: set its location.")
+		return billing.Errorf(billing.CodeInvalidInput, "The site's time zone is missing: set its location.")
 	}
 	if !in.From.Before(in.To) {
-		return nil, billing.Errorf(billing.CodeInvalidInput, "The period ends (%s) before it starts (%s).", in.To.In(in.Location), in.From.In(in.Location))
+		return billing.Errorf(billing.CodeInvalidInput, "The period ends (%s) before it starts (%s).", in.To.In(in.Location), in.From.In(in.Location))
 	}
 	if len(in.Points) == 0 || in.Points[0].At.After(in.From) {
-		return nil, billing.Errorf(billing.CodeInvalidReading, "There is no reading at or before the start of the period, %s: take or estimate one.", in.From.In(in.Location))
+		return billing.Errorf(billing.CodeInvalidReading, "There is no reading at or before the start of the period, %s: take or estimate one.", in.From.In(in.Location))
 	}
 	if in.Points[len(in.Points)-1].At.Before(in.To) {
-		return nil, billing.Errorf(billing.CodeInvalidReading, "There is no reading at or after the end of the period, %s: take or estimate one.", in.To.In(in.Location))
+		return billing.Errorf(billing.CodeInvalidReading, "There is no reading at or after the end of the period, %s: take or estimate one.", in.To.In(in.Location))
 	}
-	var fittings []fitted
-	for i, p := range in.Points {
-		if err := p.Registers.Validate(in.Tariff.Service); err != nil {
-			return nil, err
+	for i := 1; i < len(in.Terms); i++ {
+		if !in.Terms[i-1].From.Before(in.Terms[i].From) {
+			return billing.Errorf(billing.CodeInvalidInput, "The terms of %s come after those of %s: order them by their first day.", in.Terms[i].From, in.Terms[i-1].From)
 		}
-		if i > 0 && p.At.Before(in.Points[i-1].At) {
-			return nil, billing.Errorf(billing.CodeInvalidReading, "The reading of %s comes after a later one: order the readings by time.", p.At.In(in.Location))
-		}
-		if i > 0 && p.Fitting == in.Points[i-1].Fitting {
-			if p.At.Equal(in.Points[i-1].At) {
-				return nil, billing.Errorf(billing.CodeInvalidReading, "There are two readings at %s: keep one.", p.At.In(in.Location))
-			}
-			last := &fittings[len(fittings)-1]
-			last.points = append(last.points, p)
-			continue
-		}
-		f, err := in.fitting(p.Fitting)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(fittings, func(seen fitted) bool { return seen.No == f.No }) {
-			return nil, billing.Errorf(billing.CodeInvalidReading, "Fitting %d has readings before and after another fitting: a meter that is fitted again is a new fitting.", f.No)
-		}
-		fittings = append(fittings, fitted{f, []Point{p}})
 	}
-	return fittings, nil
+	r.fittings = r.fittings[:0]
+	for i := range in.Points {
+		if err := r.take(in, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (in Input) fitting(no int) (Fitting, error) {
-	i := slices.IndexFunc(in.Fittings, func(f Fitting) bool { return f.No == no })
-	if i < 0 {
-		return Fitting{}, billing.Errorf(billing.CodeInvalidReading, "A reading names fitting %d, which is not on file.", no)
+// take checks a point and gives it to its fitting.
+func (r *Rater) take(in *Input, i int) error {
+	p := &in.Points[i]
+	if err := p.Registers.Validate(in.Tariff.Service); err != nil {
+		return err
 	}
-	f := in.Fittings[i]
+	if i > 0 && p.At.Before(in.Points[i-1].At) {
+		return billing.Errorf(billing.CodeInvalidReading, "The reading of %s comes after a later one: order the readings by time.", p.At.In(in.Location))
+	}
+	if i > 0 && p.Fitting == in.Points[i-1].Fitting {
+		if p.At.Equal(in.Points[i-1].At) {
+			return billing.Errorf(billing.CodeInvalidReading, "There are two readings at %s: keep one.", p.At.In(in.Location))
+		}
+		last := &r.fittings[len(r.fittings)-1]
+		last.points = last.points[:len(last.points)+1]
+		return nil
+	}
+	for k := range r.fittings {
+		if r.fittings[k].No == p.Fitting {
+			return billing.Errorf(billing.CodeInvalidReading, "Fitting %d has readings before and after another fitting: a meter that is fitted again is a new fitting.", p.Fitting)
+		}
+	}
+	for k := range in.Fittings {
+		if f := &in.Fittings[k]; f.No == p.Fitting {
+			r.fittings = append(r.fittings, fitted{*f, in.Points[i : i+1]})
+			return r.fittings[len(r.fittings)-1].settleRatio()
+		}
+	}
+	return billing.Errorf(billing.CodeInvalidReading, "A reading names fitting %d, which is not on file.", p.Fitting)
+}
+
+func (f *fitted) settleRatio() error {
 	if f.Ratio == 0 {
 		f.Ratio = 1
 	}
 	if f.Ratio < 0 {
-		return Fitting{}, billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", no, f.Ratio)
+		return billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", f.No, f.Ratio)
 	}
-	return f, nil
+	return nil
 }
 
-// split cuts the period at exchanges, new prices and ends of step periods.
-func split(in Input, fittings []fitted) ([]Segment, error) {
-	cuts, err := cutTimes(in)
-	if err != nil {
-		return nil, err
+// bound is an end of a segment, or a reading next outside the period, with
+// what the fitting counted since its first bound, before the ratio.
+type bound struct {
+	Boundary
+	sum   billing.Registers
+	known bool // has a reading
+}
+
+// split makes the segments of one fitting.
+func (r *Rater) split(p *plan, f *fitted) error {
+	if opening, closing := &f.points[0], &f.points[len(f.points)-1]; len(p.parts) == 1 && opening.At.Equal(r.in.From) && closing.At.Equal(r.in.To) {
+		return r.oneSegment(&p.parts[0], f, opening, closing)
 	}
-	var segments []Segment
-	for _, f := range fittings {
-		from := latest(in.From, f.points[0].At)
-		to := earliest(in.To, f.points[len(f.points)-1].At)
-		for _, cut := range append(cuts, to) {
-			if !from.Before(to) || !from.Before(cut) {
-				continue
-			}
-			s, err := segment(in, f, from, earliest(cut, to))
-			if err != nil {
-				return nil, err
-			}
-			segments = append(segments, s)
-			from = s.Closing.At
+	from, to := r.in.From, r.in.To
+	if first := f.points[0].At; first.After(from) {
+		from = first
+	}
+	if last := f.points[len(f.points)-1].At; last.Before(to) {
+		to = last
+	}
+	if !from.Before(to) {
+		return nil
+	}
+	if err := r.boundsOf(p, f, from.UTC(), to.UTC()); err != nil {
+		return err
+	}
+	at := 0
+	for i := 1; i < len(r.bounds); i++ {
+		opening, closing := &r.bounds[i-1], &r.bounds[i]
+		if opening.At.Before(from) || closing.At.After(to) {
+			continue
 		}
-	}
-	if len(segments) == 0 {
-		return nil, billing.Errorf(billing.CodeInvalidReading, "No meter was fitted between %s and %s.", in.From.In(in.Location), in.To.In(in.Location))
-	}
-	return segments, nil
-}
-
-// cutTimes lists, in order, the instants inside the period at which another
-// tariff version starts or a step count starts again. Months count as soon as
-// any version in force uses them, so that a later version finds the right count.
-func cutTimes(in Input) ([]time.Time, error) {
-	first, last := billing.DateOf(in.From, in.Location), billing.DateOf(in.To.Add(-1), in.Location)
-	var days []billing.Date
-	yearly, monthly := false, false
-	for day := first; ; {
-		version, until, err := in.Tariff.VersionAt(day)
+		for at < len(p.parts)-1 && !p.parts[at].to.After(opening.At) {
+			at++
+		}
+		part := &p.parts[at]
+		use := closing.sum
+		if len(r.bounds) > 2 {
+			use = r.registers(len(closing.sum))
+			for k := range use {
+				use[k] = closing.sum[k] - opening.sum[k]
+			}
+		}
+		s, err := r.addSegment(part, f, use)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		yearly = yearly || version.Steps(billing.PerYear)
-		monthly = monthly || version.Steps(billing.PerMonth)
-		if until.IsZero() || until.After(last) {
-			break
-		}
-		days = append(days, until)
-		day = until
+		s.Opening, s.Closing = opening.Boundary, closing.Boundary
 	}
-	for day := billing.MonthPeriod(first).To; (yearly || monthly) && !day.After(last); day = billing.MonthPeriod(day).To {
-		if monthly || day.Month() == time.January {
-			days = append(days, day)
-		}
-	}
-	slices.SortFunc(days, billing.Date.Compare)
-	var cuts []time.Time
-	for _, day := range slices.Compact(days) {
-		if start := day.Start(in.Location); start.After(in.From) {
-			cuts = append(cuts, start)
-		}
-	}
-	return cuts, nil
+	return nil
 }
 
-// segment counts the use of one fitting from one instant to another.
-func segment(in Input, f fitted, from, to time.Time) (Segment, error) {
-	s := Segment{Fitting: f.No, Meter: f.Meter, Ratio: f.Ratio}
-	version, _, err := in.Tariff.VersionAt(billing.DateOf(from, in.Location))
-	if err != nil {
-		return Segment{}, err
-	}
-	s.Version = version.From
-	if s.Opening, err = f.at(from); err != nil {
-		return Segment{}, err
-	}
-	if s.Closing, err = f.at(to); err != nil {
-		return Segment{}, err
-	}
-	// Counting from point to point lets a register wrap more than once in a long
-	// period; between the splits the points in between cancel out.
-	previous := s.Opening.Registers
-	for _, p := range f.points {
-		if p.At.After(from) && p.At.Before(to) {
-			if err := s.count(previous, p.Registers, f.Digits); err != nil {
-				return Segment{}, err
-			}
-			previous = p.Registers
+// oneSegment is split for a fitting whose readings stand at both ends of a
+// period without a cut, as nearly all do.
+func (r *Rater) oneSegment(p *part, f *fitted, opening, closing *Point) error {
+	use := r.registers(len(opening.Registers))
+	for i := 1; i < len(f.points); i++ {
+		if err := billing.AddUsage(use, f.points[i-1].Registers, f.points[i].Registers, f.Digits); err != nil {
+			return err
 		}
 	}
-	if err := s.count(previous, s.Closing.Registers, f.Digits); err != nil {
-		return Segment{}, err
-	}
-	return s, s.multiply()
-}
-
-func (s *Segment) count(from, to billing.Registers, digits int) error {
-	use, err := billing.Usage(from, to, digits)
+	s, err := r.addSegment(p, f, use)
 	if err != nil {
 		return err
 	}
-	s.Use = add(s.Use, use)
+	s.Opening.At, s.Opening.Registers, s.Opening.Quality, s.Opening.Interpolated = p.from, opening.Registers, opening.Quality, false
+	s.Closing.At, s.Closing.Registers, s.Closing.Quality, s.Closing.Interpolated = p.to, closing.Registers, closing.Quality, false
 	return nil
 }
 
-func (s *Segment) multiply() error {
-	for i, u := range s.Use {
-		s.Use[i] = u * s.Ratio
-		if s.Use[i]/s.Ratio != u {
-			return billing.Errorf(billing.CodeInvalidReading, "The use of meter %s (%d raw) times its ratio %d is too large.", s.Meter, u, s.Ratio)
+// addSegment adds a segment that is to get its ends.
+func (r *Rater) addSegment(p *part, f *fitted, use billing.Registers) (*Segment, error) {
+	n := len(r.out.Segments)
+	if n < cap(r.out.Segments) {
+		r.out.Segments = r.out.Segments[:n+1]
+	} else {
+		r.out.Segments = append(r.out.Segments, Segment{})
+	}
+	s := &r.out.Segments[n]
+	s.Fitting, s.Meter, s.Ratio, s.Tariff, s.Version, s.Use = f.No, f.Meter, f.Ratio, p.tariff, p.compiled.from, use
+	return s, multiply(use, f)
+}
+
+// boundsOf lists the ends of the fitting's segments, in UTC, so that a bill
+// that is re-rated from stored inputs is the same text too. Counting from point
+// to point lets a register wrap more than once in a long period.
+func (r *Rater) boundsOf(p *plan, f *fitted, from, to time.Time) error {
+	r.bounds = r.bounds[:0]
+	next := 0
+	for next+1 < len(f.points) && !f.points[next+1].At.After(from) {
+		next++
+	}
+	previous := &f.points[next]
+	sum := r.registers(len(previous.Registers))
+	r.known(previous, sum)
+	if previous.At.Before(from) {
+		r.bounds = append(r.bounds, bound{Boundary: Boundary{At: from}})
+	}
+	part, open := 0, true
+	for open || !r.bounds[len(r.bounds)-1].known {
+		var at time.Time
+		if open {
+			for !p.parts[part].to.After(r.bounds[len(r.bounds)-1].At) {
+				part++
+			}
+			if at = p.parts[part].to; to.Before(at) {
+				at = to
+			}
+			open = at.Before(to)
+		} else {
+			at = f.points[next+1].At // there is no reading at the end: the next one
+		}
+		for next+1 < len(f.points) && !f.points[next+1].At.After(at) {
+			next++
+			if err := billing.AddUsage(sum, previous.Registers, f.points[next].Registers, f.Digits); err != nil {
+				return err
+			}
+			previous = &f.points[next]
+		}
+		if previous.At.Equal(at) {
+			r.known(previous, sum)
+		} else {
+			r.bounds = append(r.bounds, bound{Boundary: Boundary{At: at}})
 		}
 	}
+	r.interpolate(f.Digits)
 	return nil
 }
 
-// at is the reading of f at t: a real one when there is one, else the even
-// rate between the two around it. t lies within f's points. Instants leave in
-// UTC, so that a bill re-rated from stored inputs is the same text too.
-func (f fitted) at(t time.Time) (Boundary, error) {
-	t = t.UTC()
-	i := slices.IndexFunc(f.points, func(p Point) bool { return !p.At.Before(t) })
-	after := f.points[i]
-	if after.At.Equal(t) {
-		return Boundary{At: t, Registers: after.Registers, Quality: after.Quality}, nil
-	}
-	before := f.points[i-1]
-	registers, err := billing.Between(before.Registers, after.Registers, f.Digits, t.Sub(before.At), after.At.Sub(before.At))
-	if err != nil {
-		return Boundary{}, err
-	}
-	return Boundary{At: t, Registers: registers, Quality: billing.QualityEstimated, Interpolated: true}, nil
+// known adds the bound of a reading.
+func (r *Rater) known(p *Point, sum billing.Registers) {
+	b := bound{Boundary{At: p.At.UTC(), Registers: p.Registers, Quality: p.Quality}, r.registers(len(sum)), true}
+	copy(b.sum, sum)
+	r.bounds = append(r.bounds, b)
 }
 
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+// interpolate fills in the bounds without a reading: the even rate over the
+// whole stretch between the readings at bounds around them. Readings at other
+// instants have no say, so that the bill doesn't depend on how often the meter
+// was read.
+func (r *Rater) interpolate(digits int) {
+	for i := range r.bounds {
+		if r.bounds[i].known {
+			continue
+		}
+		known := i + 1
+		for !r.bounds[known].known {
+			known++
+		}
+		r.fill(i, known, digits)
 	}
-	return a
 }
 
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// fill interpolates the bounds from i, before which one is known, to the known last.
+func (r *Rater) fill(i, last, digits int) {
+	start, end := &r.bounds[i-1], &r.bounds[last]
+	use := make(billing.Registers, len(start.sum))
+	for k := range use {
+		use[k] = end.sum[k] - start.sum[k]
 	}
-	return a
+	for ; i < last; i++ {
+		b := &r.bounds[i]
+		share := use.Share(b.At.Sub(start.At), end.At.Sub(start.At))
+		b.sum, b.Registers = make(billing.Registers, len(use)), make(billing.Registers, len(use))
+		for k := range share {
+			b.sum[k] = start.sum[k] + share[k]
+			b.Registers[k] = start.Registers[k] + share[k]
+			if wrap := billing.Wrap(digits); wrap > 0 {
+				b.Registers[k] %= wrap
+			}
+		}
+		b.Quality, b.Interpolated, b.known = billing.QualityEstimated, true, true
+	}
+}
+
+// multiply applies the ratio.
+func multiply(use billing.Registers, f *fitted) error {
+	if f.Ratio == 1 {
+		return nil
+	}
+	for i, u := range use {
+		hi, lo := bits.Mul64(uint64(u), uint64(f.Ratio))
+		if hi != 0 || lo > math.MaxInt64 {
+			return billing.Errorf(billing.CodeInvalidReading, "The use of meter %s (%d raw) times its ratio %d is too large.", f.Meter, u, f.Ratio)
+		}
+		use[i] = int64(lo)
+	}
+	return nil
 }

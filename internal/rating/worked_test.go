@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	shanghai = time.FixedZone("CST", 8*3600)
+	shanghai = must(time.LoadLocation("Asia/Shanghai"))
 	january  = time.Date(2026, 1, 1, 0, 0, 0, 0, shanghai)
 	february = time.Date(2026, 2, 1, 0, 0, 0, 0, shanghai)
 )
@@ -238,4 +238,11 @@ func TestRate_exchangeAtTheEndsOfThePeriod(t *testing.T) {
 	require.Len(t, bill.Segments, 1, "neither the meter before nor the one after belongs to the period")
 	require.Equal(t, billing.Money(100), bill.Total)
 	require.Equal(t, fmt.Sprint(billing.Registers{5}), fmt.Sprint(bill.Opening.Registers))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

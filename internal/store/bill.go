@@ -66,6 +66,9 @@ type BillLine struct {
 	Price     billing.Price
 	Factor    billing.Factor
 	AmountFen billing.Money
+	// Unit is kVA, kW or yuan on a line by the month, else empty: the service's. Thirtieths is the part of the month that it charges.
+	Unit       string
+	Thirtieths int
 }
 
 // Draft is a bill as rated, or held without a price because its readings are in doubt.
@@ -180,7 +183,7 @@ func (d Draft) facts() map[string]any {
 
 func insertLines(ctx context.Context, tx *Tx, d Draft) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"bill_lines"},
-		[]string{"bill_id", "seq", "component", "name_zh", "name_en", "register", "tier", "from_at", "to_at", "opening", "closing", "quantity", "price", "factor", "amount_fen"},
+		[]string{"bill_id", "seq", "component", "name_zh", "name_en", "register", "tier", "from_at", "to_at", "opening", "closing", "quantity", "price", "factor", "amount_fen", "unit", "thirtieths"},
 		pgx.CopyFromSlice(len(d.Lines), func(i int) ([]any, error) {
 			l := d.Lines[i]
 			factor := l.Factor.String()
@@ -188,7 +191,7 @@ func insertLines(ctx context.Context, tx *Tx, d Draft) error {
 				factor = "1" // the zero value means 1
 			}
 			return []any{d.ID, l.Seq, l.Component, l.NameZH, l.NameEN, int(l.Register), l.Tier, l.FromAt, l.ToAt, l.Opening, l.Closing,
-				numeric(l.Quantity.String()), numeric(l.Price.String()), numeric(factor), int64(l.AmountFen)}, nil
+				numeric(l.Quantity.String()), numeric(l.Price.String()), numeric(factor), int64(l.AmountFen), l.Unit, l.Thirtieths}, nil
 		}))
 	return err
 }

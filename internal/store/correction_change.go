@@ -41,11 +41,11 @@ func onFile(ctx context.Context, tx *Tx, c billing.CorrectionChange) ([]byte, er
 		err := tx.QueryRow(ctx, `SELECT definition -> 'versions' FROM tariffs WHERE id = $1`, c.Price.Tariff).Scan(&versions)
 		return versions, err
 	case c.Terms != nil:
-		a, err := readAccount(ctx, tx, c.Terms.Account)
+		t, err := termsOn(ctx, tx, c.Terms.Account, c.Terms.From)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(map[string]any{"tariff": a.Tariff})
+		return json.Marshal(t.facts())
 	}
 	return nil, billing.Errorf(billing.CodeInvalidInput, "the correction changes nothing")
 }
@@ -212,14 +212,27 @@ func writePrice(ctx context.Context, tx *Tx, k Correction, c billing.PriceChange
 		Data: map[string]any{"before": was, "after": c.Version}})
 }
 
+// TermsOfChange are the terms that a correction puts in force.
+func TermsOfChange(c billing.TermsChange) AccountTerms {
+	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
+		ContractDemandKW: c.ContractDemandKW, ChargeChoice: c.Choice, Settlement: SettleByMeter, ContractRegister: c.Register}
+	if c.Register != "" {
+		t.Settlement = SettleByRegister
+	}
+	return t
+}
+
+// writeTerms records the terms in the name of who made the correction; what was agreed before stays on record.
 func writeTerms(ctx context.Context, tx *Tx, k Correction, c billing.TermsChange) error {
+	made := *tx
+	made.Actor, made.Reason = string(k.DraftedBy), string(k.ID)+": "+k.Reason
+	if err := RecordTerms(ctx, &made, TermsOfChange(c)); err != nil {
+		return err
+	}
 	a, err := readAccount(ctx, tx, c.Account)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE accounts SET tariff_id = $2 WHERE id = $1`, c.Account, c.Tariff); err != nil {
-		return err
-	}
 	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "account", ID: string(c.Account), Event: "terms_corrected", Reason: k.Reason, Refs: []string{string(k.ID)},
-		Data: map[string]any{"from": c.From, "before": a.Tariff, "after": c.Tariff}})
+		Data: map[string]any{"from": c.From, "tariff": c.Tariff}})
 }

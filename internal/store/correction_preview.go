@@ -302,7 +302,7 @@ func (s *Store) linesOf(ctx context.Context, bills []billing.BillID) (map[billin
 		Bill billing.BillID
 		Line BillLine
 	}
-	rows, err := s.Pool.Query(ctx, `SELECT bill_id, seq, component, name_zh, name_en, register, tier, from_at, to_at, opening, closing, quantity::text, price::text, factor::text, amount_fen
+	rows, err := s.Pool.Query(ctx, `SELECT bill_id, seq, component, name_zh, name_en, register, tier, from_at, to_at, opening, closing, quantity::text, price::text, factor::text, amount_fen, unit, thirtieths
 		FROM bill_lines WHERE bill_id = ANY($1) ORDER BY bill_id, seq`, bills)
 	if err != nil {
 		return nil, translate(err)
@@ -310,23 +310,23 @@ func (s *Store) linesOf(ctx context.Context, bills []billing.BillID) (map[billin
 	var n numbered
 	by := map[billing.BillID][]BillLine{}
 	l := &n.Line
-	_, err = pgx.ForEachRow(rows, []any{&n.Bill, &l.Seq, &l.Component, &l.NameZH, &l.NameEN, &l.Register, &l.Tier, &l.FromAt, &l.ToAt, &l.Opening, &l.Closing, &l.Quantity, &l.Price, &l.Factor, &l.AmountFen}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&n.Bill, &l.Seq, &l.Component, &l.NameZH, &l.NameEN, &l.Register, &l.Tier, &l.FromAt, &l.ToAt, &l.Opening, &l.Closing, &l.Quantity, &l.Price, &l.Factor, &l.AmountFen, &l.Unit, &l.Thirtieths}, func() error {
 		by[n.Bill] = append(by[n.Bill], n.Line)
 		return nil
 	})
 	return by, translate(err)
 }
 
-// AccountsOfTariff lists accounts with a tariff, by id, after the given one; AccountsOfPoint those of a service point.
+// AccountsOfTariff lists accounts that had a tariff at any time, by id, after the given one.
 func (s *Store) AccountsOfTariff(ctx context.Context, tariff billing.TariffID, after billing.AccountID, limit int) ([]billing.AccountID, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT id FROM accounts WHERE tariff_id = $1 AND id > $2 ORDER BY id LIMIT $3`, tariff, after, limit)
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM accounts a WHERE EXISTS (SELECT 1 FROM account_terms t WHERE t.account_id = a.id AND t.tariff_id = $1) AND id > $2 ORDER BY id LIMIT $3`, tariff, after, limit)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
 	return ids, translate(err)
 }
 
-// SitesOfTariff are the sites with accounts on a tariff.
+// SitesOfTariff are the sites with accounts that had a tariff at any time.
 func (s *Store) SitesOfTariff(ctx context.Context, tariff billing.TariffID) ([]billing.SiteID, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT site_id FROM accounts WHERE tariff_id = $1 ORDER BY 1`, tariff)
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT a.site_id FROM account_terms t JOIN accounts a ON a.id = t.account_id WHERE t.tariff_id = $1 ORDER BY 1`, tariff)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.SiteID])
 	return ids, translate(err)
 }

@@ -105,7 +105,7 @@ func (s *Store) BillSheet(ctx context.Context, id billing.BillID) (BillSheet, er
 	if err != nil {
 		return b, translate(err)
 	}
-	rows, _ = s.Pool.Query(ctx, `SELECT seq, component, name_zh, name_en, register, tier, from_at, to_at, opening, closing, quantity::text, price::text, factor::text, amount_fen
+	rows, _ = s.Pool.Query(ctx, `SELECT seq, component, name_zh, name_en, register, tier, from_at, to_at, opening, closing, quantity::text, price::text, factor::text, amount_fen, unit, thirtieths
 		FROM bill_lines WHERE bill_id = $1 ORDER BY seq`, id)
 	b.Lines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BillLine])
 	return b, translate(err)

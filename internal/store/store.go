@@ -192,6 +192,8 @@ var constraintSentences = map[string]struct {
 	"correction_maker_is_not_second_approver": {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
 	"correction_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this correction already: another person must give the second approval"},
 	"ledger_entries_idempotency_key_key":      {billing.CodeConflict, "this entry was posted already"},
+	"account_terms_pkey":                      {billing.CodeConflict, "the account's terms of that day were changed at the same moment: look at them and try again"},
+	"contract_names_register":                 {billing.CodeInvalidInput, "name the register that the contract bills by, or bill by the meter's total"},
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.

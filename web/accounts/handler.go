@@ -21,6 +21,8 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Get(path, d.Handle(h.list))
 	r.Get(path+"/{id}", d.Handle(h.show))
 	r.Post(path+"/{id}/restore", d.Act("restore", h.restore, h.show))
+	r.Post(path+"/{id}/terms", d.Act("terms", h.setTerms, h.show))
+	r.Post(path+"/{id}/quantities", d.Act("quantity", h.enterQuantity, h.show))
 	r.Post(path+"/{id}/protect", d.Act("protect", h.protect, h.show))
 	r.Post(path+"/{id}/protections/{protection}/end", d.Act("end-protection", h.endProtection, h.show))
 }
@@ -63,6 +65,7 @@ type story struct {
 	use         []store.DayUse
 	meter       store.Meter
 	fittings    []store.Fitting
+	terms       termsStory
 	cases       []store.AccountCase
 	protections []store.Protection
 	names       map[billing.UserID]string
@@ -99,6 +102,7 @@ func (h handler) read(r *http.Request, a store.AccountRow) (story, error) {
 	}
 	read(func() { s.movements, err = h.Store.AccountMovements(ctx, a.ID, today.AddDays(-chartDays).Start(zone)) })
 	read(func() { err = h.readMeter(r, &s, today) })
+	read(func() { err = h.readTerms(r, &s, today) })
 	read(func() { s.cases, err = h.Store.AccountCases(ctx, a.ID, a.Meter) })
 	read(func() { s.bills, err = h.Store.AccountBills(ctx, a.ID, recent) })
 	read(func() {

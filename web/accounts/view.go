@@ -26,6 +26,8 @@ type showView struct {
 	open        components.Table
 	fittings    components.Table
 	protections components.Table
+	terms       components.Table
+	quantities  *components.Table // nil where the price needs none
 	bills       components.Table
 	recharges   components.Table
 	messages    components.Table
@@ -37,12 +39,17 @@ type showView struct {
 func viewOf(r *http.Request, s story) showView {
 	ctx := r.Context()
 	a := s.row
-	return showView{
+	v := showView{
 		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s),
-		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), bills: billTable(ctx, s), recharges: rechargeTable(ctx, s),
+		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), recharges: rechargeTable(ctx, s),
 		messages: messageTable(ctx, s), timeline: page.Timeline(ctx, "account", string(a.ID), s.events), actions: actions(r, s),
 		more: map[string]string{"recharges": "/recharges?q=" + string(a.ID), "messages": "/messages?q=" + string(a.ID)},
 	}
+	if s.needsQuantities(billing.DateOf(page.Now(ctx), page.SiteZone(ctx, a.Site))) {
+		t := quantityTable(ctx, s)
+		v.quantities = &t
+	}
+	return v
 }
 
 func head(ctx context.Context, a store.AccountRow) components.Head {
@@ -191,6 +198,7 @@ func actions(r *http.Request, s story) []components.Action {
 			list = append(list, endAction(r, s, p))
 		}
 	}
+	list = append(list, termsActions(r, s)...)
 	return append(list, protectAction(r, a))
 }
 

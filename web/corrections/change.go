@@ -46,7 +46,32 @@ func changeOf(in *page.Input, d draft) (billing.CorrectionChange, error) {
 	case billing.CorrectPrice:
 		return readPrice(in, d)
 	}
-	return billing.CorrectionChange{Terms: &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to"))}}, nil
+	return billing.CorrectionChange{Terms: readTerms(in, d)}, nil
+}
+
+func readTerms(in *page.Input, d draft) *billing.TermsChange {
+	quantity := func(field string) billing.Quantity {
+		text := in.Text(field)
+		if text == "" {
+			return billing.Quantity{}
+		}
+		q, err := billing.ParseQuantity(text)
+		if err == nil && q.Sign() < 0 {
+			err = billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q)
+		}
+		if err != nil {
+			in.Refuse(field, err)
+		}
+		return q
+	}
+	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), CapacityKVA: quantity("capacity"), SuspendedKVA: quantity("suspended"),
+		ContractDemandKW: quantity("demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register")}
+	persons, err := strconv.Atoi(in.Text("persons"))
+	if in.Text("persons") != "" && (err != nil || persons < 0 || persons > 99) {
+		in.Refuse("persons", billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99"))
+	}
+	c.Persons = persons
+	return c
 }
 
 // readRegisters reads a value for each register. With none of them typed in, those that may be left out are nil.
@@ -88,6 +113,23 @@ type priced struct {
 // prices are all prices of a version, in order. Setting one changes the version.
 func prices(ctx context.Context, v *billing.TariffVersion) []priced {
 	var list []priced
+	add := func(name, label string, price **billing.Price) {
+		if *price != nil { // a band may be a ratio of another price
+			list = append(list, priced{name, label, price})
+		}
+	}
+	bands := func(name, label string, all []billing.BandPrice) {
+		for i := range all {
+			add(name+"-"+all[i].Register.String(), label+" · "+registerWord(ctx, int(all[i].Register)), &all[i].Price)
+		}
+	}
+	tiers := func(name, label string, all []billing.Tier) {
+		for i := range all {
+			tier, word := name+"-"+strconv.Itoa(i), label+" · "+locale.T(ctx, "corrections.tier", i+1)
+			add(tier, word, &all[i].Price)
+			bands(tier, word, all[i].Bands)
+		}
+	}
 	for i := range v.Components {
 		c := &v.Components[i]
 		title := c.Name.ZH
@@ -95,15 +137,15 @@ func prices(ctx context.Context, v *billing.TariffVersion) []priced {
 			title = c.Name.EN
 		}
 		name := "price-" + strconv.Itoa(i)
-		if c.Price != nil {
-			list = append(list, priced{name, title, &c.Price})
-		}
-		for j := range c.Bands {
-			b := &c.Bands[j]
-			list = append(list, priced{name + "-" + strconv.Itoa(j), title + " · " + registerWord(ctx, int(b.Register)), &b.Price})
-		}
-		for j := range c.Tiers {
-			list = append(list, priced{name + "-" + strconv.Itoa(j), title + " · " + locale.T(ctx, "corrections.tier", j+1), &c.Tiers[j].Price})
+		add(name, title, &c.Price)
+		bands(name, title, c.Bands)
+		tiers(name, title, c.Tiers)
+		for j := range c.Seasons {
+			s := &c.Seasons[j]
+			season, word := name+"-s"+strconv.Itoa(j), title+" · "+locale.T(ctx, "corrections.season", j+1)
+			add(season, word, &s.Price)
+			bands(season, word, s.Bands)
+			tiers(season, word, s.Tiers)
 		}
 	}
 	return list
@@ -198,11 +240,35 @@ func (h handler) changed(ctx context.Context, k store.CorrectionRow) (components
 		}
 		changedPrices(ctx, billing.Tariff{ID: c.Price.Tariff, Versions: versions}, c.Price.Version, row)
 	case c.Terms != nil:
-		var was struct{ Tariff string }
-		err = json.Unmarshal(k.Before, &was)
-		row(locale.T(ctx, "corrections.tariff"), was.Tariff, string(c.Terms.Tariff))
+		err = changedTerms(ctx, k.Before, *c.Terms, row)
 	}
 	return t, err
+}
+
+// changedTerms lists what of an account's terms a correction changes.
+func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsChange, row func(what, was, becomes string)) error {
+	var was struct {
+		Tariff    string
+		Persons   int
+		Capacity  billing.Quantity `json:"capacity_kva"`
+		Suspended billing.Quantity `json:"suspended_kva"`
+		Demand    billing.Quantity `json:"contract_demand_kw"`
+		Choice    string
+		Register  string
+	}
+	if err := json.Unmarshal(before, &was); err != nil {
+		return err
+	}
+	for _, r := range [][3]string{
+		{locale.T(ctx, "corrections.tariff"), was.Tariff, string(c.Tariff)}, {locale.T(ctx, "terms.persons"), strconv.Itoa(was.Persons), strconv.Itoa(c.Persons)},
+		{locale.T(ctx, "terms.capacity"), was.Capacity.String(), c.CapacityKVA.String()}, {locale.T(ctx, "terms.suspended"), was.Suspended.String(), c.SuspendedKVA.String()},
+		{locale.T(ctx, "terms.contract_demand"), was.Demand.String(), c.ContractDemandKW.String()}, {locale.T(ctx, "terms.choice"), was.Choice, string(c.Choice)}, {locale.T(ctx, "terms.register"), was.Register, c.Register},
+	} {
+		if r[1] != r[2] {
+			row(r[0], r[1], r[2])
+		}
+	}
+	return nil
 }
 
 func (h handler) changedRegisters(ctx context.Context, meter billing.MeterID, before json.RawMessage, key string, after billing.Registers, prefix string, row func(what, was, becomes string)) error {

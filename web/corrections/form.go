@@ -378,13 +378,31 @@ func (h handler) termsFields(ctx context.Context, f page.Form, d draft) ([]compo
 	if err != nil {
 		return nil, err
 	}
-	choose := components.Field{Kind: components.SelectField, Name: "to", Label: locale.T(ctx, "corrections.new_tariff"), Value: f.Value("to", ""), Error: f.Problem("to"), Required: true, Options: []components.Option{{}}}
+	terms, err := h.Store.TermsOf(ctx, []billing.AccountID{d.account.ID})
+	if err != nil || len(terms[d.account.ID]) == 0 {
+		return nil, err
+	}
+	now := terms[d.account.ID][len(terms[d.account.ID])-1]
+	choose := components.Field{Kind: components.SelectField, Name: "to", Label: locale.T(ctx, "corrections.new_tariff"), Value: f.Value("to", string(now.Tariff)), Error: f.Problem("to"), Required: true, Options: []components.Option{{}}}
 	for _, id := range sortedIDs(all) {
-		if t := all[id]; t.Service == d.account.Service && id != d.account.Tariff {
+		if t := all[id]; t.Service == d.account.Service {
 			choose.Options = append(choose.Options, components.Option{Value: string(id), Label: tariffName(ctx, t)})
 		}
 	}
-	return []components.Field{choose, {Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", d.account.OpenedOn.String()), Error: f.Problem("from"), Required: true}}, nil
+	fields := []components.Field{{Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", now.FromDay.String()), Error: f.Problem("from"), Required: true}, choose}
+	for _, q := range []struct{ name, label, now string }{
+		{"persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons)}, {"capacity", locale.T(ctx, "terms.capacity"), now.CapacityKVA.String()},
+		{"suspended", locale.T(ctx, "terms.suspended"), now.SuspendedKVA.String()}, {"demand", locale.T(ctx, "terms.contract_demand"), now.ContractDemandKW.String()},
+	} {
+		fields = append(fields, components.Field{Kind: components.QuantityField, Name: q.name, Label: q.label, Value: f.Value(q.name, q.now), Error: f.Problem(q.name)})
+	}
+	choice := components.Field{Kind: components.SelectField, Name: "choice", Label: locale.T(ctx, "terms.choice"), Value: f.Value("choice", string(now.ChargeChoice)), Error: f.Problem("choice"), Options: []components.Option{
+		{Label: locale.T(ctx, "terms.no_choice")}, {Value: string(billing.ChooseCapacity), Label: locale.T(ctx, "terms.by_capacity")}, {Value: string(billing.ChooseDemand), Label: locale.T(ctx, "terms.by_demand")}}}
+	register := components.Field{Kind: components.SelectField, Name: "register", Label: locale.T(ctx, "terms.register"), Value: f.Value("register", now.ContractRegister), Error: f.Problem("register"), Options: []components.Option{{Label: locale.T(ctx, "terms.meter_total")}}}
+	for _, r := range billing.Bands {
+		register.Options = append(register.Options, components.Option{Value: r.String(), Label: locale.T(ctx, "terms.by_register", registerWord(ctx, int(r)))})
+	}
+	return append(fields, choice, register), nil
 }
 
 // submit takes what a supervisor has typed in. All that can be seen to be wrong is said at once, each beside its field.

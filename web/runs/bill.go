@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/a-h/templ"
@@ -94,7 +95,7 @@ func lineTable(ctx context.Context, b store.BillSheet) components.Table {
 		}
 		t.Rows = append(t.Rows, components.Row{ID: locale.Count(l.Seq), Cells: []templ.Component{
 			components.Text(title), components.Text(bandOf(ctx, l)), oneLine(days(ctx, l)),
-			rawOrDash(l.Opening, b.Service), rawOrDash(l.Closing, b.Service), number(l.Quantity.Fixed(2)), number(l.Price.String()), number(factorText(l.Factor)), components.Money(l.AmountFen),
+			rawOrDash(l.Opening, b.Service), rawOrDash(l.Closing, b.Service), quantityOf(ctx, l), number(l.Price.String()), number(factorText(l)), components.Money(l.AmountFen),
 		}})
 	}
 	if len(b.Lines) > 0 {
@@ -110,6 +111,9 @@ func days(ctx context.Context, l store.BillLine) string {
 
 // bandOf names the register, and the step when the price has steps.
 func bandOf(ctx context.Context, l store.BillLine) string {
+	if l.Unit != "" {
+		return "–" // a charge by the month rests on no register
+	}
 	word := registerWord(ctx, l.Register)
 	if l.Tier > 0 {
 		return locale.T(ctx, "runs.tier", word, l.Tier)
@@ -117,12 +121,28 @@ func bandOf(ctx context.Context, l store.BillLine) string {
 	return word
 }
 
-// factorText is a factor, whose zero value means 1.
-func factorText(f billing.Factor) string {
-	if f.IsZero() {
-		return "1"
+// quantityOf is a line's quantity; what isn't in the column's unit says its own.
+func quantityOf(ctx context.Context, l store.BillLine) templ.Component {
+	switch l.Unit {
+	case "":
+		return number(l.Quantity.Fixed(2))
+	case "yuan":
+		return number(l.Quantity.Fixed(2) + " " + locale.T(ctx, "unit.yuan"))
+	default:
+		return number(l.Quantity.String() + " " + l.Unit)
 	}
-	return f.String()
+}
+
+// factorText is a factor, whose zero value means 1, and the part of a month.
+func factorText(l store.BillLine) string {
+	text := "1"
+	if !l.Factor.IsZero() {
+		text = l.Factor.String()
+	}
+	if l.Thirtieths > 0 && l.Thirtieths < 30 {
+		text += " × " + strconv.Itoa(l.Thirtieths) + "/30"
+	}
+	return text
 }
 
 func rawOrDash(raw *int64, s billing.Service) templ.Component {

@@ -4,11 +4,12 @@
 package tariffdata
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -24,6 +25,10 @@ const (
 	CommercialFlat         billing.TariffID = "demo-commercial-flat"
 	BeijingWater           billing.TariffID = "bj-water-residential"
 	BeijingWaterCommercial billing.TariffID = "bj-water-commercial"
+	ShanghaiResidentialTOU billing.TariffID = "sh-residential-tou"
+	GuangzhouResidential   billing.TariffID = "gz-residential"
+	CommercialTwoPart      billing.TariffID = "demo-two-part"
+	ShanghaiWater          billing.TariffID = "sh-water-residential"
 )
 
 // LoadDemoTariffs reads and validates all of them, ordered by id.
@@ -53,11 +58,26 @@ func LoadDemoTariffs() ([]billing.Tariff, error) {
 // Parse reads one tariff file. A field that is not part of the format is
 // refused, because a misspelt one would silently drop a part of the price.
 func Parse(data []byte) (billing.Tariff, error) {
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	reader := bytes.NewReader(data)
+	decoder := json.NewDecoder(reader)
 	decoder.DisallowUnknownFields()
 	var tariff billing.Tariff
-	if err := decoder.Decode(&tariff); err != nil {
-		return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read: %w", err)
+	err := decoder.Decode(&tariff)
+	if err == nil && decoder.More() {
+		err = errors.New("there is something after the tariff's closing brace")
+	}
+	if err != nil {
+		read := data[:min(int(decoder.InputOffset()), len(data))]
+		if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
+			read = data[:min(int(wrong.Offset), len(data))]
+		}
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			read = data[:min(int(wrong.Offset), len(data))]
+		}
+		if len(read) == 0 {
+			return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read: %w", err)
+		}
+		return billing.Tariff{}, billing.Errorf(billing.CodeInvalidInput, "The tariff file cannot be read, line %d: %w", 1+bytes.Count(read, []byte("\n")), err)
 	}
 	return tariff, tariff.Validate()
 }

@@ -20,6 +20,7 @@ func TestLoadDemoTariffs(t *testing.T) {
 	require.ElementsMatch(t, []billing.TariffID{
 		tariffdata.ZhejiangResidential, tariffdata.ZhejiangResidentialTOU, tariffdata.CommercialTOU,
 		tariffdata.CommercialFlat, tariffdata.BeijingWater, tariffdata.BeijingWaterCommercial,
+		tariffdata.ShanghaiResidentialTOU, tariffdata.GuangzhouResidential, tariffdata.CommercialTwoPart, tariffdata.ShanghaiWater,
 	}, ids)
 }
 
@@ -28,6 +29,12 @@ func TestParse_refuses(t *testing.T) {
 	require.ErrorContains(t, err, "pirce")
 	_, err = tariffdata.Parse([]byte(`{"id": "x"}`))
 	require.ErrorContains(t, err, "Tariff x")
+	_, err = tariffdata.Parse([]byte("{\n\"id\": \"x\",\n\"service\": }"))
+	require.ErrorContains(t, err, "line 3")
+	_, err = tariffdata.Parse([]byte("{\n\"versions\": [{\"from\": \"2026-13-01\"}]}"))
+	require.ErrorContains(t, err, "2026-13-01")
+	_, err = tariffdata.Parse([]byte(`{"id": "x"} {"id": "y"}`))
+	require.ErrorContains(t, err, "closing brace")
 }
 
 // Whatever a file holds, it is refused or understood; it never stops the program.

@@ -1,0 +1,80 @@
+package activities_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/rating"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// A two-part tariff with terms that change within the month: charged to date day by day, held until kvarh is on file, then billed, and
+// re-rated from what the bill keeps.
+func TestCharge_termsOfTheAccount(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.Tariff, n.Fen = "demo-two-part", 1_000_000
+	account, meter := f.Account(n)
+	by := store.By{Actor: "admin", Reason: "contract"}
+	terms := store.AccountTerms{Account: account, FromDay: billing.MustDate("2026-01-01"), Tariff: "demo-two-part", CapacityKVA: billing.MustQuantity("100"),
+		ChargeChoice: billing.ChooseCapacity, Settlement: store.SettleByMeter}
+	require.NoError(t, f.SetTerms(t.Context(), by, terms))
+	terms.FromDay, terms.CapacityKVA = billing.MustDate("2026-01-11"), billing.MustQuantity("200")
+	require.NoError(t, f.SetTerms(t.Context(), by, terms))
+
+	f.day("2026-01-11", map[billing.MeterID]billing.Registers{meter: regs(1000)})
+	// 4.35 + 0.12 + 1.46 + 0.41 + 0.29 of energy, and 100 kVA × 25.50 × 10/30.
+	require.Equal(t, billing.Money(663+85_000), f.rated(account, "2026-01-01"))
+	f.day("2026-02-01", map[billing.MeterID]billing.Registers{meter: regs(4000)})
+	// 13.05 + 0.36 + 4.37 + 1.22 + 0.87 more, and 200 kVA × 25.50 × 20/30. Without kvarh the month is charged to date.
+	require.Equal(t, billing.Money(663+85_000+1987+340_000), f.rated(account, "2026-01-01"))
+
+	run := f.run("2026-01")
+	bill, _ := f.bill(run, account)
+	require.Equal(t, billing.BillHeld, bill.State)
+	require.Contains(t, bill.HoldReason, "(kvarh) of 2026-01 is not on file")
+	release := activities.BillDecision{RunID: run, BillID: bill.ID, By: "sup1", Reason: "kvarh entered"}
+	require.Contains(t, refused(f, f.bills.ReleaseBill, release), "is not on file")
+	require.NoError(t, f.EnterPeriodQuantity(t.Context(), by, store.PeriodQuantity{Account: account, Month: billing.MustDate("2026-01-01"), Kind: store.Kvarh, Value: billing.MustQuantity("10"), Source: "manual"}))
+	_, err := f.env.ExecuteActivity(f.bills.ReleaseBill, release)
+	require.NoError(t, err)
+	bill, lines := f.bill(run, account)
+	require.Equal(t, billing.BillDraft, bill.State)
+	// 40 kWh and 10 kvarh make 0.97: -0.75 % of 4273.71, in which system operation and funds are not.
+	require.Equal(t, billing.Money(427_650-3205), bill.TotalFen)
+	require.Equal(t, int64(-3205), lines[len(lines)-1])
+
+	again, err := rating.Again(bill.Engine, bill.Input)
+	require.NoError(t, err)
+	require.Equal(t, bill.TotalFen, again.Total)
+	require.Len(t, again.Lines, len(lines))
+	sign := activities.RunDecision{RunID: run, By: "sup1"}
+	do[any](f, f.bills.VerifyRun, sign)
+	sign.By = "sup2"
+	do[any](f, f.bills.ApproveIssue, sign)
+	do[any](f, f.bills.IssueBills, activities.RunRef{RunID: run})
+	require.Equal(t, billing.Money(1_000_000)-bill.TotalFen, f.balance(account), "days and the rest are the bill")
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(f.SetTerms(t.Context(), by, terms)), "January is billed")
+	f.intact()
+}
+
+// The tariff is that of the day of use, and steps go on through the change.
+func TestCharge_tariffOfTheDayOfUse(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.UseBefore = 275_000
+	account, meter := f.Account(n)
+	terms := store.AccountTerms{Account: account, FromDay: billing.MustDate("2026-01-11"), Tariff: "demo-commercial-flat", Settlement: store.SettleByMeter}
+	require.NoError(t, f.SetTerms(t.Context(), store.By{Actor: "admin", Reason: "a shop now"}, terms))
+	f.day("2026-01-11", map[billing.MeterID]billing.Registers{meter: regs(2000)})
+	require.Equal(t, billing.Money(538+588), f.rated(account, "2026-01-01"), "10 kWh at 0.538 and 10 at 0.588")
+	f.day("2026-02-01", map[billing.MeterID]billing.Registers{meter: regs(4000)})
+	run := f.run("2026-01")
+	bill, lines := f.bill(run, account)
+	require.Equal(t, []int64{538, 588, 1400}, lines, "20 kWh at 0.70")
+	require.Equal(t, billing.TariffID("demo-commercial-flat"), bill.Tariff)
+	f.intact()
+}
