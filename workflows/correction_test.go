@@ -108,7 +108,7 @@ func TestCorrection_threePersonsAndTheirPreview(t *testing.T) {
 	void.refusedAs(t, billing.CodeStale)
 	last.ok(t)
 	require.Equal(t, 1, d.applied)
-	require.Equal(t, 1, started["Restore"], "supply is given back")
+	require.Equal(t, 1, started["restore/O1"], "supply is given back")
 }
 
 func TestCorrection_aRefusedDraftLeavesNothing(t *testing.T) {

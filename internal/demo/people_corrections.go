@@ -55,8 +55,8 @@ func (c *Crew) draftCorrection(ctx context.Context, now time.Time, nth int, make
 	var w wrongReading
 	err := c.store.Pool.QueryRow(ctx, `SELECT r.meter_id, r.freeze_at, r.registers, p.registers
 		FROM bills b JOIN billing_runs n ON n.id = b.run_id AND n.state = 'issued' JOIN accounts a ON a.id = b.account_id AND a.credit_mode = 'platform' JOIN sites s ON s.id = b.site_id
-		JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL AND f.from_at < b.period_from::timestamp AT TIME ZONE s.time_zone
-		JOIN good_readings r ON r.meter_id = f.meter_id AND r.freeze_at = b.period_to::timestamp AT TIME ZONE s.time_zone
+		JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
+		JOIN good_readings r ON r.meter_id = f.meter_id AND r.freeze_at = b.period_to::timestamp AT TIME ZONE s.time_zone AND f.from_at < r.freeze_at - interval '1 day'
 		JOIN good_readings p ON p.meter_id = f.meter_id AND p.freeze_at = r.freeze_at - interval '1 day' AND r.registers[1] - p.registers[1] > 10
 		WHERE b.state = 'issued' AND b.version = 1 ORDER BY r.quality = 'actual', b.id OFFSET $1 LIMIT 1`, nth).Scan(&w.Meter, &w.At, &w.Shown, &w.Before)
 	if errors.Is(err, pgx.ErrNoRows) {
