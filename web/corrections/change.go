@@ -294,6 +294,9 @@ func (h handler) changedRegisters(ctx context.Context, meter billing.MeterID, be
 		}
 		if i < len(was) {
 			old = locale.Quantity(was[i], m.Service.Scale())
+			if was[i] == raw {
+				continue // what stays is on the meter's page
+			}
 		}
 		row(word+" ("+m.Service.Unit()+")", old, locale.Quantity(raw, m.Service.Scale()))
 	}
@@ -308,11 +311,14 @@ func changedPrices(ctx context.Context, t billing.Tariff, v billing.TariffVersio
 			old[p.label] = (*p.price).String()
 		}
 	}
+	row(locale.T(ctx, "corrections.in_force_from"), "–", v.From.String())
 	for _, p := range prices(ctx, &v) {
 		was, ok := old[p.label]
 		if !ok {
 			was = "–"
 		}
-		row(p.label, was, (*p.price).String())
+		if now := (*p.price).String(); now != was {
+			row(p.label, was, now)
+		}
 	}
 }
