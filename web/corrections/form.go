@@ -158,6 +158,13 @@ func (h handler) offerBill(ctx context.Context, b store.BillSheet, v *formView) 
 			at     time.Time
 			values billing.Registers
 		}{{r.From, r.Opening}, {r.To, r.Closing}} {
+			found, err := h.Store.ReadingsAt(ctx, []billing.MeterID{r.Meter}, end.at)
+			if err != nil {
+				return err
+			}
+			if _, read := found[r.Meter]; !read {
+				continue // a fitting's own opening or closing: it is reached by the line of the meter's exchange
+			}
 			row(newHref("kind", "reading", "meter", string(r.Meter), "at", end.at.UTC().Format(time.RFC3339)), locale.T(ctx, "corrections.reading_by", string(r.Meter)),
 				components.When(end.at), components.Quantity(end.values.Total(), b.Service.Scale(), ""))
 		}
