@@ -22,6 +22,7 @@ type Policy struct {
 	Billing    BillingPolicy    `json:"billing"`
 	Ledger     LedgerPolicy     `json:"ledger"`
 	Rounds     RoundPolicy      `json:"rounds"`
+	Correction CorrectionPolicy `json:"correction"`
 }
 
 // ReadingPolicy is when and how often a cycle reads. Minutes are business time.
@@ -56,6 +57,11 @@ type BillingPolicy struct {
 	HoldAfterHours int `json:"hold_after_hours"`
 }
 
+// CorrectionPolicy says when giving money back needs a second approval, as refunds do (rule 49): above so much to one account.
+type CorrectionPolicy struct {
+	RefundTwoOverFen billing.Money `json:"refund_two_over_fen"`
+}
+
 // DefaultPolicy is in force where a site says nothing. Numbers without a source in law are general practice: check with your regulator.
 func DefaultPolicy() Policy {
 	return Policy{
@@ -66,6 +72,7 @@ func DefaultPolicy() Policy {
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
 		Billing:    BillingPolicy{HoldAfterHours: 48},
 		Rounds:     defaultRoundPolicy(),
+		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
 	}
 }
 

@@ -36,14 +36,20 @@ func newField(t *testing.T, day string) *field {
 		Utility: u, t: t, meters: activities.Metering{Store: u.Store}, review: activities.Review{Store: u.Store},
 		rating: activities.Rating{Store: u.Store}, bills: activities.Billing{Store: u.Store},
 	}
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
-	f.env = suite.NewTestActivityEnvironment()
-	f.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&activities.ErrorInterceptor{}}})
+	f.env = activityEnvironment()
 	for _, a := range []any{&f.meters, &f.review, &f.rating, &f.bills} {
 		f.env.RegisterActivity(a)
 	}
 	return f
+}
+
+// activityEnvironment runs activities as a worker does.
+func activityEnvironment() *testsuite.TestActivityEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&activities.ErrorInterceptor{}}})
+	return env
 }
 
 // do runs an activity twice, because every activity may be repeated, and gives the second answer.

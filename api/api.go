@@ -95,6 +95,7 @@ func (s *server) operations() {
 	s.furtherOperations()
 	s.paperOperations()
 	s.reportOperations()
+	s.correctionOperations()
 	s.rechargeOperations()
 	s.accountOperations()
 	s.termsOperations()

@@ -22,6 +22,8 @@
 //	ReadingRound     round/<round>             billing   updates PlanRound AssignRound         a reader, another person's check; says when overdue
 //	                                                     EnterValues SubmitRound AcceptRound
 //	                                                     ReturnRound CancelRound
+//	Correction       correction/<correction>   billing   updates Submit Approve Reject         one or two others than its maker; when it
+//	                                                     Withdraw Preview Resume               has stopped, a person
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //	TariffPublication tariff/<change>          billing   updates Edit Submit Approve Reject    two persons who didn't write in it, the first
 //	                                                     Withdraw Simulate PushAgain           day of the prices, meters that don't answer

@@ -46,6 +46,8 @@ const (
 	UpdateWithdraw    = "Withdraw"
 	UpdateSimulate    = "Simulate"
 	UpdatePushAgain   = "PushAgain"
+	UpdatePreview     = "Preview"
+	UpdateResume      = "Resume"
 )
 
 // Signals: facts that happened.
@@ -60,20 +62,21 @@ const (
 
 // Workflow ids are business keys, so that the same work can't be started twice.
 const (
-	kindDue      = "due"
-	kindCycle    = "cycle"
-	kindCase     = "case"
-	kindCharge   = "charge"
-	kindRun      = "billing-run"
-	kindChunk    = "billing-chunk"
-	kindReminder = "reminder"
-	kindRecharge = "recharge"
-	kindCutoff   = "cutoff"
-	kindRestore  = "restore"
-	kindReceipt  = "receipt"
-	kindDayClose = "day-close"
-	kindRound    = "round"
-	kindTariff   = "tariff"
+	kindDue        = "due"
+	kindCycle      = "cycle"
+	kindCase       = "case"
+	kindCharge     = "charge"
+	kindRun        = "billing-run"
+	kindChunk      = "billing-chunk"
+	kindReminder   = "reminder"
+	kindRecharge   = "recharge"
+	kindCutoff     = "cutoff"
+	kindRestore    = "restore"
+	kindReceipt    = "receipt"
+	kindDayClose   = "day-close"
+	kindRound      = "round"
+	kindTariff     = "tariff"
+	kindCorrection = "correction"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -122,12 +125,15 @@ func RoundWorkflowID(id billing.RoundID) string { return kindRound + "/" + strin
 // TariffWorkflowID names the workflow of a change of prices.
 func TariffWorkflowID(id billing.TariffChangeID) string { return kindTariff + "/" + string(id) }
 
+// CorrectionWorkflowID names the workflow of a correction.
+func CorrectionWorkflowID(id billing.CorrectionID) string { return kindCorrection + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

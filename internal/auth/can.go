@@ -27,6 +27,9 @@ const (
 	// VerifyRun is the first signature under a billing run, IssueRun the second, by another person.
 	VerifyRun Action = "verify_run"
 	IssueRun  Action = "issue_run"
+	// MakeCorrection drafts a change of what bills rest on; ApproveCorrection agrees to one that another made, or rejects it.
+	MakeCorrection    Action = "make_correction"
+	ApproveCorrection Action = "approve_correction"
 	// EnterRecharge takes money; ApproveRecharge approves or rejects what another took.
 	EnterRecharge   Action = "enter_recharge"
 	ApproveRecharge Action = "approve_recharge"
@@ -83,37 +86,39 @@ const (
 // table is the whole of what roles may do. Two lines must stay true however it grows, and a test holds them: an
 // administrator touches no money, and nobody both takes in money and issues bills.
 var table = map[Action]rule{
-	View:            {"see this page", []billing.Role{supervisor, clerk, manager, administrator}},
-	ViewOwn:         {"see customer pages", []billing.Role{customer}},
-	StartCycle:      {"start a reading cycle", []billing.Role{supervisor, manager}},
-	EnterReading:    {"enter a reading", []billing.Role{supervisor}},
-	DecideException: {"decide on exceptions", []billing.Role{supervisor}},
-	StartRun:        {"start a billing run", []billing.Role{supervisor}},
-	VerifyRun:       {"verify a billing run", []billing.Role{supervisor}},
-	IssueRun:        {"issue a billing run", []billing.Role{supervisor}},
-	EnterRecharge:   {"take a recharge", []billing.Role{clerk}},
-	ApproveRecharge: {"approve or reject recharges", []billing.Role{clerk}},
-	OrderCut:        {"order a cut", []billing.Role{manager}},
-	StopCuts:        {"stop planned cuts", []billing.Role{manager, supervisor}},
-	OrderRestore:    {"order supply back", []billing.Role{manager, supervisor}},
-	Protect:         {"protect a customer's supply", []billing.Role{manager, supervisor}},
-	EndProtection:   {"end a protection", []billing.Role{manager}},
-	CloseDay:        {"close the books of a day", []billing.Role{supervisor, manager}},
-	PlaceHold:       {"hold back a customer's credit", []billing.Role{clerk}},
-	SettleHold:      {"pay out or release a hold", []billing.Role{manager, supervisor}},
-	EditTariff:      {"draft prices", []billing.Role{administrator}},
-	ApproveTariff:   {"approve or reject prices", []billing.Role{supervisor, manager}},
-	SimulateTariff:  {"simulate prices", []billing.Role{supervisor, manager, administrator}},
-	PushPrices:      {"have prices written to meters again", []billing.Role{supervisor, manager}},
-	SetCeiling:      {"set a price ceiling", []billing.Role{manager}},
-	MasterData:      {"change master data", []billing.Role{administrator}},
-	ManageUsers:     {"manage users", []billing.Role{administrator}},
-	VerifyJournal:   {"verify the journal", []billing.Role{manager, administrator}},
-	SeeRounds:       {"see reading rounds", []billing.Role{supervisor, clerk, manager, administrator, reader}},
-	ReadRound:       {"read meters on a round", []billing.Role{reader}},
-	PlanRound:       {"plan reading rounds", []billing.Role{supervisor}},
-	CheckRound:      {"check reading rounds", []billing.Role{supervisor}},
-	ControlClock:    {"control the business clock", []billing.Role{supervisor, manager, administrator}},
+	View:              {"see this page", []billing.Role{supervisor, clerk, manager, administrator}},
+	ViewOwn:           {"see customer pages", []billing.Role{customer}},
+	StartCycle:        {"start a reading cycle", []billing.Role{supervisor, manager}},
+	EnterReading:      {"enter a reading", []billing.Role{supervisor}},
+	DecideException:   {"decide on exceptions", []billing.Role{supervisor}},
+	StartRun:          {"start a billing run", []billing.Role{supervisor}},
+	VerifyRun:         {"verify a billing run", []billing.Role{supervisor}},
+	IssueRun:          {"issue a billing run", []billing.Role{supervisor}},
+	EnterRecharge:     {"take a recharge", []billing.Role{clerk}},
+	ApproveRecharge:   {"approve or reject recharges", []billing.Role{clerk}},
+	OrderCut:          {"order a cut", []billing.Role{manager}},
+	StopCuts:          {"stop planned cuts", []billing.Role{manager, supervisor}},
+	OrderRestore:      {"order supply back", []billing.Role{manager, supervisor}},
+	Protect:           {"protect a customer's supply", []billing.Role{manager, supervisor}},
+	EndProtection:     {"end a protection", []billing.Role{manager}},
+	CloseDay:          {"close the books of a day", []billing.Role{supervisor, manager}},
+	PlaceHold:         {"hold back a customer's credit", []billing.Role{clerk}},
+	SettleHold:        {"pay out or release a hold", []billing.Role{manager, supervisor}},
+	EditTariff:        {"draft prices", []billing.Role{administrator}},
+	ApproveTariff:     {"approve or reject prices", []billing.Role{supervisor, manager}},
+	SimulateTariff:    {"simulate prices", []billing.Role{supervisor, manager, administrator}},
+	PushPrices:        {"have prices written to meters again", []billing.Role{supervisor, manager}},
+	SetCeiling:        {"set a price ceiling", []billing.Role{manager}},
+	MasterData:        {"change master data", []billing.Role{administrator}},
+	ManageUsers:       {"manage users", []billing.Role{administrator}},
+	VerifyJournal:     {"verify the journal", []billing.Role{manager, administrator}},
+	SeeRounds:         {"see reading rounds", []billing.Role{supervisor, clerk, manager, administrator, reader}},
+	ReadRound:         {"read meters on a round", []billing.Role{reader}},
+	PlanRound:         {"plan reading rounds", []billing.Role{supervisor}},
+	CheckRound:        {"check reading rounds", []billing.Role{supervisor}},
+	ControlClock:      {"control the business clock", []billing.Role{supervisor, manager, administrator}},
+	MakeCorrection:    {"make a correction", []billing.Role{supervisor}},
+	ApproveCorrection: {"approve or reject corrections", []billing.Role{supervisor, manager}},
 }
 
 // Actions lists every action in a fixed order.

@@ -108,6 +108,7 @@ const (
 	BillHeld      BillState = "held"
 	BillIssued    BillState = "issued"
 	BillCancelled BillState = "cancelled"
+	BillReversed  BillState = "reversed" // issued once, then undone by a correction, which issued its successor
 )
 
 // ReminderState is the progress of an arrears case.

@@ -141,6 +141,7 @@ func (c *Crew) Act(ctx context.Context, now time.Time) (did int, err error) {
 	for _, work := range []func(context.Context, time.Time) (int, error){
 		c.takePayments, c.approveRecharges, c.decideCases, c.verifyRuns, c.issueRuns, c.approveCuts, c.endProtection, c.trySlips,
 		c.refundCredit, c.settleRefunds, c.enterQuantities, c.walkRounds, c.changePrices, c.lookAtBills, c.startFurther, c.keepRules,
+		c.correctBills,
 	} {
 		n, err := work(ctx, now)
 		did += n

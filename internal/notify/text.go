@@ -30,7 +30,7 @@ type Facts struct {
 }
 
 // Kinds lists every kind of message.
-var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored"}
+var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected"}
 
 // A message says amount, new balance and receipt number where there are any: a text without them makes people call.
 var texts = map[Language]map[string]string{
@@ -40,6 +40,7 @@ var texts = map[Language]map[string]string{
 		"final":     "【{{.Site}}】停供通知:户号{{.Account}}{{.Word}}余额{{.Balance}}元。如未在{{.Cut}}前充值,将停止供{{.Supply}}。如有生命支持设备请立即联系我们。",
 		"recharged": "【{{.Site}}】户号{{.Account}}充值{{.Amount}}元已到账,余额{{.Balance}}元,收据号{{.Receipt}}。",
 		"cut":       "【{{.Site}}】户号{{.Account}}因余额不足已于{{.Now}}停{{.Supply}},余额{{.Balance}}元。充值到账后自动恢复。",
+		"corrected": "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
 		"restored":  "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
 	},
 	English: {
@@ -48,6 +49,7 @@ var texts = map[Language]map[string]string{
 		"final":     "[{{.Site}}] Final notice: account {{.Account}} ({{.Word}}) has {{.Balance}} yuan. Unless you top up, {{.Supply}} will be cut from {{.Cut}}. If anyone depends on it for life, call us at once.",
 		"recharged": "[{{.Site}}] {{.Amount}} yuan were credited to account {{.Account}}. New balance {{.Balance}} yuan, receipt {{.Receipt}}.",
 		"cut":       "[{{.Site}}] {{.Supply}} of account {{.Account}} was cut at {{.Now}} for lack of credit (balance {{.Balance}} yuan). It returns when a payment arrives.",
+		"corrected": "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
 		"restored":  "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
 	},
 }

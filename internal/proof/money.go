@@ -19,6 +19,9 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 		GROUP BY e.id HAVING coalesce(sum(p.amount_fen), 0) <> 0 OR count(p.entry_id) < 2`); err != nil {
 		return err
 	}
+	if err := c.revenueIsBilled(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
 		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
 		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`); err != nil {
@@ -157,15 +160,18 @@ func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
 }
 
 // billedEqualsRead: for every issued account and period, billed quantity = closing − opening reading through rollover and exchange;
-// a bill's lines add up to it; no gap, no overlap.
+// a bill's lines add up to it, those of a reversed one too; no gap, no overlap; what is reversed was undone whole and billed again.
 func (c *checker) billedEqualsRead(ctx context.Context, inv *Invariant) error {
 	if err := c.none(ctx, inv, `SELECT format('bill %s says %s fen, its lines %s', b.id, b.total_fen, coalesce(sum(l.amount_fen), 0))
-		FROM bills b LEFT JOIN bill_lines l ON l.bill_id = b.id WHERE b.state = 'issued' GROUP BY b.id HAVING b.total_fen <> coalesce(sum(l.amount_fen), 0)`); err != nil {
+		FROM bills b LEFT JOIN bill_lines l ON l.bill_id = b.id WHERE b.state IN ('issued', 'reversed') GROUP BY b.id HAVING b.total_fen <> coalesce(sum(l.amount_fen), 0)`); err != nil {
 		return err
 	}
 	if err := c.none(ctx, inv, `SELECT format('account %s: issued bills leave a gap or overlap at %s', account_id, period_from) FROM (
 			SELECT account_id, period_from, lag(period_to) OVER (PARTITION BY account_id ORDER BY period_from) AS before
 			FROM bills WHERE state = 'issued') b WHERE before IS NOT NULL AND before <> period_from`); err != nil {
+		return err
+	}
+	if err := c.reversalsHold(ctx, inv); err != nil {
 		return err
 	}
 	return c.quantitiesMatch(ctx, inv)
@@ -181,11 +187,12 @@ type stretch struct {
 	Closing  *int64
 }
 
-// quantitiesMatch recomputes each bill's use from the fittings and from the readings that stood when the run was issued.
+// quantitiesMatch recomputes each bill's use from the fittings and from the readings that stood when the bill was issued: with its run,
+// or by a correction later.
 func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
 	rows, _ := c.tx.Query(ctx, `
 		WITH b AS (
-			SELECT b.id, b.quantity, a.service_point_id, r.issued_at,
+			SELECT b.id, b.quantity, a.service_point_id, coalesce(b.issued_at, r.issued_at) AS issued_at,
 				b.period_from::timestamp AT TIME ZONE s.time_zone AS from_at, b.period_to::timestamp AT TIME ZONE s.time_zone AS to_at
 			FROM bills b JOIN accounts a ON a.id = b.account_id JOIN sites s ON s.id = b.site_id JOIN billing_runs r ON r.id = b.run_id
 			WHERE b.state = 'issued')

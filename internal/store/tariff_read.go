@@ -29,7 +29,7 @@ func (s *Store) TariffRows(ctx context.Context, today billing.Date) ([]TariffRow
 	rows, _ := s.Pool.Query(ctx, `SELECT t.id, t.service, t.name_zh, t.name_en, coalesce(a.n, 0) AS accounts, v.since, v.next, coalesce(v.n, 0) AS versions, c.id AS change, c.state
 		FROM tariffs t
 		LEFT JOIN (SELECT tariff_id, count(*) AS n FROM accounts GROUP BY tariff_id) a ON a.tariff_id = t.id
-		LEFT JOIN (SELECT tariff_id, max(from_day) FILTER (WHERE from_day <= $1) AS since, min(from_day) FILTER (WHERE from_day > $1) AS next, count(*) AS n
+		LEFT JOIN (SELECT tariff_id, max(from_day) FILTER (WHERE from_day <= $1) AS since, min(from_day) FILTER (WHERE from_day > $1) AS next, count(DISTINCT from_day) AS n
 			FROM tariff_versions GROUP BY tariff_id) v ON v.tariff_id = t.id
 		LEFT JOIN tariff_changes c ON c.tariff_id = t.id AND c.state IN ('draft', 'submitted', 'approved_once', 'rejected')
 		ORDER BY coalesce(a.n, 0) DESC, t.id`, today)
@@ -68,10 +68,11 @@ type PublishedVersion struct {
 // PublishedVersions reads the versions of a tariff, newest first, with who made and approved them.
 func (s *Store) PublishedVersions(ctx context.Context, id billing.TariffID) ([]PublishedVersion, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT v.from_day, v.version, v.change_id AS change, v.published_at, coalesce(m.name, '') AS maker, coalesce(a.name, '') AS approver1,
-			coalesce(b.name, '') AS approver2, coalesce(c.why, '') AS why
-		FROM tariff_versions v LEFT JOIN tariff_changes c ON c.id = v.change_id
-		LEFT JOIN users m ON m.id = c.made_by LEFT JOIN users a ON a.id = c.approved1_by LEFT JOIN users b ON b.id = c.approved2_by
-		WHERE v.tariff_id = $1 ORDER BY v.from_day DESC`, id)
+			coalesce(b.name, '') AS approver2, coalesce(c.why, k.reason, '') AS why
+		FROM tariff_versions v LEFT JOIN tariff_changes c ON c.id = v.change_id LEFT JOIN corrections k ON k.id = v.correction_id
+		LEFT JOIN users m ON m.id = coalesce(c.made_by, k.drafted_by) LEFT JOIN users a ON a.id = coalesce(c.approved1_by, k.approved1_by)
+		LEFT JOIN users b ON b.id = coalesce(c.approved2_by, k.approved2_by)
+		WHERE v.tariff_id = $1 ORDER BY v.from_day DESC, v.number DESC`, id)
 	vs, err := pgx.CollectRows(rows, pgx.RowToStructByName[PublishedVersion])
 	return vs, translate(err)
 }
@@ -126,7 +127,7 @@ func (s *Store) TariffAsOf(ctx context.Context, id billing.TariffID, knownAt tim
 	if err != nil {
 		return t, err
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT version FROM tariff_versions WHERE tariff_id = $1 AND published_at <= $2 ORDER BY from_day`, id, knownAt)
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT ON (from_day) version FROM tariff_versions WHERE tariff_id = $1 AND published_at <= $2 ORDER BY from_day, number DESC`, id, knownAt)
 	raw, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 	if err != nil {
 		return t, translate(err)

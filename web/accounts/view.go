@@ -60,7 +60,9 @@ func head(ctx context.Context, a store.AccountRow) components.Head {
 	}
 	if auth.Can(page.Actor(ctx), auth.EnterRecharge, a.Site) == nil {
 		v.Actions = components.ButtonLink("/recharges/new?account="+string(a.ID), locale.T(ctx, "accounts.recharge"), true)
+		return v
 	}
+	v.Actions = page.CorrectLink(ctx, a.Site, string(a.ID))
 	return v
 }
 

@@ -46,7 +46,9 @@ const (
 	TariffChange Kind = "tariff_change"
 	PricePush    Kind = "price_push"
 	// Method is how an estimate came about.
-	Method Kind = "method"
+	Method         Kind = "method"
+	Correction     Kind = "correction"
+	CorrectionKind Kind = "correction_kind"
 )
 
 var words = map[Kind][]string{
@@ -56,7 +58,7 @@ var words = map[Kind][]string{
 		"entered", "approved_once", "approved", "delivering", "credited", "rejected", "expired", "in_doubt",
 	},
 	Run:         {"rating", "blocked", "awaiting_verification", "verified", "issued", "cancelled"},
-	Bill:        {"draft", "held", "issued", "cancelled"},
+	Bill:        {"draft", "held", "issued", "cancelled", "reversed"},
 	Reminder:    {"level1", "level2", "final", "handed_over", "paid", "closed"},
 	CommandKind: {"credit", "trip", "close", "keep_on", "release"},
 	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
@@ -64,10 +66,9 @@ var words = map[Kind][]string{
 	Supply:      {"on", "off", "unknown", "moving", "fault"},
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
-		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip", "prices_not_set",
-		"relay_mismatch", "use_while_off", "zero_streak", "malformed", "false_rollover", "drop_recovered", "spike_recovered", "clock_skew", "ratio_mismatch",
-		"master_mismatch", "gateway_silent", "site_silent", "credit_in_doubt", "supply_unknown", "own_trip",
+		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift", "relay_mismatch",
+		"use_while_off", "zero_streak", "malformed", "gateway_silent", "credit_in_doubt", "supply_unknown", "own_trip", "prices_not_set", "false_rollover",
+		"drop_recovered", "spike_recovered", "clock_skew", "ratio_mismatch", "master_mismatch", "site_silent",
 	},
 	Role:       {"supervisor", "clerk", "manager", "administrator", "customer", "reader"},
 	Service:    {"power", "water"},
@@ -76,7 +77,7 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
@@ -91,9 +92,11 @@ var words = map[Kind][]string{
 	NoReading:  {"no_access", "meter_broken", "dial_covered", "not_found", "other"},
 	ReaderRule: {"round_digits", "regular_use", "regular_pace", "too_fast", "equals_estimate", "skips", "always_late"},
 
-	TariffChange: {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
-	PricePush:    {"waiting", "sending", "verified", "failed"},
-	Method:       {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
+	TariffChange:   {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
+	PricePush:      {"waiting", "sending", "verified", "failed"},
+	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
+	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

@@ -15,35 +15,36 @@ import (
 type place struct{ key, href, icon string }
 
 var (
-	placeToday     = place{locale.Key("nav.today"), "/", "today"}
-	placeCycles    = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
-	placeCases     = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
-	placeRuns      = place{locale.Key("nav.runs"), "/runs", "runs"}
-	placeReports   = place{locale.Key("nav.reports"), "/reports", "reports"}
-	placeRecharges = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
-	placeAccounts  = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
-	placeMeters    = place{locale.Key("nav.meters"), "/meters", "meters"}
-	placeCutoffs   = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
-	placeMessages  = place{locale.Key("nav.messages"), "/messages", "messages"}
-	placeTrace     = place{locale.Key("nav.trace"), "/trace", "trace"}
-	placeLedger    = place{locale.Key("nav.ledger"), "/ledger", "cash"}
-	placeTariffs   = place{locale.Key("nav.tariffs"), "/tariffs", "tariffs"}
-	placeSites     = place{locale.Key("nav.sites"), "/sites", "sites"}
-	placeRounds    = place{locale.Key("nav.rounds"), "/rounds", "rounds"}
-	placeRules     = place{locale.Key("nav.rules"), "/rules", "sites"}
-	placeUsers     = place{locale.Key("nav.users"), "/users", "users"}
+	placeToday       = place{locale.Key("nav.today"), "/", "today"}
+	placeCycles      = place{locale.Key("nav.cycles"), "/cycles", "cycles"}
+	placeCases       = place{locale.Key("nav.exceptions"), "/exceptions", "exceptions"}
+	placeRuns        = place{locale.Key("nav.runs"), "/runs", "runs"}
+	placeReports     = place{locale.Key("nav.reports"), "/reports", "reports"}
+	placeRecharges   = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
+	placeAccounts    = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
+	placeMeters      = place{locale.Key("nav.meters"), "/meters", "meters"}
+	placeCutoffs     = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
+	placeMessages    = place{locale.Key("nav.messages"), "/messages", "messages"}
+	placeTrace       = place{locale.Key("nav.trace"), "/trace", "trace"}
+	placeLedger      = place{locale.Key("nav.ledger"), "/ledger", "cash"}
+	placeTariffs     = place{locale.Key("nav.tariffs"), "/tariffs", "tariffs"}
+	placeSites       = place{locale.Key("nav.sites"), "/sites", "sites"}
+	placeRounds      = place{locale.Key("nav.rounds"), "/rounds", "rounds"}
+	placeRules       = place{locale.Key("nav.rules"), "/rules", "sites"}
+	placeUsers       = place{locale.Key("nav.users"), "/users", "users"}
+	placeCorrections = place{locale.Key("nav.corrections"), "/corrections", "corrections"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
 		placeRules, placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
 	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
-	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCycles, placeRounds, placeAccounts, placeMeters,
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters,
 		placeMessages, placeLedger, placeRules},
-	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeReports, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 
@@ -59,6 +60,8 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			}
 		case placeRuns:
 			item.Count = w.RunsToVerify + w.RunsToIssue
+		case placeCorrections:
+			item.Count = w.Corrections
 		case placeRecharges:
 			item.Count = w.Recharges
 		case placeCutoffs:

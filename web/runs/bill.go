@@ -21,6 +21,7 @@ import (
 type billView struct {
 	head     components.Head
 	notice   *components.NoticeView
+	corrects []components.NoticeView // how it stands in the chain of corrections
 	sheet    components.SheetView
 	facts    []components.Fact
 	lines    components.Table
@@ -39,7 +40,7 @@ func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop) (billVie
 	v := billView{
 		head: components.Head{
 			Title: locale.T(ctx, "runs.bill_of", string(b.Account)), Subtitle: b.Customer + " · " + period(b), BackHref: page.Home("run", string(b.Run)), BackLabel: string(b.Run),
-			Badge: components.StateBadge(locale.Bill, b.State), Actions: billPapers(page.Home("bill", string(b.ID))),
+			Badge: components.StateBadge(locale.Bill, b.State), Actions: billPapers(correctLink(ctx, b), page.Home("bill", string(b.ID))),
 		},
 		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
 		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b), actions: billActions(r, b),

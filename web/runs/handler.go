@@ -254,6 +254,9 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v.timeline = page.Timeline(ctx, "bill", string(b.ID), events)
+	if v.corrects, err = h.corrections(ctx, b); err != nil {
+		return err
+	}
 	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: showBill(v)})
 }
 

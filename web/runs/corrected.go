@@ -1,0 +1,46 @@
+package runs
+
+import (
+	"context"
+
+	"github.com/a-h/templ"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/web/components"
+	"github.com/meterflow/meterflow/web/locale"
+	"github.com/meterflow/meterflow/web/page"
+)
+
+// corrections say how a bill stands in the chain of corrections, both ways, and lead to a new one.
+func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]components.NoticeView, error) {
+	own, before, err := h.Store.Reversals(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	var list []components.NoticeView
+	if own != nil {
+		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "corrections.bill_reversed", string(own.Correction)), Body: locale.DateTime(ctx, own.ReversedAt),
+			LinkHref: page.Home("bill", string(own.Successor)), LinkLabel: locale.T(ctx, "corrections.bill_successor", string(own.Successor))})
+	}
+	if before != nil {
+		list = append(list, components.NoticeView{Title: locale.T(ctx, "corrections.bill_corrects", string(before.Correction)), Body: locale.DateTime(ctx, before.ReversedAt),
+			LinkHref: page.Home("bill", string(before.Bill)), LinkLabel: locale.T(ctx, "corrections.bill_before", string(before.Bill))})
+	}
+	open, err := h.Store.OpenCorrectionsOf(ctx, string(b.ID))
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range open {
+		list = append(list, components.NoticeView{Tone: components.Running, Title: locale.T(ctx, "corrections.bill_touched", string(id)), LinkHref: page.Home("correction", string(id)), LinkLabel: string(id)})
+	}
+	return list, nil
+}
+
+// correctLink starts a correction from an issued bill; nil for any other, and for those who may not make one.
+func correctLink(ctx context.Context, b store.BillSheet) templ.Component {
+	if b.State != billing.BillIssued {
+		return nil
+	}
+	return page.CorrectLink(ctx, b.Site, string(b.ID))
+}
