@@ -217,6 +217,9 @@ func (a *Correcting) believable(ctx context.Context, m store.Meter, at time.Time
 		return err
 	}
 	w := &weighing{site: site, policy: policy, meter: map[billing.MeterID]store.Meter{m.ID: m}}
+	if w.rules, err = loadRules(ctx, a.Store, policy, site.ID, at); err != nil {
+		return err
+	}
 	if w.before, err = a.Store.LastPoints(ctx, []billing.MeterID{m.ID}, at); err != nil {
 		return err
 	}

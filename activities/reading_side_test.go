@@ -189,7 +189,7 @@ func (f *field) intact() {
 	// Bills are journaled by rows of their own and by rows that stand for a page of them.
 	var wrong int
 	err = f.Pool.QueryRow(ctx, `SELECT count(*) FROM bills b LEFT JOIN LATERAL (SELECT to_state FROM journal j
-		WHERE j.refs @> ARRAY[b.id] AND j.kind IN ('bill', 'bills') ORDER BY j.id DESC LIMIT 1) j ON true WHERE j.to_state IS DISTINCT FROM b.state`).Scan(&wrong)
+		WHERE j.refs @> ARRAY[b.id] AND (j.kind = 'bills' OR j.chain = 'bill/' || b.id) ORDER BY j.id DESC LIMIT 1) j ON true WHERE j.to_state IS DISTINCT FROM b.state`).Scan(&wrong)
 	require.NoError(f.t, err)
 	require.Zero(f.t, wrong, "bills whose last journal row names another state")
 }

@@ -321,7 +321,7 @@ func (v *validation) high() {
 
 func (v *validation) low() {
 	own := v.ownDays()
-	if len(own) < 2*v.Limits.HistoryDays || v.elapsed < 20*time.Hour || !v.on() {
+	if len(own) == 0 || len(own) < 2*v.Limits.HistoryDays || v.elapsed < 20*time.Hour || !v.on() {
 		return
 	}
 	smallest, largest := own[0].Raw, own[0].Raw
