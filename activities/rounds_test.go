@@ -21,7 +21,6 @@ type route struct {
 	rounds activities.Rounds
 	id     billing.RouteID
 	list   []billing.MeterID
-	silent map[billing.MeterID]billing.Registers
 }
 
 // newRoute makes the meters, and a month of good daily readings: each uses 300 litres a day.

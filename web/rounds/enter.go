@@ -23,9 +23,6 @@ type entryView struct {
 	prev, next string // addresses of the meters beside it; empty at the ends
 }
 
-// timeForm is how a person types an instant, local to the site.
-const timeForm = "2006-01-02T15:04"
-
 func (h handler) entry(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	rd, err := h.one(r)

@@ -24,10 +24,9 @@ type routesView struct {
 
 // routeView is the form of one route.
 type routeView struct {
-	title   string
-	action  components.Action
-	starts  []components.Tab // lists to begin with
-	problem string
+	title  string
+	action components.Action
+	starts []components.Tab // lists to begin with
 }
 
 func (h handler) routes(w http.ResponseWriter, r *http.Request) error {
