@@ -47,7 +47,7 @@ func TestSeed(t *testing.T) {
 	require.Equal(t, "demo", clock.Mode)
 	require.True(t, clock.Now.Equal(Start()))
 	for table, rows := range map[string]int64{
-		"sites": 2, "users": 8, "user_sites": 16, "gateways": 12, "meters": 301, "fittings": 301, "accounts": 300, "customers": 240,
+		"sites": 2, "users": 10, "user_sites": 20, "gateways": 12, "meters": 301, "fittings": 301, "accounts": 300, "customers": 240,
 		"supplies": 300, "balances": 300, "tariffs": 10,
 	} {
 		require.Equal(t, rows, number(t, s, "SELECT count(*) FROM "+table), table)

@@ -44,7 +44,7 @@ var places = map[billing.Role][]place{
 		placeTrace},
 	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters,
 		placeMessages, placeLedger, placeRules},
-	billing.RoleAdministrator: {placeToday, placeTariffs, placeSites, placeUsers, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 

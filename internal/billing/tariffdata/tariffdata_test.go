@@ -34,7 +34,7 @@ func TestParse_refuses(t *testing.T) {
 	_, err = tariffdata.Parse([]byte("{\n\"versions\": [{\"from\": \"2026-13-01\"}]}"))
 	require.ErrorContains(t, err, "2026-13-01")
 	_, err = tariffdata.Parse([]byte(`{"id": "x"} {"id": "y"}`))
-	require.ErrorContains(t, err, "closing brace")
+	require.ErrorContains(t, err, "a file holds one")
 }
 
 // Whatever a file holds, it is refused or understood; it never stops the program.
