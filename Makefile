@@ -41,7 +41,7 @@ test: ## install what is missing, check, run all tests on real servers; ends wit
 	@$(MAKE) --no-print-directory build lint build/withstack build/counttests
 	@cd tools/temporal-server && $(GO) test .
 	@METERFLOW_TEMPORAL_SERVER="$(CURDIR)/bin/temporal-server" build/withstack -dir build/teststack \
-		build/counttests env $(GOTEST) -race -shuffle=on -timeout 20m ./...
+		build/counttests env $(GOTEST) -race -shuffle=on -timeout 60m ./...
 
 prove: ## the long proofs (PROVE=name picks some), with their reports below build/
 	@tools/install-missing test
