@@ -196,21 +196,21 @@ func TestCorrection_movesTheStepsOfLaterBills(t *testing.T) {
 func TestCorrection_ofARatio(t *testing.T) {
 	b := newBooks(t)
 	n := storetestAccount()
-	n.Ratio = 10
+	n.Ratio = 5 // a bill of ten times the use would be stopped by the site's limits
 	account, meter := b.quarter(n)
 	fs, err := b.FittingsOfMeter(context.Background(), meter)
 	require.NoError(t, err)
-	// The transformers were exchanged in mid-February, from 10 to 20; nobody wrote it down.
-	change := billing.CorrectionChange{Ratio: &billing.RatioChange{Fitting: fs[0].ID, At: midnight("2026-02-15"), Ratio: 20, Registers: regs(45_000)}}
+	// The transformers were exchanged in mid-February, from 5 to 10; nobody wrote it down.
+	change := billing.CorrectionChange{Ratio: &billing.RatioChange{Fitting: fs[0].ID, At: midnight("2026-02-15"), Ratio: 10, Registers: regs(45_000)}}
 	k := b.carryOut(change)
 	require.Equal(t, 2, k.ApprovalsNeeded)
 	after := b.billsOf(account)
-	require.Equal(t, int64(310_000), after[0].Quantity)
-	require.Equal(t, int64(14_000*10+14_000*20), after[1].Quantity, "closing at the old ratio, opening at the new")
-	require.Equal(t, int64(31_000*20), after[2].Quantity)
+	require.Equal(t, int64(155_000), after[0].Quantity)
+	require.Equal(t, int64(14_000*5+14_000*10), after[1].Quantity, "closing at the old ratio, opening at the new")
+	require.Equal(t, int64(31_000*10), after[2].Quantity)
 	m, err := b.Meter(context.Background(), meter)
 	require.NoError(t, err)
-	require.Equal(t, 20, m.Ratio)
+	require.Equal(t, 10, m.Ratio)
 	require.Equal(t, k.OpenFen, b.tomorrow(account, meter, "2026-04-03", 91_000), "the open period follows with the next charge, as previewed")
 	b.intact()
 	b.holds()
