@@ -21,11 +21,11 @@ import (
 func stepped(t *testing.T) (b *books, account billing.AccountID, k store.CorrectionRow) {
 	b = newBooks(t)
 	n := storetestAccount()
-	n.Ratio = 10
+	n.Ratio = 5
 	account, meter := b.quarter(n)
 	fs, err := b.FittingsOfMeter(context.Background(), meter)
 	require.NoError(t, err)
-	k = b.draft(billing.CorrectionChange{Ratio: &billing.RatioChange{Fitting: fs[0].ID, At: fs[0].FromAt, Ratio: 12}})
+	k = b.draft(billing.CorrectionChange{Ratio: &billing.RatioChange{Fitting: fs[0].ID, At: fs[0].FromAt, Ratio: 6}})
 	require.Equal(t, 3, k.Bills)
 	b.approve(k)
 	return b, account, b.correction(k.ID)
@@ -285,7 +285,7 @@ func TestCorrection_anIssuedBillIsNeverEdited(t *testing.T) {
 	// A re-issue: the period is billed already.
 	err = b.SaveDrafts(ctx, storetest.By, bill.Run, []store.Draft{{ID: "B-again", Account: account, Tariff: bill.Tariff, Engine: bill.Engine, Input: struct{}{}}})
 	require.NoError(t, err, "a run leaves out what is issued")
-	_, err = b.Pool.Exec(ctx, `INSERT INTO bills SELECT 'B-again', run_id, site_id, account_id, period_from, period_to, 9, state, hold_reason, tariff_id, engine, quantity, readings, input, total_fen, charged_fen, NULL, NULL FROM bills WHERE id = $1`, bill.ID)
+	_, err = b.Pool.Exec(ctx, `INSERT INTO bills SELECT 'B-again', run_id, site_id, account_id, period_from, period_to, 9, state, hold_reason, tariff_id, engine, quantity, readings, input, total_fen, charged_fen, NULL, lines_digest, NULL FROM bills WHERE id = $1`, bill.ID)
 	require.ErrorContains(t, err, "bills_one_issued")
 
 	k := b.carryOut(readingChange(meter, "2026-02-01", regs(26_000)))

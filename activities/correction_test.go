@@ -11,6 +11,7 @@ import (
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/control"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
 )
@@ -26,6 +27,7 @@ func newBooks(t *testing.T) *books {
 	b := &books{field: newField(t, "2026-01-01")}
 	b.correct.Store = b.Store
 	b.env.RegisterActivity(&b.correct)
+	b.limit(control.Limits{}) // these histories are no ordinary months
 	return b
 }
 
@@ -196,7 +198,7 @@ func TestCorrection_movesTheStepsOfLaterBills(t *testing.T) {
 func TestCorrection_ofARatio(t *testing.T) {
 	b := newBooks(t)
 	n := storetestAccount()
-	n.Ratio = 5 // a bill of ten times the use would be stopped by the site's limits
+	n.Ratio = 5
 	account, meter := b.quarter(n)
 	fs, err := b.FittingsOfMeter(context.Background(), meter)
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,12 +78,11 @@ func TestRTUReadChecksTheAnswer(t *testing.T) {
 // After a time-out the answer of the first read may still come, and it looks like that of the next one. A fence keeps them apart.
 func TestRTULateAnswerIsFencedOff(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	l := line(t, func(request []byte, say func([]byte)) {
-		asked++
-		switch {
-		case asked == 1: // its answer comes when the next request is there already
-		case asked == 2:
+		switch asked.Add(1) {
+		case 1: // its answer comes when the next request is there already
+		case 2:
 			require.Equal(t, byte(1), request[5], "one register: the fence")
 			say(rtuFrame(7, 3, 4, 0, 0, 0, 1)) // the old value
 			say(rtuFrame(7, 3, 2, 0, 0))
@@ -95,11 +95,11 @@ func TestRTULateAnswerIsFencedOff(t *testing.T) {
 	require.ErrorIs(t, err, ErrTimeout)
 	_, err = l.WriteMany(7, 0x0057, []uint16{1, 1})
 	require.ErrorIs(t, err, ErrBadReply, "nothing is written while an answer may be on its way")
-	require.Equal(t, 1, asked)
+	require.EqualValues(t, 1, asked.Load())
 	data, _, err := l.Read(7, 0x021F, 2)
 	require.NoError(t, err)
 	require.Equal(t, []byte{0, 0, 0, 2}, data)
-	require.Equal(t, 3, asked)
+	require.EqualValues(t, 3, asked.Load())
 }
 
 func FuzzScanRTU(f *testing.F) {
