@@ -51,7 +51,7 @@ func TestBadInput(t *testing.T) {
 		{"engine unreachable", []string{"worker", "--database-url", database, "--temporal-address", nobody}, 1, "the Temporal server at " + nobody + " doesn't answer"},
 		{"pages' port in use", []string{"serve", "--database-url", database, "--temporal-address", temporal, "--listen", inUse}, 1, "the address " + inUse + " is in use"},
 		{"pages' address unreadable", []string{"serve", "--database-url", database, "--temporal-address", temporal, "--listen", "here"}, 1, "give it as host:port"},
-		{"no fleet named", []string{"simulate"}, 2, "--fleet"},
+		{"fleet without meters", []string{"simulate", "--meters", "0", "--record", t.TempDir()}, 1, "a fleet has 1 to 10000 gateways of 1 to 247 meters"},
 		{"fleet missing", []string{"simulate", "--fleet", filepath.Join(t.TempDir(), "none.json")}, 1, "no such file"},
 		{"fleet corrupt", []string{"simulate", "--fleet", write("fleet.json", `{"Gateways":[`)}, 1, "isn't valid"},
 		{"fleet of nothing known", []string{"simulate", "--record", t.TempDir(), "--fleet", write("fleet.json", oneMeter)}, 1, "the fleet can't start"},
