@@ -47,12 +47,13 @@ var plantings = []planting{
 		i := firstPurchase(t, entries)
 		return slices.Delete(slices.Clone(entries), i, i+1)
 	}},
-	{invariant: proof.BilledEqualsRead, what: "a bill for a unit too much", sql: []string{
-		`UPDATE bills SET quantity = quantity + 1 WHERE id = (SELECT min(id) FROM bills WHERE state = 'issued')`}},
+	{invariant: proof.BilledEqualsRead, what: "another ratio than was billed", sql: []string{
+		`UPDATE fittings SET ratio = ratio + 1 WHERE service_point_id = (SELECT a.service_point_id FROM bills b JOIN accounts a ON a.id = b.account_id
+			WHERE b.state = 'issued' AND b.quantity > 0 ORDER BY b.id LIMIT 1)`}},
 	{invariant: proof.BilledEqualsRead, what: "a reversed bill without its successor", sql: []string{`DELETE FROM bill_reversals`}},
 	{invariant: proof.LedgerBalances, what: "a period's revenue twice", sql: []string{
-		`WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject)
-				SELECT site_id, 'bill_issued', 'planted', '\x', business_now(), id FROM bills WHERE state = 'issued' AND total_fen > 0 ORDER BY id LIMIT 1 RETURNING id, site_id)
+		`WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, day)
+				SELECT site_id, 'bill_issued', 'planted', '\x', business_now(), id, (business_now() AT TIME ZONE 'Asia/Shanghai')::date FROM bills WHERE state = 'issued' AND total_fen > 0 ORDER BY id LIMIT 1 RETURNING id, site_id)
 			INSERT INTO ledger_postings SELECT id, 1, site_id || '/unbilled', 100 FROM e UNION ALL SELECT id, 2, site_id || '/revenue/power', -100 FROM e`}},
 	{invariant: proof.NoWrongCut, what: "of a protected customer", sql: []string{firstCut,
 		`INSERT INTO protections (account_id, kind, from_at, until_at, owner, reason)
@@ -84,6 +85,8 @@ var plantings = []planting{
 		`DELETE FROM cycle_meters WHERE ctid = (SELECT min(ctid) FROM cycle_meters)`}},
 	{invariant: proof.JournalComplete, what: "a row rewritten", sql: []string{
 		`UPDATE journal SET reason = reason || '!' WHERE id = (SELECT id FROM journal ORDER BY id OFFSET 1000 LIMIT 1)`}},
+	{invariant: proof.JournalComplete, what: "a line of a bill rewritten", sql: []string{
+		`UPDATE bill_lines SET price = price + 1 WHERE bill_id = (SELECT min(id) FROM bills WHERE state = 'issued' AND version = 1)`}},
 	{invariant: proof.JournalComplete, what: "the end of a chain cut off", sql: []string{
 		`DELETE FROM journal WHERE id = (SELECT max(id) FROM journal WHERE chain LIKE 'bill/%')`}},
 	{invariant: proof.JournalComplete, what: "a state that nobody journaled", sql: []string{
