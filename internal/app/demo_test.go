@@ -168,7 +168,8 @@ func TestDemo(t *testing.T) {
 		require.GreaterOrEqual(t, c.got, c.atLeast, c.what)
 	}
 	require.Equal(t, wanted.days, r.BusinessDays)
-	require.Equal(t, r.Readings.Planned, r.Readings.Stored+r.Readings.Missing, "each planned reading is there or is known to be missing")
+	// What a reader brings from a round stands beside the planned readings; that each of those is there is an invariant of the report.
+	require.GreaterOrEqual(t, r.Readings.Stored+r.Readings.Missing, r.Readings.Planned, "each planned reading is there or is known to be missing")
 	require.NotEmpty(t, r.Refusals, "nobody was refused anything")
 	testPlantings(t, dir)
 }
