@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,9 +181,9 @@ func TestBillingRun_cancelledWhileItIsRated(t *testing.T) {
 	s.OnActivity(bills.CheckBlocking, mock.Anything, mock.Anything).Return(activities.Blocked{}, nil)
 	s.OnActivity(bills.PlanRun, mock.Anything, mock.Anything).Return(activities.RunPlanned{Chunks: testChunks}, nil).Once()
 	s.RegisterWorkflow(BillingChunk)
-	rated := 0
+	var rated atomic.Int32 // chunks are rated at once
 	s.OnActivity(bills.RateChunk, mock.Anything, mock.Anything).After(10 * time.Minute).Return(func(context.Context, activities.ChunkRef) error {
-		rated++
+		rated.Add(1)
 		return nil
 	})
 	s.OnActivity(bills.SumRun, mock.Anything, mock.Anything).Return(nil).Once()
@@ -191,7 +192,7 @@ func TestBillingRun_cancelledWhileItIsRated(t *testing.T) {
 	s.ExecuteWorkflow(BillingRun, testRun)
 	s.finished()
 	cancel.ok(t)
-	require.Equal(t, chunksAtOnce, rated)
+	require.EqualValues(t, chunksAtOnce, rated.Load())
 }
 
 // A run's workflow hands out chunk by chunk; never more than a few at a time are under way.

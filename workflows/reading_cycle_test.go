@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,9 +122,12 @@ func TestReadingCycle_aGatewayThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
 	s := newStage(t)
 	s.plan(time.Minute)
 	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1", "G2"}, nil)
+	var mu sync.Mutex // groups are swept at once
 	swept := map[billing.GatewayID]int{}
 	s.owned()
 	s.OnActivity(metering.SweepGateways, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateways) (activities.SweptGateway, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if swept[in.Gateways[0]]++; in.Gateways[0] == "G1" {
 			return activities.SweptGateway{}, temporal.NewNonRetryableApplicationError("no such gateway", string(billing.CodeNotFound), nil)
 		}
