@@ -127,13 +127,9 @@ func (p *Profile) validateItems() error {
 }
 
 func (p *Profile) checkItemField(f Field) error {
-	services, known := canonical[f.Name]
-	if !known {
-		return fmt.Errorf("field %q is not one that a snapshot knows", f.Name)
-	}
-	want, ok := services[p.Service]
-	if !ok {
-		return fmt.Errorf("field %s does not belong to %s", f.Name, p.Service)
+	want, err := p.canonical(f)
+	if err != nil {
+		return err
 	}
 	coarse := p.Service == Water && f.Name == "total" && f.Scale == "0.01"
 	if f.Unit != want[0] || f.Scale != want[1] && !coarse {

@@ -106,14 +106,23 @@ func (p *Profile) checkFields() error {
 	return nil
 }
 
-func (p *Profile) checkField(f Field) error {
+// canonical is the unit and scale that a field is kept in, whatever the protocol that brings it.
+func (p *Profile) canonical(f Field) ([2]string, error) {
 	services, known := canonical[f.Name]
 	if !known {
-		return fmt.Errorf("field %q is not one that a snapshot knows", f.Name)
+		return [2]string{}, fmt.Errorf("field %q is not one that a snapshot knows", f.Name)
 	}
 	want, ok := services[p.Service]
 	if !ok {
-		return fmt.Errorf("field %s does not belong to %s", f.Name, p.Service)
+		return [2]string{}, fmt.Errorf("field %s does not belong to %s", f.Name, p.Service)
+	}
+	return want, nil
+}
+
+func (p *Profile) checkField(f Field) error {
+	want, err := p.canonical(f)
+	if err != nil {
+		return err
 	}
 	if f.Unit != want[0] || f.Scale != want[1] {
 		return fmt.Errorf("field %s has unit %q and scale %q; it must be in %q with scale %q",
