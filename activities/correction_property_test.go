@@ -2,7 +2,6 @@ package activities_test
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -23,6 +22,9 @@ import (
 
 // The days on which the meters of a history are read: each month's first, its middle, and the days after the last bill.
 var historyDays = []string{"2026-01-02", "2026-01-15", "2026-02-01", "2026-02-15", "2026-03-01", "2026-03-15", "2026-04-01", "2026-04-15", "2026-05-01", "2026-05-02"}
+
+// oneDay is what these meters can count in a day at most, in 0.01 kWh: a correction beyond it is refused.
+const oneDay = 50_000
 
 // history is all that bills rest on: what the meters showed, where they hung, prices and terms. Playing it is the fresh computation.
 type history struct {
@@ -70,13 +72,7 @@ type played struct {
 // play lives a history from its first day to the last bill.
 func play(t *testing.T, h *history) *played {
 	t.Helper()
-	p := &played{books: newBooks(t)}
-	for id, tariff := range h.tariffs {
-		definition, err := json.Marshal(tariff)
-		require.NoError(t, err)
-		_, err = p.Pool.Exec(context.Background(), `UPDATE tariffs SET definition = $2 WHERE id = $1`, id, string(definition))
-		require.NoError(t, err)
-	}
+	p := &played{books: newBooks(t, slices.Collect(maps.Values(h.tariffs))...)}
 	for _, a := range h.accounts {
 		account, meter := p.Account(storetest.NewAccount{Opening: regs(a.opening), Ratio: a.ratio, Tariff: a.tariff, UseBefore: a.before, Fen: 50_000_000})
 		p.accounts, p.meters = append(p.accounts, account), append(p.meters, meter)
@@ -141,7 +137,7 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 	fs := p.fittings(i)
 	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms"}).Draw(t, "kind") {
 	case "opening":
-		a.opening = rapid.Int64Range(0, a.shown[historyDays[0]]).Draw(t, "new opening")
+		a.opening = rapid.Int64Range(max(0, a.shown[historyDays[0]]-oneDay), a.shown[historyDays[0]]).Draw(t, "new opening")
 		if a.opening != was.opening {
 			return billing.CorrectionChange{Exchange: &billing.ExchangeChange{Fitting: fs[0].ID, Opening: regs(a.opening)}}, undo
 		}
@@ -185,10 +181,16 @@ func (p *played) drawReading(t *rapid.T, i int, a *lived) billing.CorrectionChan
 		low = a.shown[historyDays[n-1]]
 	}
 	if n > 0 && historyDays[n-1] == a.splitDay {
-		low = a.closing
+		low = max(low, a.closing)
 	}
 	if historyDays[n+1] == a.splitDay {
-		high = a.closing
+		high = min(high, a.closing)
+	}
+	if n == len(historyDays)-2 { // a day before the last one
+		low = max(low, high-oneDay)
+	}
+	if n == 0 { // a day after the opening
+		high = min(high, low+oneDay)
 	}
 	v := rapid.Int64Range(low, max(low, high)).Draw(t, "shows")
 	if v == a.shown[day] {
@@ -249,7 +251,14 @@ func (p *played) correctAtRandom(r *rapid.T, h *history) {
 	if _, err := change.Kind(); err != nil {
 		return // the draw changed nothing
 	}
-	k := p.draft(change)
+	in := p.submission(change)
+	if _, err := p.env.ExecuteActivity(p.correct.DraftCorrection, in); err != nil {
+		require.ErrorContains(p.t, err, "nothing would change", "%+v", change) // terms that were agreed already
+		undo()
+		return
+	}
+	do[activities.CorrectionFacts](p.field, p.correct.PreviewCorrection, activities.CorrectionRef{CorrectionID: in.CorrectionID})
+	k := p.correction(in.CorrectionID)
 	require.Zero(p.t, k.Problems, "%s", k.Change)
 	switch rapid.SampledFrom([]string{"approve", "approve", "approve", "approve", "reject", "overtake"}).Draw(r, "fate") {
 	case "reject":

@@ -23,8 +23,8 @@ type books struct {
 	drafts  int
 }
 
-func newBooks(t *testing.T) *books {
-	b := &books{field: newField(t, "2026-01-01")}
+func newBooks(t *testing.T, instead ...billing.Tariff) *books {
+	b := &books{field: newField(t, "2026-01-01", instead...)}
 	b.correct.Store = b.Store
 	b.env.RegisterActivity(&b.correct)
 	b.limit(control.Limits{}) // these histories are no ordinary months

@@ -29,9 +29,9 @@ type field struct {
 	bills  activities.Billing
 }
 
-func newField(t *testing.T, day string) *field {
+func newField(t *testing.T, day string, instead ...billing.Tariff) *field {
 	t.Helper()
-	u := storetest.NewUtility(t, billing.MustDate(day).Start(storetest.Zone))
+	u := storetest.NewUtility(t, billing.MustDate(day).Start(storetest.Zone), instead...)
 	f := &field{
 		Utility: u, t: t, meters: activities.Metering{Store: u.Store}, review: activities.Review{Store: u.Store},
 		rating: activities.Rating{Store: u.Store}, bills: activities.Billing{Store: u.Store},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,8 +29,8 @@ type Utility struct {
 var By = store.By{Actor: "admin", Reason: "test utility"}
 
 // NewUtility makes the site "park" with the supervisors sup1 and sup2, the clerks clerk1 to clerk3, the readers reader1 and reader2, the manager boss, all demo tariffs,
-// and gateways G1 and G2. The business clock stands at the given instant.
-func NewUtility(t testing.TB, at time.Time) *Utility {
+// and gateways G1 and G2. The business clock stands at the given instant. A tariff that is given takes the place of the demo's of its id.
+func NewUtility(t testing.TB, at time.Time, instead ...billing.Tariff) *Utility {
 	t.Helper()
 	s := New(t)
 	ctx := context.Background()
@@ -49,6 +50,9 @@ func NewUtility(t testing.TB, at time.Time) *Utility {
 	tariffs, err := tariffdata.LoadDemoTariffs()
 	require.NoError(t, err)
 	for _, tariff := range tariffs {
+		if i := slices.IndexFunc(instead, func(t billing.Tariff) bool { return t.ID == tariff.ID }); i >= 0 {
+			tariff = instead[i]
+		}
 		require.NoError(t, s.AddTariff(ctx, By, tariff))
 	}
 	for i := range 2 {
