@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -53,7 +54,11 @@ func run(args []string) int {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "meterflow: %v. See meterflow --help.\n", err)
+		said := err.Error()
+		if !strings.HasSuffix(said, "?") {
+			said += "."
+		}
+		fmt.Fprintf(os.Stderr, "meterflow: %s See meterflow --help.\n", said)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
