@@ -17,11 +17,12 @@ var allKills = []string{
 	"mid-sweep:2", "sweep-read:150", "readings-stored-not-acked:3", "charge-page-open:1", "charge-page-committed:1",
 	"message-sent-not-recorded:1", "recharge-approved-not-posted:1", "posted-not-acked:1",
 	"credit-stored-not-sent:1", "credit-sent:1", "credit-acked:1", "credit-sent-not-recorded:1", "credit-recorded-not-acked:1",
+	"round-stored-not-acked:1",
 	"switch-marked-not-sent:1", "switch-sent:1", "switch-acked:1", "switch-sent-not-recorded:1", "switch-recorded-not-acked:1",
+	"prices-sent:1", "prices-sent-not-recorded:1", // both on the one day on which prices go to the meters
 	"case-applied-not-acked:1", "recharge-approved-not-posted:2", "credit-sent:2", "credit-sent-not-recorded:2",
 	"switch-sent-not-recorded:2", "switch-recorded-not-acked:2", "posted-not-acked:3", "bills-page-open:1", "bills-page-committed:1",
-	"issue-page-open:1", "issue-page-committed:1",
-	"prices-sent:1", "prices-sent-not-recorded:1", "round-stored-not-acked:1", "correction-begun:1", "correction-bill-committed:1",
+	"correction-begun:1", "correction-bill-committed:1", "issue-page-open:1", "issue-page-committed:1",
 }
 
 // inFlight says that money or a command was in flight at a point.
