@@ -121,7 +121,7 @@ func (v *validator) gatewayCases(ctx context.Context) ([]store.NewCase, error) {
 	var all []judged
 	var after billing.MeterID
 	for {
-		meters, err := v.Store.CycleMeters(ctx, v.cycle.ID, v.gateway, after, 0, validatePage)
+		meters, err := v.Store.CycleMeters(ctx, v.cycle.ID, v.gateway, after, validatePage)
 		if err != nil {
 			return nil, err
 		}

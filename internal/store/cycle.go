@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -205,10 +206,11 @@ func (s *Store) CycleGateways(ctx context.Context, id billing.CycleID) ([]Gatewa
 	return gs, translate(err)
 }
 
-// MetersLeft counts a gateway's meters in a cycle that were not read.
-func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateway billing.GatewayID) (int, error) {
+// MetersLeft counts the meters of some gateways in a cycle that were not read.
+func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) (int, error) {
 	var left int
-	err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM cycle_meters WHERE cycle_id = $1 AND gateway_id = $2 AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, gateway).Scan(&left)
+	err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM cycle_meters WHERE cycle_id = $1 AND gateway_id = ANY($2) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`,
+		id, gateways).Scan(&left)
 	return left, translate(err)
 }
 
@@ -220,27 +222,44 @@ type PlannedMeter struct {
 	Error   string
 }
 
-// CycleMeters reads a page of a gateway's meters in a cycle, by id, after the given one. With a pass, only those that were not read
-// and not tried in this pass yet; with pass 0, all.
-func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, pass, limit int) ([]PlannedMeter, error) {
+// CycleMeters reads a page of a gateway's meters in a cycle, by id, after the given one.
+func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, limit int) ([]PlannedMeter, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
-		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 AND ($4 = 0 OR (cm.tries < $4 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')))
-		ORDER BY cm.meter_id LIMIT $5`, id, gateway, after, pass, limit)
+		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 ORDER BY cm.meter_id LIMIT $4`, id, gateway, after, limit)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }
 
+// MetersToSweep reads the meters that a pass has still to ask, by the gateway that they were planned with, each line's by id: those that were
+// neither read nor tried in this pass yet. It asks once for many lines, so that they begin together.
+func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) (map[billing.GatewayID][]Meter, error) {
+	type planned struct {
+		Meter
+		Line billing.GatewayID
+	}
+	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.gateway_id AS line FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
+		WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2) AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') ORDER BY cm.meter_id`,
+		id, gateways, pass)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[planned])
+	lines := make(map[billing.GatewayID][]Meter, len(gateways))
+	for _, m := range all {
+		lines[m.Line] = append(lines[m.Line], m.Meter)
+	}
+	return lines, translate(err)
+}
+
 // Swept is what one try at a meter brought: a reading, or the reason why there is none.
 type Swept struct {
+	Gateway billing.GatewayID // the line that was asked
 	Meter   billing.MeterID
 	Outcome string // read, silent, refused, wrong
 	Error   string
 	Reading *Reading
 }
 
-// SaveSweep stores what a pass over (a page of) a gateway's meters brought. Saving it again changes nothing, and neither does a sweep
-// that comes after the cycle has gone on to validation: nobody would judge its readings any more.
-func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gateway billing.GatewayID, pass int, swept []Swept) error {
+// SaveSweep stores what a pass brought so far, of one line or of many, with one journal row for all of it. Saving it again changes nothing, and
+// neither does a sweep that comes after the cycle has gone on to validation: nobody would judge its readings any more.
+func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, pass int, swept []Swept) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		rows, _ := tx.Query(ctx, `SELECT `+cycleColumns+` FROM cycles c WHERE c.id = $1 FOR SHARE`, id)
 		c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Cycle])
@@ -248,9 +267,9 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gatewa
 			return err
 		}
 		var readings []Reading
-		var members, meters, outcomes, errs []string
+		var members, meters, outcomes, errs, gateways []string
 		for _, w := range swept {
-			meters, outcomes, errs = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error)
+			meters, outcomes, errs, gateways = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error), append(gateways, string(w.Gateway))
 			if w.Reading != nil {
 				readings = append(readings, *w.Reading)
 				members = append(members, w.Reading.member())
@@ -265,7 +284,8 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gatewa
 		if err != nil {
 			return err
 		}
-		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "gateway_swept", From: string(c.State), To: string(c.State), Refs: []string{string(gateway)},
-			Data: map[string]any{"gateway": gateway, "pass": pass, "count": len(readings), "failed": len(swept) - len(readings), "digest": digest(members)}})
+		slices.Sort(gateways)
+		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "gateway_swept", From: string(c.State), To: string(c.State), Refs: slices.Compact(gateways),
+			Data: map[string]any{"pass": pass, "count": len(readings), "failed": len(swept) - len(readings), "digest": digest(members)}})
 	})
 }
