@@ -96,7 +96,7 @@ func (f *field) sweepWith(day string, also func(*store.Reading), shown map[billi
 	plan := do[activities.CyclePlan](f, f.meters.PlanCycle, activities.CycleStart{CycleID: id, Site: f.Site, Day: billing.MustDate(day)})
 	require.Equal(f.t, id, plan.CycleID)
 	for _, g := range do[[]billing.GatewayID](f, f.meters.StartPass, activities.StartPass{CycleID: id, Pass: 1}) {
-		planned, err := f.CycleMeters(ctx, id, g, "", 100)
+		planned, err := f.CycleMeters(ctx, id, []billing.GatewayID{g})
 		require.NoError(f.t, err)
 		swept := make([]store.Swept, len(planned))
 		for i, m := range planned {

@@ -48,14 +48,18 @@ type brought struct {
 }
 
 // lines sweeps each gateway's meters, all lines at once, and stores what they bring.
-func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, meters map[billing.GatewayID][]store.Meter) error {
+func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, meters []store.PlannedMeter) error {
+	lines := map[billing.GatewayID][]store.PlannedMeter{}
+	for _, m := range meters {
+		lines[m.Line] = append(lines[m.Line], m)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	came := make(chan brought, storeAt)
 	var asking sync.WaitGroup
 	var mu sync.Mutex
 	var interrupted []error
-	for id, of := range meters {
+	for id, of := range lines {
 		asking.Go(func() {
 			err := sw.line(ctx, gateways[id], of, came)
 			if err == nil {
@@ -166,7 +170,7 @@ func (sw *sweep) late(r *store.Reading) bool {
 const giveUpAfter = 3
 
 // line asks the meters of one gateway one after the other.
-func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.Meter, came chan<- brought) error {
+func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.PlannedMeter, came chan<- brought) error {
 	silent := 0 // in a row, since a meter answered
 	for _, m := range meters {
 		s := store.Swept{Outcome: "silent", Error: "the gateway's other meters gave no answer"}
@@ -177,7 +181,7 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 		}
 		if sw.pass == 1 || silent < giveUpAfter {
 			var err error
-			if s, err = sw.read(ctx, look, gateway, m); err != nil {
+			if s, err = sw.read(ctx, look, gateway, m.Meter); err != nil {
 				return err
 			}
 		}

@@ -206,6 +206,17 @@ func (s *Store) CycleGateways(ctx context.Context, id billing.CycleID) ([]Gatewa
 	return gs, translate(err)
 }
 
+// GatewaysToValidate lists the gateways of a cycle whose findings are not stored yet, by id.
+func (s *Store) GatewaysToValidate(ctx context.Context, id billing.CycleID) ([]GatewayLeft, error) {
+	all, err := s.CycleGateways(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := s.Pool.Query(ctx, `SELECT unnest(refs) FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated'`, id)
+	stored, err := pgx.CollectRows(rows, pgx.RowTo[billing.GatewayID])
+	return slices.DeleteFunc(all, func(g GatewayLeft) bool { return slices.Contains(stored, g.Gateway) }), translate(err)
+}
+
 // MetersLeft counts the meters of some gateways in a cycle that were not read.
 func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) (int, error) {
 	var left int
@@ -217,35 +228,28 @@ func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateways []b
 // PlannedMeter is a meter of a cycle with what became of it so far.
 type PlannedMeter struct {
 	Meter
-	Outcome string // planned, read, silent, refused, wrong, estimated, manual
+	Line    billing.GatewayID // the gateway that it was planned with
+	Outcome string            // planned, read, silent, refused, wrong, estimated, manual
 	Tries   int
 	Error   string
 }
 
-// CycleMeters reads a page of a gateway's meters in a cycle, by id, after the given one.
-func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, limit int) ([]PlannedMeter, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
-		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 ORDER BY cm.meter_id LIMIT $4`, id, gateway, after, limit)
+const plannedMeters = `SELECT ` + meterColumns + `, cm.gateway_id AS line, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
+	WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2)`
+
+// CycleMeters reads the meters of some gateways in a cycle, line by line.
+func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) ([]PlannedMeter, error) {
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` ORDER BY cm.gateway_id, cm.meter_id`, id, gateways)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }
 
-// MetersToSweep reads the meters that a pass has still to ask, by the gateway that they were planned with, each line's by id: those that were
-// neither read nor tried in this pass yet. It asks once for many lines, so that they begin together.
-func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) (map[billing.GatewayID][]Meter, error) {
-	type planned struct {
-		Meter
-		Line billing.GatewayID
-	}
-	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.gateway_id AS line FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
-		WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2) AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') ORDER BY cm.meter_id`,
+// MetersToSweep reads those of CycleMeters that a pass has still to ask: neither read nor tried in this pass yet.
+func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) ([]PlannedMeter, error) {
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') ORDER BY cm.gateway_id, cm.meter_id`,
 		id, gateways, pass)
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[planned])
-	lines := make(map[billing.GatewayID][]Meter, len(gateways))
-	for _, m := range all {
-		lines[m.Line] = append(lines[m.Line], m.Meter)
-	}
-	return lines, translate(err)
+	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
+	return ms, translate(err)
 }
 
 // Swept is what one try at a meter brought: a reading, or the reason why there is none.
@@ -278,9 +282,10 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, pass i
 		if _, err := copyReadings(ctx, tx, readings); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE cycle_meters cm SET outcome = w.outcome, error = w.error, tries = $5
-			FROM unnest($2::text[], $3::text[], $4::text[]) w (meter_id, outcome, error)
-			WHERE cm.cycle_id = $1 AND cm.meter_id = w.meter_id AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
+		// Named as an array and not as a table, the meters are looked for by the key, also where nothing is known of the table's size yet.
+		_, err = tx.Exec(ctx, `UPDATE cycle_meters SET tries = $5,
+				outcome = ($3::text[])[array_position($2::text[], meter_id)], error = ($4::text[])[array_position($2::text[], meter_id)]
+			WHERE cycle_id = $1 AND meter_id = ANY($2::text[]) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (s *Server) Read(t testing.TB, site billing.SiteID, day billing.Date, value
 	require.NoError(t, err)
 	require.NoError(t, s.Store.StartPass(ctx, by, id, 1))
 	gateway := billing.GatewayID("G-" + site)
-	meters, err := s.Store.CycleMeters(ctx, id, gateway, "", 1000)
+	meters, err := s.Store.CycleMeters(ctx, id, []billing.GatewayID{gateway})
 	require.NoError(t, err)
 	var swept []store.Swept
 	for _, m := range meters {
@@ -45,7 +45,7 @@ func (s *Server) Read(t testing.TB, site billing.SiteID, day billing.Date, value
 	require.NoError(t, s.Store.SaveSweep(ctx, by, id, 1, swept))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleValidating)
 	require.NoError(t, err)
-	require.NoError(t, s.Store.SaveFindings(ctx, by, id, gateway, store.Findings{Cases: found}))
+	require.NoError(t, s.Store.SaveFindings(ctx, by, id, []billing.GatewayID{gateway}, store.Findings{Cases: found}))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleClosed)
 	require.NoError(t, err)
 	return id
