@@ -274,12 +274,12 @@ func (s *soak) toggle(m soakMeter) {
 	var doubt *string
 	require.NoError(s.t, s.Pool.QueryRow(ctx, `SELECT min(id) FROM cutoffs WHERE account_id = $1 AND state IN ('sending', 'unknown')`, m.account).Scan(&doubt))
 	switch {
-	case sup.Wanted == billing.SupplyOn:
-		s.count(m, "trip")
-		s.cut(m)
-	case doubt != nil && s.IntN(2) == 0:
+	case doubt != nil && (sup.Wanted == billing.SupplyOn || s.IntN(2) == 0):
 		s.count(m, "trip")
 		run[activities.CutState](s.grid, s.supply.LookAtCut, activities.CutRef{CutoffID: *doubt})
+	case doubt == nil && sup.Wanted == billing.SupplyOn:
+		s.count(m, "trip")
+		s.cut(m)
 	default:
 		s.count(m, "close")
 		id, err := s.OrderRestore(ctx, byTest, m.account, fmt.Sprint("soak-", s.done), "soak")
