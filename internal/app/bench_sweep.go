@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -140,7 +141,8 @@ func startSimulator(ctx context.Context, spec simulator.FleetSpec, dir string) (
 		return "", nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "simulate", "--fleet", file, "--record", filepath.Join(dir, "record"), "--control", address)
-	cmd.Stderr = os.Stderr
+	var said bytes.Buffer // it names each gateway; read when it has ended
+	cmd.Stderr = &said
 	cmd.SysProcAttr = diesWithUs()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -152,7 +154,7 @@ func startSimulator(ctx context.Context, spec simulator.FleetSpec, dir string) (
 	for {
 		select {
 		case err := <-ended:
-			return "", nil, billing.Errorf(billing.CodeUnavailable, "the simulator ended at once: %v", err)
+			return "", nil, billing.Errorf(billing.CodeUnavailable, "the simulator ended at once: %v: %s", err, said.String())
 		case <-time.After(50 * time.Millisecond):
 		}
 		if answer, err := http.Get("http://" + address + "/lines"); err == nil {

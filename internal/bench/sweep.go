@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
@@ -61,6 +62,10 @@ func (b Sweeps) OnLines(ctx context.Context, r *Report) error {
 			return err
 		}
 		b.compare(r, "_dead", asked, asked.wire(dead, b.Silent))
+		for gateway, use := range asked.lines {
+			r.Figures["dead_meters"] += float64(dead[gateway])
+			r.Figures["silent_requests"] += float64(use.Silent)
+		}
 		left, err := b.sweep(ctx, nil)
 		if err != nil {
 			return err
@@ -71,10 +76,16 @@ func (b Sweeps) OnLines(ctx context.Context, r *Report) error {
 }
 
 func (b Sweeps) compare(r *Report, kind string, s swept, wire time.Duration) {
+	b.Log.Info("swept", "kind", "sweep"+kind, "sweeping", s.sweeping.Round(time.Millisecond), "wire", wire.Round(time.Millisecond), "validating", s.validating.Round(time.Millisecond))
 	r.Sides["sweep"+kind] = Side{s.read, s.sweeping.Seconds()}
 	r.Sides["wire"+kind] = Side{s.read, wire.Seconds()}
 	r.Sides["validation"+kind] = Side{s.read, s.validating.Seconds()}
 	r.Ratios["sweep_vs_wire"+kind] = s.sweeping.Seconds() / wire.Seconds()
+	var held time.Duration
+	for _, use := range s.lines {
+		held = max(held, use.Held)
+	}
+	r.Sides["held"+kind] = Side{s.read, held.Seconds()} // by the simulator's timers, which a busy machine makes late
 }
 
 // AgainstBareLoop adds stored_vs_raw: meters read, decoded, stored and validated in a second by whole cycles, against the meters whose same
@@ -126,9 +137,31 @@ func (s swept) wire(dead map[string]int, silent time.Duration) (longest time.Dur
 	return longest
 }
 
-// sweep runs a reading cycle of the whole site through its workflow, the charge that follows included. during runs while the lines are
+// charged waits until what earlier cycles brought is charged, so that it doesn't go on beside a sweep.
+func (b Sweeps) charged(ctx context.Context) error {
+	rows, _ := b.Store.Pool.Query(ctx, `SELECT id FROM cycles WHERE site_id = $1`, b.Fleet.Site)
+	cycles, err := pgx.CollectRows(rows, pgx.RowTo[billing.CycleID])
+	if err != nil {
+		return err
+	}
+	for _, id := range cycles {
+		if err := b.Temporal.GetWorkflow(ctx, workflows.ChargeWorkflowID(id), "").Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep runs a reading cycle of the whole site through its workflow, once earlier ones are charged. during runs while the lines are
 // being swept.
 func (b Sweeps) sweep(ctx context.Context, during func(ctx context.Context) error) (s swept, err error) {
+	if err := b.charged(ctx); err != nil {
+		return s, err
+	}
+	// What the server does by itself within a minute or so, and real cycles lie hours apart.
+	if _, err := b.Store.Pool.Exec(ctx, `ANALYZE`); err != nil {
+		return s, err
+	}
 	before, err := b.Fleet.lines(ctx)
 	if err != nil {
 		return s, err
@@ -148,14 +181,13 @@ func (b Sweeps) sweep(ctx context.Context, during func(ctx context.Context) erro
 	if err := w.Get(ctx, &done); err != nil {
 		return s, err
 	}
-	if err := b.Temporal.GetWorkflow(ctx, workflows.ChargeWorkflowID(done.CycleID), "").Get(ctx, nil); err != nil {
-		return s, err
-	}
 	if s.lines, err = b.Fleet.lines(ctx); err != nil {
 		return s, err
 	}
 	for gateway, use := range s.lines {
 		use.Wire -= before[gateway].Wire
+		use.Held -= before[gateway].Held
+		use.Silent -= before[gateway].Silent
 		s.lines[gateway] = use
 	}
 	var sweeping, validating, closed time.Time
