@@ -43,7 +43,7 @@ test: ## install what is missing, check, run all tests on real servers; ends wit
 	@METERFLOW_TEMPORAL_SERVER="$(CURDIR)/bin/temporal-server" build/withstack -dir build/teststack \
 		build/counttests env $(GOTEST) -race -shuffle=on -timeout 60m ./...
 
-prove: ## the long proofs (PROVE=name picks some), with their reports below build/
+prove: ## the long proofs (PROVE=name picks some, FUZZTIME=1m shortens the fuzzing), with their reports below build/
 	@tools/install-missing test
 	@$(MAKE) --no-print-directory build build/withstack build/counttests
 	@METERFLOW_TEMPORAL_SERVER="$(CURDIR)/bin/temporal-server" METERFLOW_REPORTS="$(CURDIR)/build" build/withstack -dir build/provestack \

@@ -5,13 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/failpoint"
-	"github.com/meterflow/meterflow/internal/metering"
 	"github.com/meterflow/meterflow/internal/store"
 )
 
@@ -20,9 +16,6 @@ type Metering struct {
 	Store *store.Store
 	Pool  *devices.Pool
 }
-
-// sweepPage is how many meters are read between two transactions.
-const sweepPage = 25
 
 // CycleStart names a scheduled cycle, or asks for one on demand: then CycleID is empty and By says who asks.
 type CycleStart struct {
@@ -102,116 +95,6 @@ func (a *Metering) StartPass(ctx context.Context, in StartPass) ([]billing.Gatew
 	return left, a.Store.StartPass(ctx, by, in.CycleID, in.Pass)
 }
 
-// sweepGateway reads the meters of one gateway that this pass has not tried yet, one after the other, and stores them page by
-// page. Interrupted, it goes on after the last page.
-func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id billing.GatewayID, pass int) (left int, err error) {
-	defer beat(ctx)() // a command may hold the line for longer than a heartbeat lasts
-	c, err := a.Store.Cycle(ctx, cycle)
-	if err != nil || c.State != billing.CycleSweeping {
-		return 0, err
-	}
-	site, policy, err := sitePolicy(ctx, a.Store, c.Site)
-	if err != nil {
-		return 0, err
-	}
-	gateway, err := a.Store.Gateway(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	sw := sweep{Metering: a, cycle: c, zone: site.Zone, gateway: gateway, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
-	for {
-		meters, err := a.Store.CycleMeters(ctx, c.ID, id, "", pass, sweepPage)
-		if err != nil {
-			return 0, err
-		}
-		if len(meters) == 0 {
-			return a.Store.MetersLeft(ctx, c.ID, id)
-		}
-		swept, err := sw.page(ctx, meters)
-		if err != nil {
-			return 0, err
-		}
-		if err := a.Store.SaveSweep(ctx, byWorkflow(ctx), c.ID, id, pass, swept); err != nil {
-			return 0, err
-		}
-		failpoint.Hit("readings-stored-not-acked")
-		activity.RecordHeartbeat(ctx, meters[len(meters)-1].ID)
-	}
-}
-
-// sweep is one gateway's part of a pass.
-type sweep struct {
-	*Metering
-	cycle     store.Cycle
-	zone      *time.Location
-	gateway   store.Gateway
-	pass      int
-	tolerance time.Duration
-	silent    int // in a row, since a meter answered
-}
-
-// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out.
-const giveUpAfter = 3
-
-func (sw *sweep) page(ctx context.Context, meters []store.PlannedMeter) ([]store.Swept, error) {
-	ids := make([]billing.MeterID, len(meters))
-	for i, m := range meters {
-		ids[i] = m.ID
-	}
-	before, err := sw.Store.LastPoints(ctx, ids, sw.cycle.FreezeAt)
-	if err != nil {
-		return nil, err
-	}
-	swept := make([]store.Swept, 0, len(meters))
-	for _, m := range meters {
-		s, err := sw.read(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		if s.Reading != nil {
-			sw.carryBack(s.Reading, before[m.ID], m.Digits)
-		}
-		swept = append(swept, s)
-		activity.RecordHeartbeat(ctx, m.ID)
-		failpoint.Hit("mid-sweep")
-	}
-	return swept, nil
-}
-
-// read asks one meter. Only what the meter's own state explains is an outcome; a closed pool or an ended context is an error, so
-// that the activity is tried again by whoever owns the line then.
-func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, error) {
-	look := sw.Pool.Sweep
-	if sw.pass > 1 {
-		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
-		if look = sw.Pool.Snapshot; sw.silent >= giveUpAfter {
-			return store.Swept{Meter: m.ID, Outcome: "silent", Error: "the gateway's other meters gave no answer"}, nil
-		}
-	}
-	shot, err := look(ctx, deviceMeter(sw.gateway, m.Meter))
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
-		return store.Swept{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", sw.gateway.ID), err)
-	}
-	outcome := outcomeOf(err)
-	if outcome == "silent" {
-		sw.silent++
-	} else {
-		sw.silent = 0
-	}
-	if err != nil {
-		return store.Swept{Meter: m.ID, Outcome: outcome, Error: err.Error()}, nil
-	}
-	r, err := takenReading(ctx, sw.Store, m.Meter, sw.zone, sw.cycle.FreezeAt, shot)
-	if err != nil {
-		return store.Swept{}, err
-	}
-	if err := r.Registers.Validate(m.Service); err != nil {
-		return store.Swept{Meter: m.ID, Outcome: "wrong", Error: billing.MessageOf(err)}, nil
-	}
-	r.Cycle = &sw.cycle.ID
-	return store.Swept{Meter: m.ID, Outcome: "read", Reading: &r}, nil
-}
-
 // outcomeOf says what a failed try at a meter is called.
 func outcomeOf(err error) string {
 	switch {
@@ -223,18 +106,6 @@ func outcomeOf(err error) string {
 		return "refused"
 	default:
 		return "wrong" // another meter, an answer that makes no sense, a profile that can't be read with
-	}
-}
-
-// carryBack computes what the registers showed at the freeze instant when they were taken too long after it. Without a point to go
-// back to, or when a register went back, the value stays as read: validation then says what is wrong with it.
-func (sw *sweep) carryBack(r *store.Reading, before store.Point, digits int) {
-	if r.TakenAt.Sub(r.FreezeAt) <= sw.tolerance || before.Registers == nil {
-		return
-	}
-	at, err := metering.Interpolate(metering.Reading{At: before.At, Registers: before.Registers}, metering.Reading{At: r.TakenAt, Registers: r.Registers}, r.FreezeAt, digits)
-	if err == nil {
-		r.Registers, r.Interpolated = at, true
 	}
 }
 
@@ -250,8 +121,8 @@ func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
 	}
 }
 
-// takenReading turns a snapshot into a first version. Its business instant is the real one in real use; a demo's clock stands still
-// while a sweep is unfinished, so it is what the clock reads now.
+// takenReading turns a snapshot into a first version. Its business instant is the real one in real use; in a demo it is what the clock reads
+// now.
 func takenReading(ctx context.Context, s *store.Store, m store.Meter, zone *time.Location, freeze time.Time, shot devices.Snapshot) (store.Reading, error) {
 	clock, err := s.Clock(ctx)
 	if err != nil {
@@ -261,6 +132,11 @@ func takenReading(ctx context.Context, s *store.Store, m store.Meter, zone *time
 	if clock.Mode == "real" {
 		taken = shot.TakenAt
 	}
+	return readingOf(m, zone, freeze, taken, shot), nil
+}
+
+// readingOf is a snapshot that was taken at a business instant as a first version.
+func readingOf(m store.Meter, zone *time.Location, freeze, taken time.Time, shot devices.Snapshot) store.Reading {
 	r := store.Reading{
 		Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: taken, TakenReal: shot.TakenAt, Quality: billing.QualityActual,
 		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen),
@@ -281,7 +157,7 @@ func takenReading(ctx context.Context, s *store.Store, m store.Meter, zone *time
 	case shot.ForcedOff:
 		r.Forced = "off"
 	}
-	return r, nil
+	return r
 }
 
 // CycleRef names a cycle.

@@ -86,9 +86,10 @@ func (v *validator) gatewaySilent(all []judged) bool {
 
 // silent is the case of a gateway, or of the whole site when no gateway of it answered.
 func (v *validator) silent(all []judged) store.NewCase {
+	gateway := v.gateway
 	c := store.NewCase{
 		Site: v.site.ID, Kind: store.KindGatewaySilent, Cause: v.cause(store.KindGatewaySilent, string(v.gateway)), Blocking: true,
-		Cycle: &v.cycle.ID, Gateway: &v.gateway, DueAfter: hours(v.policy.Reading.DecisionDueHours),
+		Cycle: &v.cycle.ID, Gateway: &gateway, DueAfter: hours(v.policy.Reading.DecisionDueHours),
 	}
 	if v.siteSilent {
 		c.Kind, c.Cause, c.Gateway = store.KindSiteSilent, v.cause(store.KindSiteSilent, string(v.site.ID)), nil
@@ -135,9 +136,10 @@ func (v *validator) doubtful(j judged) (store.NewCase, bool) {
 
 func (v *validator) meterCase(j judged, kind string, blocking bool, member store.NewMember) store.NewCase {
 	member.Meter, member.FreezeAt, member.Rule = j.meter.ID, v.cycle.FreezeAt, kind
+	gateway := v.gateway
 	c := store.NewCase{
 		Site: v.site.ID, Kind: kind, Cause: v.cause(kind, string(j.meter.ID)), Blocking: blocking,
-		Cycle: &v.cycle.ID, Gateway: &v.gateway, Meter: &j.meter.ID, DueAfter: hours(v.policy.Reading.DecisionDueHours), Members: []store.NewMember{member},
+		Cycle: &v.cycle.ID, Gateway: &gateway, Meter: &j.meter.ID, DueAfter: hours(v.policy.Reading.DecisionDueHours), Members: []store.NewMember{member},
 	}
 	if j.conn.Account != "" {
 		account := j.conn.Account

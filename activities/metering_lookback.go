@@ -105,7 +105,7 @@ func (v *validator) masters(ctx context.Context) error {
 	if len(found.Cases) == 0 {
 		return nil
 	}
-	return v.Store.SaveFindings(ctx, byWorkflow(ctx), v.cycle.ID, "masters", found)
+	return v.Store.SaveFindings(ctx, byWorkflow(ctx), v.cycle.ID, []billing.GatewayID{"masters"}, found)
 }
 
 // masterFinding sums what master and subs counted over the same stretch; nothing can be said while one of them lacks an end.

@@ -22,7 +22,7 @@ type Validated struct {
 	Restores []string
 }
 
-// ValidateCycle judges all readings of a swept cycle, gateway by gateway: doubtful versions and cases are stored with each gateway.
+// ValidateCycle judges all readings of a swept cycle, some gateways at once: doubtful versions and cases are stored with them.
 func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, error) {
 	c, err := a.Store.AdvanceCycle(ctx, byWorkflow(ctx), in.CycleID, billing.CycleValidating)
 	if err != nil {
@@ -45,28 +45,36 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 	return out, err
 }
 
-// validate judges gateway by gateway, and then the master meters, whose subs may hang on other gateways.
+// validateAtOnce is how many meters are judged between two transactions, those of one gateway at least.
+const validateAtOnce = 500
+
+// validate judges the meters of some gateways after the other, and then the master meters, whose subs may hang on other gateways.
 func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy, c store.Cycle) error {
 	v, err := a.newValidator(ctx, site, policy, c)
 	if err != nil {
 		return err
 	}
-	gateways, err := a.Store.CycleGateways(ctx, c.ID)
+	left, err := a.Store.GatewaysToValidate(ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	for _, g := range gateways {
-		v.gateway, v.trips, v.found = g.Gateway, nil, store.Findings{}
-		if v.found.Cases, err = v.gatewayCases(ctx); err != nil {
+	for len(left) > 0 {
+		var some []billing.GatewayID
+		meters := 0
+		for len(left) > 0 && (len(some) == 0 || meters+left[0].Planned <= validateAtOnce) {
+			some, meters, left = append(some, left[0].Gateway), meters+left[0].Planned, left[1:]
+		}
+		v.trips, v.found = nil, store.Findings{}
+		if err := v.gatewayCases(ctx, some); err != nil {
 			return err
 		}
-		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.Gateway, v.found); err != nil {
+		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, some, v.found); err != nil {
 			return err
 		}
 		if err := v.noteTrips(ctx); err != nil {
 			return err
 		}
-		activity.RecordHeartbeat(ctx, g.Gateway)
+		activity.RecordHeartbeat(ctx, some[len(some)-1])
 	}
 	return v.masters(ctx)
 }
@@ -89,7 +97,7 @@ func (a *Metering) newValidator(ctx context.Context, site store.Site, policy Pol
 	return v, err
 }
 
-// validator judges the readings of one gateway's meters after the other.
+// validator judges the readings of one group of gateways after the other.
 type validator struct {
 	*Metering
 	site       store.Site
@@ -114,28 +122,26 @@ type judged struct {
 	findings []metering.Finding
 }
 
-const validatePage = 200
-
-// gatewayCases judges all meters of the gateway and sorts what was found by cause.
-func (v *validator) gatewayCases(ctx context.Context) ([]store.NewCase, error) {
-	var all []judged
-	var after billing.MeterID
-	for {
-		meters, err := v.Store.CycleMeters(ctx, v.cycle.ID, v.gateway, after, 0, validatePage)
-		if err != nil {
-			return nil, err
-		}
-		if len(meters) == 0 {
-			return v.sortByCause(all), nil
-		}
-		page, err := v.judgePage(ctx, meters)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		after = meters[len(meters)-1].ID
-		activity.RecordHeartbeat(ctx, after)
+// gatewayCases judges all meters of some gateways and sorts what was found by cause, gateway by gateway.
+func (v *validator) gatewayCases(ctx context.Context, gateways []billing.GatewayID) error {
+	meters, err := v.Store.CycleMeters(ctx, v.cycle.ID, gateways)
+	if err != nil {
+		return err
 	}
+	page, err := v.judgePage(ctx, meters)
+	if err != nil {
+		return err
+	}
+	for len(page) > 0 {
+		v.gateway = page[0].meter.Line
+		n := slices.IndexFunc(page, func(j judged) bool { return j.meter.Line != v.gateway })
+		if n < 0 {
+			n = len(page)
+		}
+		v.found.Cases = append(v.found.Cases, v.sortByCause(page[:n])...)
+		page = page[n:]
+	}
+	return nil
 }
 
 // surroundings is what a page of meters is judged by.

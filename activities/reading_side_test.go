@@ -96,18 +96,18 @@ func (f *field) sweepWith(day string, also func(*store.Reading), shown map[billi
 	plan := do[activities.CyclePlan](f, f.meters.PlanCycle, activities.CycleStart{CycleID: id, Site: f.Site, Day: billing.MustDate(day)})
 	require.Equal(f.t, id, plan.CycleID)
 	for _, g := range do[[]billing.GatewayID](f, f.meters.StartPass, activities.StartPass{CycleID: id, Pass: 1}) {
-		planned, err := f.CycleMeters(ctx, id, g, "", 1, 100)
+		planned, err := f.CycleMeters(ctx, id, []billing.GatewayID{g})
 		require.NoError(f.t, err)
 		swept := make([]store.Swept, len(planned))
 		for i, m := range planned {
-			swept[i] = store.Swept{Meter: m.ID, Outcome: "silent", Error: "the meter does not answer"}
+			swept[i] = store.Swept{Gateway: g, Meter: m.ID, Outcome: "silent", Error: "the meter does not answer"}
 			if r, ok := shown[m.ID]; ok {
-				swept[i] = store.Swept{Meter: m.ID, Outcome: "read", Reading: f.reading(id, day, m.ID, r)}
+				swept[i] = store.Swept{Gateway: g, Meter: m.ID, Outcome: "read", Reading: f.reading(id, day, m.ID, r)}
 				also(swept[i].Reading)
 			}
 		}
-		require.NoError(f.t, f.SaveSweep(ctx, storetest.By, id, g, 1, swept))
-		require.NoError(f.t, f.SaveSweep(ctx, storetest.By, id, g, 1, swept), "a repeated page changes nothing")
+		require.NoError(f.t, f.SaveSweep(ctx, storetest.By, id, 1, swept))
+		require.NoError(f.t, f.SaveSweep(ctx, storetest.By, id, 1, swept), "a repeated page changes nothing")
 	}
 	return id
 }

@@ -2,10 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
-	"sync"
-
-	"go.temporal.io/sdk/activity"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -60,29 +56,30 @@ type SweepGateways struct {
 	Pass     int
 }
 
-// SweepGateways sweeps several lines at once, one request at a time on each. A line that can't be swept leaves its meters to the next pass and
-// doesn't hold up the others; interrupted, each goes on after its last page.
+// SweepGateways sweeps several lines at once, one request at a time on each, and stores what they bring while they go on: no line waits for the
+// database. A line that can't be swept leaves its meters to the next pass and doesn't hold up the others; interrupted, the pass goes on with the
+// meters of which nothing is stored.
 func (a *Metering) SweepGateways(ctx context.Context, in SweepGateways) (SweptGateway, error) {
-	var out SweptGateway
-	var mu sync.Mutex
-	var interrupted []error
-	var lines sync.WaitGroup
-	for _, gateway := range in.Gateways {
-		lines.Go(func() {
-			left, err := a.sweepGateway(ctx, in.CycleID, gateway, in.Pass)
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				out.Left += left
-			case retryable[billing.CodeOf(err)] || ctx.Err() != nil:
-				interrupted = append(interrupted, err)
-			default:
-				activity.GetLogger(ctx).Error("gateway not swept", "gateway", gateway, "pass", in.Pass, "error", err)
-				out.Left++
-			}
-		})
+	defer beat(ctx)() // a command may hold a line for longer than a heartbeat lasts
+	c, err := a.Store.Cycle(ctx, in.CycleID)
+	if err != nil || c.State != billing.CycleSweeping {
+		return SweptGateway{}, err
 	}
-	lines.Wait()
-	return out, errors.Join(interrupted...)
+	sw, err := a.newSweep(ctx, c, in.Pass)
+	if err != nil {
+		return SweptGateway{}, err
+	}
+	gateways, err := a.Store.GatewaysByID(ctx, in.Gateways)
+	if err != nil {
+		return SweptGateway{}, err
+	}
+	meters, err := a.Store.MetersToSweep(ctx, c.ID, in.Gateways, in.Pass)
+	if err != nil {
+		return SweptGateway{}, err
+	}
+	if err := sw.lines(ctx, gateways, meters); err != nil {
+		return SweptGateway{}, err
+	}
+	left, err := a.Store.MetersLeft(ctx, c.ID, in.Gateways)
+	return SweptGateway{Left: left}, err
 }

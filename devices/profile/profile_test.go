@@ -112,18 +112,55 @@ func TestStatusWord(t *testing.T) {
 	}
 }
 
-// Whatever a meter answers, decoding it returns values or an error.
+// Whatever a meter answers, decoding it by any of the maps returns values or an error.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0}, []byte{1, 2, 3, 4, 5, 6}, make([]byte, 96))
 	f.Add([]byte{}, []byte{0xFF}, make([]byte, 58))
+	f.Add([]byte{0x78, 0x56, 0x34, 0x12}, []byte{0x99, 0x99, 0x99, 0x99, 0x2C, 0, 0}, []byte{0, 0x50, 0, 0, 0, 0x2C})
+	names, err := Names()
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, deep, serial, live []byte) {
-		for _, name := range []string{"sim-ddsy1352", "sim-valve-water"} {
+		given := [][]byte{deep, serial, live}
+		for _, name := range names {
 			p, err := Get(name)
 			require.NoError(t, err)
-			v, err := p.Decode(Raw{"deep": deep, "serial": serial, "live": live, "all": live})
-			if err == nil && (len(v.Registers) != len(p.Registers) || len(v.Serial) != 12) {
-				t.Fatalf("decoded %+v", v)
+			raw := Raw{}
+			for i, b := range p.Blocks {
+				raw[b.Name] = given[i%len(given)]
 			}
+			v, err := p.Decode(raw)
+			if err == nil && (len(v.Registers) != len(p.Registers) || len(v.Serial) != 12) {
+				t.Fatalf("%s decoded %+v", name, v)
+			}
+			if n, err := p.DecodeSerial(serial); err == nil && len(n) != 12 {
+				t.Fatalf("%s decoded the serial number %q", name, n)
+			}
+		}
+	})
+}
+
+// Whatever stands in a file of register maps, it is a map that can be decoded with, or an error.
+func FuzzParse(f *testing.F) {
+	names, err := embedded.ReadDir("maps")
+	require.NoError(f, err)
+	for _, name := range names {
+		text, err := embedded.ReadFile("maps/" + name.Name())
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	f.Add([]byte(`{"name": "x", "blocks": [{"name": "a", "address": "0xFFFF", "words": 65535}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := Parse(text)
+		if err != nil {
+			return
+		}
+		raw := Raw{}
+		for _, b := range p.Blocks {
+			raw[b.Name] = make([]byte, max(2*int(b.Words), b.Bytes))
+		}
+		v, err := p.Decode(raw)
+		if err == nil && len(v.Registers) != len(p.Registers) {
+			t.Fatalf("decoded %+v", v)
 		}
 	})
 }

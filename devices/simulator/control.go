@@ -27,6 +27,8 @@ type Exchange struct {
 //	GET    /faults            FaultCounts
 //	POST   /exchange          an Exchange
 //	GET    /gateways          {"gateway id": "host:port"}
+//	GET    /lines             {"gateway id": LineUse}
+//	GET    /lines/{gateway}   the LineUse of one gateway
 //	GET    /meters/{serial}   the State, the truth about the meter
 //	GET    /record            the record so far, one JSON object per line
 func (f *Fleet) Control() http.Handler {
@@ -42,6 +44,8 @@ func (f *Fleet) Control() http.Handler {
 		}
 		writeJSON(w, addresses)
 	})
+	mux.HandleFunc("GET /lines", f.getLines)
+	mux.HandleFunc("GET /lines/{gateway}", f.getLine)
 	mux.HandleFunc("GET /meters/{serial}", f.getMeter)
 	mux.HandleFunc("GET /record", f.getRecord)
 	return mux
@@ -83,6 +87,23 @@ func (f *Fleet) postExchange(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *Fleet) getLines(w http.ResponseWriter, _ *http.Request) {
+	lines := make(map[string]LineUse, len(f.gateways))
+	for _, g := range f.gateways {
+		g.use.count(func(u *LineUse) { lines[g.spec.ID] = *u })
+	}
+	writeJSON(w, lines)
+}
+
+func (f *Fleet) getLine(w http.ResponseWriter, r *http.Request) {
+	use, ok := f.LineUse(r.PathValue("gateway"))
+	if !ok {
+		http.Error(w, "there is no such gateway", http.StatusNotFound)
+		return
+	}
+	writeJSON(w, use)
 }
 
 func (f *Fleet) getMeter(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -89,7 +90,7 @@ type faults struct {
 	record *record
 
 	mu       sync.Mutex
-	active   []Fault
+	active   map[FaultKind][]Fault // by kind, so that many of one kind don't slow down the look for others
 	next     int
 	injected map[FaultKind]int
 	hit      map[FaultKind]int
@@ -97,7 +98,7 @@ type faults struct {
 
 // newFaults takes up the faults that a record left active.
 func newFaults(r *record, entries []RecordEntry) *faults {
-	f := &faults{record: r, injected: map[FaultKind]int{}, hit: map[FaultKind]int{}}
+	f := &faults{record: r, active: map[FaultKind][]Fault{}, injected: map[FaultKind]int{}, hit: map[FaultKind]int{}}
 	for _, entry := range entries {
 		if entry.Fault == nil {
 			continue
@@ -106,7 +107,7 @@ func newFaults(r *record, entries []RecordEntry) *faults {
 		case EntryFault:
 			f.next++
 			f.injected[entry.Fault.Kind]++
-			f.active = append(f.active, *entry.Fault)
+			f.active[entry.Fault.Kind] = append(f.active[entry.Fault.Kind], *entry.Fault)
 		case EntryFaultCleared:
 			f.remove(entry.Fault.ID)
 		}
@@ -127,8 +128,8 @@ func (f *faults) inject(fault Fault, business time.Time) (string, error) {
 	if fault.ID == "" {
 		fault.ID = fmt.Sprintf("f%d", f.next)
 	}
-	for _, active := range f.active {
-		if active.ID == fault.ID {
+	for _, kind := range f.active {
+		if slices.ContainsFunc(kind, func(active Fault) bool { return active.ID == fault.ID }) {
 			return "", fmt.Errorf("fault %q is already active; clear it first or choose another id", fault.ID)
 		}
 	}
@@ -137,7 +138,7 @@ func (f *faults) inject(fault Fault, business time.Time) (string, error) {
 		return "", err
 	}
 	f.injected[fault.Kind]++
-	f.active = append(f.active, fault)
+	f.active[fault.Kind] = append(f.active[fault.Kind], fault)
 	return fault.ID, nil
 }
 
@@ -146,14 +147,15 @@ func (f *faults) clear(like Fault, business time.Time) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ended []RecordEntry
-	for _, active := range f.active {
-		same := active.ID == like.ID
-		if like.ID == "" {
-			same = (like.Kind == "" || active.Kind == like.Kind) && active.Gateway == like.Gateway &&
-				active.Unit == like.Unit && active.Serial == like.Serial
-		}
-		if same {
-			ended = append(ended, clearedEntry(active, business))
+	for kind, of := range f.active {
+		for _, active := range of {
+			same := active.ID == like.ID
+			if like.ID == "" {
+				same = (like.Kind == "" || kind == like.Kind) && active.Gateway == like.Gateway && active.Unit == like.Unit && active.Serial == like.Serial
+			}
+			if same {
+				ended = append(ended, clearedEntry(active, business))
+			}
 		}
 	}
 	if err := f.record.append(ended...); err != nil {
@@ -170,11 +172,8 @@ func clearedEntry(fault Fault, business time.Time) RecordEntry {
 }
 
 func (f *faults) remove(id string) {
-	for i := range f.active {
-		if f.active[i].ID == id {
-			f.active = append(f.active[:i], f.active[i+1:]...)
-			return
-		}
+	for kind, of := range f.active {
+		f.active[kind] = slices.DeleteFunc(of, func(fault Fault) bool { return fault.ID == id })
 	}
 }
 
@@ -182,9 +181,8 @@ func (f *faults) remove(id string) {
 func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range f.active {
-		fault := f.active[i]
-		if fault.Kind != kind || !fault.at(p, business) {
+	for i, fault := range f.active[kind] {
+		if !fault.at(p, business) {
 			continue
 		}
 		f.hit[kind]++
@@ -193,7 +191,7 @@ func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool)
 			_ = f.record.append(clearedEntry(fault, business))
 			f.remove(fault.ID)
 		} else if fault.Times > 1 {
-			f.active[i].Times--
+			f.active[kind][i].Times--
 		}
 		return fault, true
 	}
@@ -204,8 +202,8 @@ func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool)
 func (f *faults) standing(kind FaultKind, p place, business time.Time) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, fault := range f.active {
-		if fault.Kind == kind && fault.at(p, business) {
+	for _, fault := range f.active[kind] {
+		if fault.at(p, business) {
 			return fault, true
 		}
 	}

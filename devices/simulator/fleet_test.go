@@ -203,7 +203,8 @@ func TestFaultsSurviveARestart(t *testing.T) {
 
 	f = open(t, oneMeter(t, nil), dir, c)
 	defer f.Close()
-	require.Len(t, f.faults.active, 1)
+	require.Len(t, f.faults.active[FaultStuckRelay], 1)
+	require.Empty(t, f.faults.active[FaultSilent])
 	require.Equal(t, 2, f.Faults().Injected[FaultStuckRelay]+f.Faults().Injected[FaultSilent])
 	m, err := f.find("000000000001")
 	require.NoError(t, err)

@@ -22,6 +22,7 @@ func (g *gateway) talkSerial(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	g.use.count(func(u *LineUse) { u.Connections++ })
 	var waiting []byte
 	piece := make([]byte, 512)
 	for {

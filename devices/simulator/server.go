@@ -62,6 +62,7 @@ type gateway struct {
 
 	line       sync.Mutex // one exchange at a time on the serial line
 	remembered map[string]remembered
+	use        lineUse
 
 	mu     sync.Mutex
 	meters map[byte]*meter
@@ -106,6 +107,7 @@ func (g *gateway) talk(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	g.use.count(func(u *LineUse) { u.Connections++ })
 	for {
 		q, err := readRequest(conn)
 		if err != nil {
@@ -198,8 +200,15 @@ func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep boo
 	if _, hit := g.faults.take(FaultMute, at, business); hit {
 		return nil, true
 	}
+	g.use.count(func(u *LineUse) {
+		u.Exchanges++
+		if x.write {
+			u.LastWrite = u.Exchanges
+		}
+	})
 	_, silent := g.faults.take(FaultSilent, at, business)
 	if !x.known || silent {
+		g.use.count(func(u *LineUse) { u.Silent++ })
 		hold(ctx, g.spec.SilentTime())
 		return x.noTarget, true
 	}
@@ -207,7 +216,9 @@ func (g *gateway) carry(ctx context.Context, x exchange) (frame []byte, keep boo
 		return frame, true
 	}
 	frame = x.serve(g.now())
-	hold(ctx, g.spec.WireTime(x.bytes, len(frame)-x.head))
+	wire, began := g.spec.WireTime(x.bytes, len(frame)-x.head), time.Now()
+	hold(ctx, wire)
+	g.use.count(func(u *LineUse) { u.Answered, u.Wire, u.Held = u.Answered+1, u.Wire+wire, u.Held+time.Since(began) })
 	g.remember(x, frame)
 	if x.write {
 		if _, hit := g.faults.take(FaultRepeatWrite, at, business); hit {

@@ -16,6 +16,7 @@ import (
 // Bench are the measurements, each on a durable PostgreSQL of its own.
 type Bench struct {
 	Billing BenchBilling `cmd:"" help:"Measure whole billing runs, rating and postings, each against the bare work of the same size: the figures that a release must reach."`
+	Sweep   BenchSweep   `cmd:"" help:"Measure whole sweeps of a simulated fleet against the time on the wire (sweep_vs_wire), or, with --baud 0, against a bare read loop that stores nothing (stored_vs_raw)."`
 	Posting BenchPosting `cmd:"" help:"Measure ledger postings against plain SQL: posting_vs_sql, posting_vs_bare, batch_vs_copy."`
 }
 
@@ -43,10 +44,14 @@ func (c BenchPosting) Run(ctx context.Context, log *slog.Logger) error {
 // publish prints a report for people and writes it for programs.
 func publish(w io.Writer, r *bench.Report, path string) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Ratios)) {
-		fmt.Fprintf(w, "%-20s %.2f\n", name, r.Ratios[name])
+		fmt.Fprintf(w, "%-28s %.3f\n", name, r.Ratios[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Sides)) {
-		fmt.Fprintf(w, "%-20s %.0f per second\n", name, r.Sides[name].PerSecond())
+		side := r.Sides[name]
+		fmt.Fprintf(w, "%-28s %.0f per second (%d in %.2f s)\n", name, side.PerSecond(), side.Done, side.Seconds)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
+		fmt.Fprintf(w, "%-28s %g\n", name, r.Figures[name])
 	}
 	if path == "" {
 		return nil

@@ -30,13 +30,14 @@ func (c Simulate) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	fleet, err := simulator.NewFleet(spec, c.Record, time.Now)
-	if err != nil {
-		return billing.Errorf(billing.CodeInvalidInput, "the fleet can't start: %v", err)
-	}
-	l, err := listen(c.Control)
+	l, err := listen(c.Control) // before the gateways take their free ports
 	if err != nil {
 		return err
+	}
+	fleet, err := simulator.NewFleet(spec, c.Record, time.Now)
+	if err != nil {
+		_ = l.Close()
+		return billing.Errorf(billing.CodeInvalidInput, "the fleet can't start: %v", err)
 	}
 	for _, g := range spec.Gateways {
 		log.Info("gateway", "id", g.ID, "address", fleet.Addr(g.ID), "meters", len(g.Meters))

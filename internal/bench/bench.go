@@ -24,6 +24,8 @@ type Report struct {
 	Machine Machine            `json:"machine"`
 	// Sides are the figures that the ratios come from, by side: how many things it did, and in how many seconds.
 	Sides map[string]Side `json:"sides"`
+	// Figures are plain numbers that were counted meanwhile, with their unit in the name.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Machine is where it was measured.
@@ -49,7 +51,7 @@ func (s *Side) add(done int64, took time.Duration) {
 
 // NewReport describes the machine; the database must be durable, as in real use.
 func NewReport(ctx context.Context, pool *pgxpool.Pool) (*Report, error) {
-	r := &Report{Ratios: map[string]float64{}, Sides: map[string]Side{}, Machine: Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}}
+	r := &Report{Ratios: map[string]float64{}, Sides: map[string]Side{}, Figures: map[string]float64{}, Machine: Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}}
 	var fsync, commit string
 	err := pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit')`).Scan(&r.Machine.Postgres, &fsync, &commit)
 	if err == nil && (fsync != "on" || commit != "on") {

@@ -85,6 +85,10 @@ func Prepare(ctx context.Context, s *store.Store, now time.Time) error {
 	if _, err := s.Pool.Exec(ctx, `UPDATE business_clock SET mode = 'demo', business_at = $1`, now); err != nil {
 		return err
 	}
+	return addTariffs(ctx, s)
+}
+
+func addTariffs(ctx context.Context, s *store.Store) error {
 	tariffs, err := tariffdata.LoadDemoTariffs()
 	if err != nil {
 		return err
@@ -136,7 +140,7 @@ func (u Utility) insertMasters(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	args := pgx.NamedArgs{"site": string(u.Site), "n": u.Accounts, "opened": Opened.Start(Zone()), "day": Opened.String()}
-	for _, sql := range masters {
+	for _, sql := range append([]string{benchMeters, formula}, masters...) {
 		if _, err := tx.Exec(ctx, sql, args); err != nil {
 			return fmt.Errorf("%w in %s", err, sql)
 		}
@@ -161,25 +165,30 @@ func (u Utility) addPeople(ctx context.Context, s *store.Store) error {
 	return nil
 }
 
-// masters are the rows of the accounts: @n of them at @site.
+// benchMeters is what the rows of the accounts are made from: one meter with its number, line and opening registers.
+const benchMeters = `CREATE TEMP TABLE bench_meters (n int, gateway text, address text, unit int, serial text, profile text, service text, opening bigint[]) ON COMMIT DROP`
+
+// formula are the meters of a utility whose registers follow the formula: two hundred to a gateway that nobody calls.
+const formula = `INSERT INTO bench_meters SELECT n, 'G' || @site || n / 200, 'gateway-' || @site || '-' || n / 200 || ':502', n % 200 + 1,
+		lpad((abs(hashtext(@site)) % 99999)::text, 5, '0') || lpad(n::text, 7, '0'),
+		CASE WHEN n % 5 = 0 THEN 'sim-valve-water' ELSE 'sim-ddsy1352' END, CASE WHEN n % 5 = 0 THEN 'water' ELSE 'power' END,
+		CASE WHEN n % 5 = 0 THEN ARRAY[0] ELSE ARRAY[0, 0, 0, 0, 0, 0] END::bigint[]
+	FROM generate_series(1, @n::int) n`
+
+// masters are the rows of the accounts of bench_meters, at @site.
 var masters = []string{
-	`INSERT INTO gateways (id, site_id, name, address) SELECT 'G' || @site || g, @site, 'G' || g, 'gateway-' || @site || '-' || g || ':502' FROM generate_series(0, @n::int / 200) g`,
+	`INSERT INTO gateways (id, site_id, name, address) SELECT DISTINCT gateway, @site, gateway, address FROM bench_meters`,
 	`INSERT INTO meters (id, site_id, gateway_id, unit, serial, profile, service, digits, capacity_per_hour)
-		SELECT 'M' || @site || lpad(n::text, 7, '0'), @site, 'G' || @site || n / 200, n % 200 + 1,
-			lpad((abs(hashtext(@site)) % 99999)::text, 5, '0') || lpad(n::text, 7, '0'),
-			CASE WHEN n % 5 = 0 THEN 'sim-valve-water' ELSE 'sim-ddsy1352' END, CASE WHEN n % 5 = 0 THEN 'water' ELSE 'power' END, 8, 10000
-		FROM generate_series(1, @n::int) n`,
-	`INSERT INTO service_points (id, site_id, service, address)
-		SELECT 'P' || @site || lpad(n::text, 7, '0'), @site, CASE WHEN n % 5 = 0 THEN 'water' ELSE 'power' END, 'Room ' || n FROM generate_series(1, @n::int) n`,
+		SELECT 'M' || @site || lpad(n::text, 7, '0'), @site, gateway, unit, serial, profile, service, 8, 10000 FROM bench_meters`,
+	`INSERT INTO service_points (id, site_id, service, address) SELECT 'P' || @site || lpad(n::text, 7, '0'), @site, service, 'Room ' || n FROM bench_meters`,
 	`INSERT INTO fittings (service_point_id, meter_id, ratio, from_at, opening)
-		SELECT 'P' || @site || lpad(n::text, 7, '0'), 'M' || @site || lpad(n::text, 7, '0'), 1, @opened, CASE WHEN n % 5 = 0 THEN ARRAY[0] ELSE ARRAY[0, 0, 0, 0, 0, 0] END::bigint[]
-		FROM generate_series(1, @n::int) n`,
+		SELECT 'P' || @site || lpad(n::text, 7, '0'), 'M' || @site || lpad(n::text, 7, '0'), 1, @opened, opening FROM bench_meters`,
 	`INSERT INTO customers (id, site_id, name, phone, class)
-		SELECT 'C' || @site || lpad(n::text, 7, '0'), @site, 'Customer ' || n, '13900000000', 'household' FROM generate_series(1, @n::int) n`,
+		SELECT 'C' || @site || lpad(n::text, 7, '0'), @site, 'Customer ' || n, '13900000000', 'household' FROM bench_meters`,
 	`INSERT INTO accounts (id, site_id, customer_id, service_point_id, service, credit_mode, tariff_id, opened_on)
 		SELECT 'A' || @site || lpad(n::text, 7, '0'), @site, 'C' || @site || lpad(n::text, 7, '0'), 'P' || @site || lpad(n::text, 7, '0'),
-			CASE WHEN n % 5 = 0 THEN 'water' ELSE 'power' END, 'platform', CASE WHEN n % 5 = 0 THEN 'bj-water-residential' ELSE 'zj-residential-tou' END, @day::date
-		FROM generate_series(1, @n::int) n`,
+			service, 'platform', CASE WHEN service = 'water' THEN 'bj-water-residential' ELSE 'zj-residential-tou' END, @day::date
+		FROM bench_meters`,
 	`INSERT INTO account_terms (account_id, from_day, version, tariff_id, recorded_at, recorded_by, reason)
 		SELECT id, opened_on, 1, tariff_id, @opened, 'bench', 'loaded' FROM accounts WHERE site_id = @site`,
 	`INSERT INTO ledger_accounts (code, site_id, kind, account_id)

@@ -28,14 +28,18 @@ type Recovered struct {
 // SaveFindings stores what the validation of one gateway's meters in a cycle found: doubtful versions and cases, estimates spread again,
 // and glitches that went by, in one transaction. Saving it again changes nothing. A doubt that goes on since an earlier cycle joins the
 // case that is open for it.
-func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, gateway billing.GatewayID, found Findings) error {
+func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, gateways []billing.GatewayID, found Findings) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		c, err := lockCycle(ctx, tx, cycle)
 		if err != nil || c.State != billing.CycleValidating {
 			return err
 		}
+		refs := make([]string, len(gateways))
+		for i, g := range gateways {
+			refs[i] = string(g)
+		}
 		var saved bool
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated' AND data ->> 'gateway' = $2)`, cycle, gateway).Scan(&saved)
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated' AND refs && $2)`, cycle, refs).Scan(&saved)
 		if err != nil || saved {
 			return err
 		}
@@ -55,7 +59,7 @@ func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, 
 			}
 		}
 		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(cycle), Event: "gateway_validated", From: string(c.State), To: string(c.State),
-			Refs: []string{string(gateway)}, Data: map[string]any{"gateway": gateway, "cases": len(found.Cases), "trued_up": len(found.TrueUps), "recovered": len(found.Recovered)}})
+			Refs: refs, Data: map[string]any{"cases": len(found.Cases), "trued_up": len(found.TrueUps), "recovered": len(found.Recovered)}})
 	})
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -205,42 +206,64 @@ func (s *Store) CycleGateways(ctx context.Context, id billing.CycleID) ([]Gatewa
 	return gs, translate(err)
 }
 
-// MetersLeft counts a gateway's meters in a cycle that were not read.
-func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateway billing.GatewayID) (int, error) {
+// GatewaysToValidate lists the gateways of a cycle whose findings are not stored yet, by id.
+func (s *Store) GatewaysToValidate(ctx context.Context, id billing.CycleID) ([]GatewayLeft, error) {
+	all, err := s.CycleGateways(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := s.Pool.Query(ctx, `SELECT unnest(refs) FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated'`, id)
+	stored, err := pgx.CollectRows(rows, pgx.RowTo[billing.GatewayID])
+	return slices.DeleteFunc(all, func(g GatewayLeft) bool { return slices.Contains(stored, g.Gateway) }), translate(err)
+}
+
+// MetersLeft counts the meters of some gateways in a cycle that were not read.
+func (s *Store) MetersLeft(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) (int, error) {
 	var left int
-	err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM cycle_meters WHERE cycle_id = $1 AND gateway_id = $2 AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, gateway).Scan(&left)
+	err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM cycle_meters WHERE cycle_id = $1 AND gateway_id = ANY($2) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`,
+		id, gateways).Scan(&left)
 	return left, translate(err)
 }
 
 // PlannedMeter is a meter of a cycle with what became of it so far.
 type PlannedMeter struct {
 	Meter
-	Outcome string // planned, read, silent, refused, wrong, estimated, manual
+	Line    billing.GatewayID // the gateway that it was planned with
+	Outcome string            // planned, read, silent, refused, wrong, estimated, manual
 	Tries   int
 	Error   string
 }
 
-// CycleMeters reads a page of a gateway's meters in a cycle, by id, after the given one. With a pass, only those that were not read
-// and not tried in this pass yet; with pass 0, all.
-func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, pass, limit int) ([]PlannedMeter, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
-		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 AND ($4 = 0 OR (cm.tries < $4 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')))
-		ORDER BY cm.meter_id LIMIT $5`, id, gateway, after, pass, limit)
+const plannedMeters = `SELECT ` + meterColumns + `, cm.gateway_id AS line, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
+	WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2)`
+
+// CycleMeters reads the meters of some gateways in a cycle, line by line.
+func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) ([]PlannedMeter, error) {
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` ORDER BY cm.gateway_id, cm.meter_id`, id, gateways)
+	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
+	return ms, translate(err)
+}
+
+// MetersToSweep reads those of CycleMeters that a pass has still to ask: neither read nor tried in this pass yet.
+func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) ([]PlannedMeter, error) {
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') ORDER BY cm.gateway_id, cm.meter_id`,
+		id, gateways, pass)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }
 
 // Swept is what one try at a meter brought: a reading, or the reason why there is none.
 type Swept struct {
+	Gateway billing.GatewayID // the line that was asked
 	Meter   billing.MeterID
 	Outcome string // read, silent, refused, wrong
 	Error   string
 	Reading *Reading
 }
 
-// SaveSweep stores what a pass over (a page of) a gateway's meters brought. Saving it again changes nothing, and neither does a sweep
-// that comes after the cycle has gone on to validation: nobody would judge its readings any more.
-func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gateway billing.GatewayID, pass int, swept []Swept) error {
+// SaveSweep stores what a pass brought so far, of one line or of many, with one journal row for all of it. Saving it again changes nothing, and
+// neither does a sweep that comes after the cycle has gone on to validation: nobody would judge its readings any more.
+func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, pass int, swept []Swept) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		rows, _ := tx.Query(ctx, `SELECT `+cycleColumns+` FROM cycles c WHERE c.id = $1 FOR SHARE`, id)
 		c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Cycle])
@@ -248,9 +271,9 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gatewa
 			return err
 		}
 		var readings []Reading
-		var members, meters, outcomes, errs []string
+		var members, meters, outcomes, errs, gateways []string
 		for _, w := range swept {
-			meters, outcomes, errs = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error)
+			meters, outcomes, errs, gateways = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error), append(gateways, string(w.Gateway))
 			if w.Reading != nil {
 				readings = append(readings, *w.Reading)
 				members = append(members, w.Reading.member())
@@ -259,13 +282,15 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, gatewa
 		if _, err := copyReadings(ctx, tx, readings); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE cycle_meters cm SET outcome = w.outcome, error = w.error, tries = $5
-			FROM unnest($2::text[], $3::text[], $4::text[]) w (meter_id, outcome, error)
-			WHERE cm.cycle_id = $1 AND cm.meter_id = w.meter_id AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
+		// Named as an array and not as a table, the meters are looked for by the key, also where nothing is known of the table's size yet.
+		_, err = tx.Exec(ctx, `UPDATE cycle_meters SET tries = $5,
+				outcome = ($3::text[])[array_position($2::text[], meter_id)], error = ($4::text[])[array_position($2::text[], meter_id)]
+			WHERE cycle_id = $1 AND meter_id = ANY($2::text[]) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
 		if err != nil {
 			return err
 		}
-		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "gateway_swept", From: string(c.State), To: string(c.State), Refs: []string{string(gateway)},
-			Data: map[string]any{"gateway": gateway, "pass": pass, "count": len(readings), "failed": len(swept) - len(readings), "digest": digest(members)}})
+		slices.Sort(gateways)
+		return tx.Journal(ctx, Entry{Site: c.Site, Kind: "cycle", ID: string(id), Event: "gateway_swept", From: string(c.State), To: string(c.State), Refs: slices.Compact(gateways),
+			Data: map[string]any{"pass": pass, "count": len(readings), "failed": len(swept) - len(readings), "digest": digest(members)}})
 	})
 }

@@ -42,6 +42,17 @@ func (s *Store) Gateways(ctx context.Context, sites []billing.SiteID) ([]Gateway
 	return gs, translate(err)
 }
 
+// GatewaysByID reads several gateways; those that don't exist are missing.
+func (s *Store) GatewaysByID(ctx context.Context, ids []billing.GatewayID) (map[billing.GatewayID]Gateway, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = ANY($1)`, ids)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Gateway])
+	by := make(map[billing.GatewayID]Gateway, len(all))
+	for _, g := range all {
+		by[g.ID] = g
+	}
+	return by, translate(err)
+}
+
 // GatewayOfUnit finds the gateway of a unit that dials in by its registration; billing.CodeNotFound when there is none.
 func (s *Store) GatewayOfUnit(ctx context.Context, registration string) (Gateway, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.registration_id = $1`, registration)

@@ -51,7 +51,7 @@ func (r *readingSide) sweep(id billing.CycleID, total int64) {
 	r.t.Helper()
 	c, err := r.Cycle(r.t.Context(), id)
 	require.NoError(r.t, err)
-	require.NoError(r.t, r.SaveSweep(r.t.Context(), storetest.By, id, "G1", 1, []store.Swept{{Meter: r.meter, Outcome: "read", Reading: &store.Reading{
+	require.NoError(r.t, r.SaveSweep(r.t.Context(), storetest.By, id, 1, []store.Swept{{Gateway: "G1", Meter: r.meter, Outcome: "read", Reading: &store.Reading{
 		Meter: r.meter, FreezeAt: c.FreezeAt, Version: 1, TakenAt: c.FreezeAt, TakenReal: c.FreezeAt, Quality: billing.QualityActual,
 		Registers: billing.Registers{total, 0, 0, total, 0, 0}, Supply: "on", Cycle: &id, RecordedBy: "workflow",
 	}}}))

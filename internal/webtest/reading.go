@@ -28,24 +28,24 @@ func (s *Server) Read(t testing.TB, site billing.SiteID, day billing.Date, value
 	require.NoError(t, err)
 	require.NoError(t, s.Store.StartPass(ctx, by, id, 1))
 	gateway := billing.GatewayID("G-" + site)
-	meters, err := s.Store.CycleMeters(ctx, id, gateway, "", 0, 1000)
+	meters, err := s.Store.CycleMeters(ctx, id, []billing.GatewayID{gateway})
 	require.NoError(t, err)
 	var swept []store.Swept
 	for _, m := range meters {
 		registers, read := values[m.ID]
 		if !read {
-			swept = append(swept, store.Swept{Meter: m.ID, Outcome: "silent", Error: "no answer"})
+			swept = append(swept, store.Swept{Gateway: gateway, Meter: m.ID, Outcome: "silent", Error: "no answer"})
 			continue
 		}
-		swept = append(swept, store.Swept{Meter: m.ID, Outcome: "read", Reading: &store.Reading{
+		swept = append(swept, store.Swept{Gateway: gateway, Meter: m.ID, Outcome: "read", Reading: &store.Reading{
 			Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: freeze.Add(5 * time.Minute), TakenReal: freeze, Quality: billing.QualityActual,
 			Registers: registers, Supply: "on", RecordedBy: "workflow", Cycle: &id,
 		}})
 	}
-	require.NoError(t, s.Store.SaveSweep(ctx, by, id, gateway, 1, swept))
+	require.NoError(t, s.Store.SaveSweep(ctx, by, id, 1, swept))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleValidating)
 	require.NoError(t, err)
-	require.NoError(t, s.Store.SaveFindings(ctx, by, id, gateway, store.Findings{Cases: found}))
+	require.NoError(t, s.Store.SaveFindings(ctx, by, id, []billing.GatewayID{gateway}, store.Findings{Cases: found}))
 	_, err = s.Store.AdvanceCycle(ctx, by, id, billing.CycleClosed)
 	require.NoError(t, err)
 	return id

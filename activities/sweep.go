@@ -1,0 +1,223 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/metering"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// Readings are stored when so many have come, or when the oldest has waited for so long in real time: a worker that dies reads no more than
+// these again.
+const (
+	storeAt    = 200
+	storeAfter = 2 * time.Second
+)
+
+// sweep is what the lines of one pass have in common.
+type sweep struct {
+	*Metering
+	cycle     store.Cycle
+	zone      *time.Location
+	pass      int
+	tolerance time.Duration
+	demo      bool // the business clock is a demo's
+}
+
+func (a *Metering) newSweep(ctx context.Context, c store.Cycle, pass int) (*sweep, error) {
+	site, policy, err := sitePolicy(ctx, a.Store, c.Site)
+	if err != nil {
+		return nil, err
+	}
+	clock, err := a.Store.Clock(ctx)
+	return &sweep{Metering: a, cycle: c, zone: site.Zone, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes), demo: clock.Mode != "real"}, err
+}
+
+// brought is a meter with what one try at it brought.
+type brought struct {
+	store.Swept
+	digits int
+}
+
+// lines sweeps each gateway's meters, all lines at once, and stores what they bring.
+func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, meters []store.PlannedMeter) error {
+	lines := map[billing.GatewayID][]store.PlannedMeter{}
+	for _, m := range meters {
+		lines[m.Line] = append(lines[m.Line], m)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	came := make(chan brought, storeAt)
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	var interrupted []error
+	for id, of := range lines {
+		asking.Go(func() {
+			err := sw.line(ctx, gateways[id], of, came)
+			if err == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			interrupted = append(interrupted, err)
+		})
+	}
+	go func() {
+		asking.Wait()
+		close(came)
+	}()
+	err := sw.store(ctx, came)
+	stop()           // when nothing can be stored, nothing more is asked
+	for range came { // what is on its way
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(interrupted...)
+}
+
+// store takes in what the lines bring until they have ended.
+func (sw *sweep) store(ctx context.Context, came <-chan brought) error {
+	late := time.NewTimer(storeAfter)
+	defer late.Stop()
+	var waiting []brought
+	for {
+		full := false
+		select {
+		case b, more := <-came:
+			if !more {
+				return sw.save(ctx, waiting)
+			}
+			if len(waiting) == 0 {
+				late.Reset(storeAfter)
+			}
+			waiting = append(waiting, b)
+			full = len(waiting) >= storeAt
+		case <-late.C:
+			full = true
+		}
+		if full {
+			if err := sw.save(ctx, waiting); err != nil {
+				return err
+			}
+			waiting = waiting[:0]
+		}
+	}
+}
+
+// save stores what came, in one transaction.
+func (sw *sweep) save(ctx context.Context, came []brought) error {
+	if len(came) == 0 {
+		return nil
+	}
+	if err := sw.carryBack(ctx, came); err != nil {
+		return err
+	}
+	swept := make([]store.Swept, len(came))
+	for i, b := range came {
+		swept[i] = b.Swept
+	}
+	if err := sw.Store.SaveSweep(ctx, byWorkflow(ctx), sw.cycle.ID, sw.pass, swept); err != nil {
+		return err
+	}
+	failpoint.Hit("readings-stored-not-acked")
+	return nil
+}
+
+// carryBack computes what the registers showed at the freeze instant when they were taken too long after it. Without a point to go
+// back to, or when a register went back, the value stays as read: validation then says what is wrong with it.
+func (sw *sweep) carryBack(ctx context.Context, came []brought) error {
+	var late []billing.MeterID
+	for _, b := range came {
+		if sw.late(b.Reading) {
+			late = append(late, b.Meter)
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	points, err := sw.Store.LastPoints(ctx, late, sw.cycle.FreezeAt)
+	if err != nil {
+		return err
+	}
+	for _, b := range came {
+		before := points[b.Meter]
+		if !sw.late(b.Reading) || before.Registers == nil {
+			continue
+		}
+		r := b.Reading
+		at, err := metering.Interpolate(metering.Reading{At: before.At, Registers: before.Registers}, metering.Reading{At: r.TakenAt, Registers: r.Registers}, r.FreezeAt, b.digits)
+		if err == nil {
+			r.Registers, r.Interpolated = at, true
+		}
+	}
+	return nil
+}
+
+func (sw *sweep) late(r *store.Reading) bool {
+	return r != nil && r.TakenAt.Sub(r.FreezeAt) > sw.tolerance
+}
+
+// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out.
+const giveUpAfter = 3
+
+// line asks the meters of one gateway one after the other.
+func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.PlannedMeter, came chan<- brought) error {
+	silent := 0 // in a row, since a meter answered
+	for _, m := range meters {
+		s := store.Swept{Outcome: "silent", Error: "the gateway's other meters gave no answer"}
+		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
+		look := sw.Pool.Sweep
+		if sw.pass > 1 {
+			look = sw.Pool.Snapshot
+		}
+		if sw.pass == 1 || silent < giveUpAfter {
+			var err error
+			if s, err = sw.read(ctx, look, gateway, m.Meter); err != nil {
+				return err
+			}
+		}
+		if s.Outcome == "silent" {
+			silent++
+		} else {
+			silent = 0
+		}
+		s.Gateway, s.Meter = gateway.ID, m.ID
+		came <- brought{s, m.Digits}
+		activity.RecordHeartbeat(ctx, m.ID)
+		failpoint.Hit("mid-sweep")
+	}
+	return nil
+}
+
+// read asks one meter. Only what the meter's own state explains is an outcome; a closed pool or an ended context is an error, so
+// that the activity is tried again by whoever owns the line then.
+func (sw *sweep) read(ctx context.Context, look func(context.Context, devices.Meter) (devices.Snapshot, error), gateway store.Gateway, m store.Meter) (store.Swept, error) {
+	shot, err := look(ctx, deviceMeter(gateway, m))
+	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
+		return store.Swept{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", gateway.ID), err)
+	}
+	if err != nil {
+		return store.Swept{Outcome: outcomeOf(err), Error: err.Error()}, nil
+	}
+	// In real use nobody need be asked what time it is.
+	r := readingOf(m, sw.zone, sw.cycle.FreezeAt, shot.TakenAt, shot)
+	if sw.demo {
+		if r, err = takenReading(ctx, sw.Store, m, sw.zone, sw.cycle.FreezeAt, shot); err != nil {
+			return store.Swept{}, err
+		}
+	}
+	if err := r.Registers.Validate(m.Service); err != nil {
+		return store.Swept{Outcome: "wrong", Error: billing.MessageOf(err)}, nil
+	}
+	r.Cycle = &sw.cycle.ID
+	return store.Swept{Outcome: "read", Reading: &r}, nil
+}
