@@ -33,7 +33,7 @@ const (
 	alarmFen  = 3000
 )
 
-// A shop of each floor has a clock that gains so many seconds a day: it is set after the next day's readings.
+// One shop has a clock that gains so many seconds a day: it is set after the next day's readings.
 const (
 	fastClockShop  = 17
 	fastClockGains = 45

@@ -221,7 +221,7 @@ func (u *Utility) addShops(gateway Gateway, floor int, names *namer) {
 		case i == powerUnits-1:
 			p.Tariff = tariffdata.CommercialFlat
 		}
-		if i == fastClockShop {
+		if floor == 1 && i == fastClockShop {
 			p.Spec.ClockGains = fastClockGains
 		}
 		if i%10 == largeShop {
