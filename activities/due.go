@@ -26,11 +26,13 @@ type DueWork struct {
 	// Closings are days whose books are to be closed.
 	Closings []store.ClosingDue
 	Rounds   []PlanRound
+	// Clocks is the batch that sets the clocks which the day's readings showed to be off; at most one.
+	Clocks []ClockBatch `json:",omitempty"`
 }
 
 // Empty says that nothing is due.
 func (d DueWork) Empty() bool {
-	return len(d.Cycles)+len(d.Charges)+len(d.Runs)+len(d.Closings)+len(d.Rounds) == 0
+	return len(d.Cycles)+len(d.Charges)+len(d.Runs)+len(d.Closings)+len(d.Rounds)+len(d.Clocks) == 0
 }
 
 // FindDue finds a site's due work, seals the journal and sums the house accounts of the day before on the way, and ends holds whose time
@@ -78,6 +80,13 @@ func FindDue(ctx context.Context, s *store.Store, site store.Site, now time.Time
 		d.Rounds = append(d.Rounds, PlanRound{RoundID: r.RoundID, Route: r.Route, Kind: r.Kind, DueOn: r.DueOn})
 	}
 	policy, err := policyOf(site)
+	if err != nil {
+		return d, err
+	}
+	id, clocks, err := (&Batches{Store: s}).dueClocks(ctx, site, policy, now)
+	if len(clocks) > 0 {
+		d.Clocks = []ClockBatch{{BatchID: id, Site: site.ID}}
+	}
 	if err != nil || policy.Ledger.ByHand {
 		return d, err
 	}

@@ -23,6 +23,8 @@ type Policy struct {
 	Ledger     LedgerPolicy     `json:"ledger"`
 	Rounds     RoundPolicy      `json:"rounds"`
 	Correction CorrectionPolicy `json:"correction"`
+	Batch      BatchPolicy      `json:"batch"`
+	Clock      ClockPolicy      `json:"clock"`
 }
 
 // ReadingPolicy is when and how often a cycle reads. Minutes are business time.
@@ -62,6 +64,20 @@ type CorrectionPolicy struct {
 	RefundTwoOverFen billing.Money `json:"refund_two_over_fen"`
 }
 
+// BatchPolicy is how fast work on many meters goes, and how long a preview of it stays good.
+type BatchPolicy struct {
+	RatePerMinute int `json:"rate_per_minute"` // orders per minute of real time, unless a batch says fewer or more
+	PreviewHours  int `json:"preview_hours"`
+}
+
+// ClockPolicy says which clocks of meters are set (rule 17). Many meters take a set only once a day and within ten minutes; more than
+// devices.MostClockSet is never set, whatever the policy says.
+type ClockPolicy struct {
+	ByHand         bool `json:"by_hand"`          // no batch follows the day's readings by itself
+	SetOverSeconds int  `json:"set_over_seconds"` // a clock that is no further off counts as right
+	SetMostSeconds int  `json:"set_most_seconds"` // one that is further off is left to the exception
+}
+
 // DefaultPolicy is in force where a site says nothing. Numbers without a source in law are general practice: check with your regulator.
 func DefaultPolicy() Policy {
 	return Policy{
@@ -73,6 +89,8 @@ func DefaultPolicy() Policy {
 		Billing:    BillingPolicy{HoldAfterHours: 48},
 		Rounds:     defaultRoundPolicy(),
 		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
+		Batch:      BatchPolicy{RatePerMinute: 60, PreviewHours: 24},
+		Clock:      ClockPolicy{SetOverSeconds: 30, SetMostSeconds: 600},
 	}
 }
 

@@ -106,6 +106,7 @@ func (s *server) operations() {
 	s.bookOperations()
 	s.roundOperations()
 	s.tariffOperations()
+	s.batchOperations()
 	if s.Demo {
 		s.demoOperations()
 	}

@@ -27,11 +27,13 @@ type ClockResult struct {
 }
 
 // SetClock sets a meter's clock to the wall time that wall gives, which is asked right before sending, and reads it back. The meter is
-// asked first; a clock that is right is left alone, and one that is further off than MostClockSet is refused (ErrClockSkew). Setting it at
-// most once a day is the caller's to see to.
+// asked first; a clock that is right is left alone, and one that is further off than most, or than MostClockSet, is refused
+// (ErrClockSkew). Setting it at most once a day is the caller's to see to. onSent is called with the skew that was found, the last moment
+// at which the caller knows that nothing went out, and its error stops the write; it may be nil.
 //
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
-func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (ClockResult, error) {
+func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall func() time.Time, onSent func(before time.Duration) error) (ClockResult, error) {
+	most = min(most, MostClockSet)
 	c, err := p.mayCommand(m, profile.SetClock)
 	if err != nil {
 		return ClockResult{}, err
@@ -47,11 +49,16 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (Cl
 		case off <= clockStands:
 			result.After, result.Outcome = result.Before, OutcomeVerified
 			return nil
-		case off > MostClockSet:
-			return fmt.Errorf("%w: it is %s off, and at most %s can be set", ErrClockSkew, result.Before.Round(time.Second), MostClockSet)
+		case off > most:
+			return fmt.Errorf("%w: it is %s off, and at most %s can be set", ErrClockSkew, result.Before.Round(time.Second), most)
 		}
 		if err := s.mayLeave(m); err != nil {
 			return err
+		}
+		if onSent != nil {
+			if err := onSent(result.Before); err != nil {
+				return err
+			}
 		}
 		result.Sent = true
 		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
@@ -60,6 +67,16 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (Cl
 		return nil
 	})
 	return result, err
+}
+
+// ClockSkew is how far a meter's clock is ahead of the wall time that wall gives when it has answered, and whether that counts as right.
+func (p *Pool) ClockSkew(ctx context.Context, m Meter, wall func() time.Time) (skew time.Duration, right bool, err error) {
+	err = p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
+		var err error
+		skew, err = s.skew(m, prof, wall)
+		return err
+	})
+	return skew, err == nil && skew.Abs() <= clockStands, err
 }
 
 // skew is how far a meter's clock is ahead of the wall time.

@@ -64,7 +64,10 @@ func TestReadOnlySendsNoCommand(t *testing.T) {
 		"close":  func() error { _, err := b.pool.Close(t.Context(), b.meter(single)); return err },
 		"valve":  func() error { _, err := b.pool.Trip(t.Context(), b.meter(water)); return err },
 		"prices": func() error { _, err := b.pool.SetPrices(t.Context(), b.meter(single), newPrices, nil); return err },
-		"clock":  func() error { _, err := b.pool.SetClock(t.Context(), b.meter(single), time.Now); return err },
+		"clock": func() error {
+			_, err := b.pool.SetClock(t.Context(), b.meter(single), devices.MostClockSet, time.Now, nil)
+			return err
+		},
 		"credit": func() error {
 			_, err := b.pool.DeliverCredit(t.Context(), b.meter(single), devices.CreditOrder{AmountFen: 1, Count: 1}, nil)
 			return err

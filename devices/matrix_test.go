@@ -195,7 +195,7 @@ func (c *cell) run(op string) string {
 		return ending(r.Outcome, err, func() string { return fmt.Sprintf("reads back %t", held) })
 	default:
 		wall := func() time.Time { return c.clock.now().In(time.FixedZone("CST", 8*3600)) }
-		r, err := c.pool.SetClock(ctx, c.power, wall)
+		r, err := c.pool.SetClock(ctx, c.power, devices.MostClockSet, wall, nil)
 		right := c.truth(single).ClockOffset == 0
 		require.False(c.t, r.Outcome == devices.OutcomeVerified && !right, "verified, but the clock is wrong")
 		return ending(r.Outcome, err, func() string { return fmt.Sprintf("reads back %t", right) })

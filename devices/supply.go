@@ -25,6 +25,31 @@ var (
 	release    = switching{profile.Release, priorityRestore, func(s Snapshot) bool { return !s.ForcedOn && !s.ForcedOff }}
 )
 
+// The orders that a caller can ask CanDo about.
+const (
+	OrderClose      = profile.Close
+	OrderKeepClosed = profile.KeepClosed
+	OrderRelease    = profile.Release
+	OrderSetClock   = profile.SetClock
+	OrderSetPrices  = "prices"
+)
+
+// CanDo refuses an order that meters of this profile can't be given: ErrUnverifiedProfile when its map was never tried on a device,
+// ErrUnsupported when it has no such command. Nothing is sent.
+func CanDo(profileName, order string) error {
+	prof, err := profile.Get(profileName)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadOrder, err)
+	}
+	if !prof.MayCommand() {
+		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
+	}
+	if _, ok := prof.Command(order); !ok && (order != OrderSetPrices || prof.Prices == nil) {
+		return fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, order)
+	}
+	return nil
+}
+
 // Trip cuts the supply: relay forced open, or valve closed. It stays so until Close, KeepClosed or Release. A meter that is
 // kept closed is not tripped (ErrKeptClosed).
 // For all four commands: an error means that nothing was sent; after sending, the result's Outcome speaks. A switch that

@@ -9,6 +9,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/accounts"
 	"github.com/meterflow/meterflow/web/admin"
+	"github.com/meterflow/meterflow/web/batches"
 	"github.com/meterflow/meterflow/web/corrections"
 	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
@@ -53,6 +54,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)
+		batches.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)
 		admin.Routes(r, d)

@@ -100,7 +100,7 @@ func build(c Config) []worker.Worker {
 		&activities.Rating{Store: c.Store}, &activities.Billing{Store: c.Store}, &activities.Posting{Store: c.Store},
 		&activities.Delivery{Store: c.Store, Pool: c.Pool}, &activities.Supply{Store: c.Store, Pool: c.Pool},
 		&activities.Reminding{Store: c.Store}, &activities.Messaging{Store: c.Store, Sender: c.Sender}, &activities.Closing{Store: c.Store},
-		&activities.Rounds{Store: c.Store}, &activities.Tariffs{Store: c.Store, Pool: c.Pool}, &activities.Correcting{Store: c.Store},
+		&activities.Rounds{Store: c.Store}, &activities.Tariffs{Store: c.Store, Pool: c.Pool}, &activities.Correcting{Store: c.Store}, &activities.Batches{Store: c.Store, Pool: c.Pool},
 	} {
 		main.RegisterActivity(a)
 	}
@@ -112,6 +112,7 @@ func build(c Config) []worker.Worker {
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Tariffs{Store: c.Store, Pool: c.Pool})
+	command.RegisterActivity(&activities.Batches{Store: c.Store, Pool: c.Pool})
 	rating := worker.New(c.Temporal, workflows.QueueRating, options(ratingSlots))
 	rating.RegisterActivity(&activities.Rating{Store: c.Store})
 	rating.RegisterActivity(&activities.Billing{Store: c.Store})

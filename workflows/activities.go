@@ -20,4 +20,5 @@ var (
 	rounds     *activities.Rounds
 	tariffs    *activities.Tariffs
 	correcting *activities.Correcting
+	batches    *activities.Batches
 )

@@ -24,6 +24,8 @@
 //	                                                     ReturnRound CancelRound
 //	Correction       correction/<correction>   billing   updates Submit Approve Reject         one or two others than its maker; when it
 //	                                                     Withdraw Preview Resume               has stopped, a person
+//	BatchWork        batch/<batch>             billing   updates PlanBatch StartBatch          a start; meters one after another below a rate
+//	                                                     CancelBatch, query Progress
 //	Receipt          receipt/<provider's no>   billing   –                                     –
 //	TariffPublication tariff/<change>          billing   updates Edit Submit Approve Reject    two persons who didn't write in it, the first
 //	                                                     Withdraw Simulate PushAgain           day of the prices, meters that don't answer

@@ -48,7 +48,13 @@ const (
 	UpdatePushAgain   = "PushAgain"
 	UpdatePreview     = "Preview"
 	UpdateResume      = "Resume"
+	UpdatePlanBatch   = "PlanBatch"
+	UpdateStartBatch  = "StartBatch"
+	UpdateCancelBatch = "CancelBatch"
 )
+
+// QueryProgress asks a batch where it stands.
+const QueryProgress = "Progress"
 
 // Signals: facts that happened.
 const (
@@ -77,6 +83,7 @@ const (
 	kindRound      = "round"
 	kindTariff     = "tariff"
 	kindCorrection = "correction"
+	kindBatch      = "batch"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -128,12 +135,15 @@ func TariffWorkflowID(id billing.TariffChangeID) string { return kindTariff + "/
 // CorrectionWorkflowID names the workflow of a correction.
 func CorrectionWorkflowID(id billing.CorrectionID) string { return kindCorrection + "/" + string(id) }
 
+// BatchWorkflowID names the workflow of work on many meters.
+func BatchWorkflowID(id billing.BatchID) string { return kindBatch + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection, kindBatch:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

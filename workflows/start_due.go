@@ -13,7 +13,8 @@ type StartDueInput struct {
 }
 
 // StartDue starts what should exist by now and doesn't: today's reading cycle, the charge of a closed cycle, the billing run of an
-// ended month, the closing of an ended day's books, the round of a route whose day is near, the day's seal. A Schedule starts it, whose own
+// ended month, the closing of an ended day's books, the round of a route whose day is near, the setting of clocks that the day's
+// readings showed to be off, the day's seal. A Schedule starts it, whose own
 // ids carry a timestamp; the runs that it starts carry their business
 // keys, so two kick-offs yield one run, and a missed kick-off is made up by the next.
 func StartDue(ctx workflow.Context, in StartDueInput) error {
@@ -38,6 +39,11 @@ func StartDue(ctx workflow.Context, in StartDueInput) error {
 	}
 	for _, p := range found.Rounds {
 		if err := startAbandoned(ctx, RoundWorkflowID(p.RoundID), ReadingRound, activities.RoundStart{RoundID: p.RoundID, Plan: &p}); err != nil {
+			return err
+		}
+	}
+	for _, c := range found.Clocks {
+		if err := startAbandoned(ctx, BatchWorkflowID(c.BatchID), BatchWork, activities.BatchStart{BatchID: c.BatchID, Clocks: &c}); err != nil {
 			return err
 		}
 	}

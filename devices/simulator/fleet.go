@@ -139,6 +139,7 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 		Serial: spec.Serial, Gateway: g.spec.ID, Unit: spec.Unit, At: f.now().Truncate(time.Second),
 		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
 	}
+	m.state.ClockSince = m.state.At
 	copy(m.state.Registers, spec.OpeningRegisters)
 	c := &change{state: m.state.clone(), real: time.Now()}
 	c.note(EntryOpened, RecordEntry{Gateway: g.spec.ID, Spec: exchanged})

@@ -89,6 +89,34 @@ func TestStateDoesNotDependOnTheWay(t *testing.T) {
 	})
 }
 
+// A clock that gains is right after it was set, and gains again from there on; a restart doesn't change that.
+func TestClockGains(t *testing.T) {
+	t.Parallel()
+	c := &ticker{at: epoch}
+	dir, spec := t.TempDir(), oneMeter(t, func(m *MeterSpec) { m.ClockGains, m.ClockOffset = 40, 5 })
+	f := open(t, spec, dir, c)
+	ahead := func() time.Duration {
+		m, err := f.find("000000000001")
+		require.NoError(t, err)
+		s := state(t, f, "000000000001")
+		return m.wall(&change{state: s}).Sub(c.at)
+	}
+	c.at = epoch.Add(3 * 24 * time.Hour)
+	require.Equal(t, 125*time.Second, ahead())
+	m, err := f.find("000000000001")
+	require.NoError(t, err)
+	set := &change{state: state(t, f, "000000000001"), real: c.at}
+	now := c.at.In(m.location)
+	require.True(t, m.setClock(set, []byte{byte(now.Second()), byte(now.Minute()), byte(now.Hour()), 1, byte(now.Day()), byte(now.Month()), byte(now.Year() - 2000)}))
+	require.NoError(t, m.commit(set))
+	require.Zero(t, ahead())
+	require.NoError(t, f.Close())
+	f = open(t, spec, dir, c)
+	defer f.Close()
+	c.at = c.at.Add(24 * time.Hour)
+	require.Equal(t, 40*time.Second, ahead())
+}
+
 // The total is the sum of the bands, and the money is the registers times the prices, with nothing lost.
 func TestEnergyAndMoneyAgree(t *testing.T) {
 	t.Parallel()

@@ -165,7 +165,7 @@ func (m *meter) setClock(c *change, b []byte) bool {
 	if b[5] < 1 || b[5] > 12 || wanted.Day() != int(b[4]) || b[2] > 23 || b[1] > 59 || b[0] > 59 {
 		return false
 	}
-	c.state.ClockOffset = int64(wanted.Sub(now) / time.Second)
+	c.state.ClockOffset, c.state.ClockSince = int64(wanted.Sub(now)/time.Second), c.state.At
 	c.note(EntryClock, RecordEntry{})
 	return true
 }

@@ -120,7 +120,11 @@ func (m *meter) item645(c *change, item string) ([]byte, byte) {
 
 // wall is what the meter's clock shows.
 func (m *meter) wall(c *change) time.Time {
-	wall := c.state.At.In(m.location).Add(time.Duration(c.state.ClockOffset) * time.Second)
+	gained := int64(0)
+	if since := c.state.ClockSince; !since.IsZero() { // a record from before clocks gained has none
+		gained = m.spec.ClockGains * int64(c.state.At.Sub(since)/time.Second) / secondsPerDay
+	}
+	wall := c.state.At.In(m.location).Add(time.Duration(c.state.ClockOffset+gained) * time.Second)
 	if fault, ok := m.faults.take(FaultWrongClock, m.place(), c.state.At); ok {
 		wall = wall.Add(time.Duration(fault.Offset) * time.Second)
 	}

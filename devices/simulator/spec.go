@@ -86,6 +86,8 @@ type MeterSpec struct {
 
 	// ClockOffset is how many seconds the meter's clock is ahead at its first start.
 	ClockOffset int64 `json:"clock_offset,omitempty"`
+	// ClockGains is how many seconds the meter's clock gains in a day, since its first start or since it was set.
+	ClockGains int64 `json:"clock_gains,omitempty"`
 	// SumOf makes this a master meter: what passes it is what passes the meters with these serials, and LossPermille more.
 	SumOf        []string `json:"sum_of,omitempty"`
 	LossPermille int64    `json:"loss_permille,omitempty"`

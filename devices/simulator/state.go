@@ -45,8 +45,9 @@ type State struct {
 	SelfTripped bool      `json:"self_tripped"`
 	MovesUntil  time.Time `json:"moves_until"` // real time
 	Abnormal    bool      `json:"abnormal"`    // the valve reported that it could not move
-	// ClockOffset is how many seconds the meter's clock is ahead.
-	ClockOffset int64 `json:"clock_offset,omitempty"`
+	// ClockOffset is how many seconds the meter's clock was ahead at ClockSince: its first start, or when it was set last.
+	ClockOffset int64     `json:"clock_offset,omitempty"`
+	ClockSince  time.Time `json:"clock_since,omitzero"`
 }
 
 // supplyAt tells the state of relay or valve at a real instant.

@@ -64,6 +64,8 @@ const (
 	ReadRound  Action = "read_round"
 	PlanRound  Action = "plan_round"
 	CheckRound Action = "check_round"
+	// WorkBatch makes, starts and cancels work on many meters; another than its maker starts what may let a meter trip by itself.
+	WorkBatch Action = "work_batch"
 	// ControlClock pauses, slows and moves the demo's business clock, and switches its simulated colleagues.
 	ControlClock Action = "control_clock"
 )
@@ -116,6 +118,7 @@ var table = map[Action]rule{
 	ReadRound:         {"read meters on a round", []billing.Role{reader}},
 	PlanRound:         {"plan reading rounds", []billing.Role{supervisor}},
 	CheckRound:        {"check reading rounds", []billing.Role{supervisor}},
+	WorkBatch:         {"order work on many meters", []billing.Role{supervisor, manager}},
 	ControlClock:      {"control the business clock", []billing.Role{supervisor, manager, administrator}},
 	MakeCorrection:    {"make a correction", []billing.Role{supervisor}},
 	ApproveCorrection: {"approve or reject corrections", []billing.Role{supervisor, manager}},

@@ -134,7 +134,15 @@ const (
 	CommandClose   CommandKind = "close"
 	CommandKeepOn  CommandKind = "keep_on"
 	CommandRelease CommandKind = "release"
+	// CommandSetPrices and CommandSetClock are settings of a meter; they don't touch supply.
+	CommandSetPrices CommandKind = "set_prices"
+	CommandSetClock  CommandKind = "set_clock"
 )
+
+// Switches says whether the command is about supply: only then does a read-back of relay or valve prove it.
+func (k CommandKind) Switches() bool {
+	return k == CommandTrip || k == CommandClose || k == CommandKeepOn || k == CommandRelease
+}
 
 // CommandState is the progress of a command. Only verified is proof: the
 // meter's own read-back shows the effect.

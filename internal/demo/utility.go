@@ -221,6 +221,9 @@ func (u *Utility) addShops(gateway Gateway, floor int, names *namer) {
 		case i == powerUnits-1:
 			p.Tariff = tariffdata.CommercialFlat
 		}
+		if floor == 1 && i == fastClockShop {
+			p.Spec.ClockGains = fastClockGains
+		}
 		if i%10 == largeShop {
 			p.Class, p.Spec.Ratio = "important", largeRatio(i)
 		}

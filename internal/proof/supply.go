@@ -13,7 +13,7 @@ import (
 // verifiedWasTrue: every supply state that we call verified was what the simulated relay or valve was at the instant of the read-back.
 func (c *checker) verifiedWasTrue(ctx context.Context, inv *Invariant) error {
 	rows, _ := c.tx.Query(ctx, `SELECT c.id, c.kind, m.serial, coalesce(c.readback, ''), c.readback_real
-		FROM commands c JOIN meters m ON m.id = c.meter_id WHERE c.kind <> 'credit' AND c.state = 'verified'`)
+		FROM commands c JOIN meters m ON m.id = c.meter_id WHERE c.kind IN ('trip', 'close', 'keep_on', 'release') AND c.state = 'verified'`)
 	type command struct {
 		ID, Kind, Serial, Readback string
 		At                         *time.Time

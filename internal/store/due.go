@@ -104,6 +104,7 @@ func (s *Store) UnfinishedWork(ctx context.Context) (map[string]int64, error) {
 			UNION ALL SELECT 'cutoff', 'cutoff/' || id FROM cutoffs WHERE state IN ('planned', 'sending')
 			UNION ALL SELECT 'restore', 'restore/' || id FROM restores WHERE state = 'sending'
 			UNION ALL SELECT 'round', 'round/' || id FROM rounds WHERE state = 'checked'
+			UNION ALL SELECT 'batch', 'batch/' || id FROM batches WHERE state = 'running'
 			UNION ALL SELECT 'low list', 'charge/' || cycle_id FROM low_list WHERE NOT taken
 			UNION ALL SELECT 'tariff', 'tariff/' || id FROM tariff_changes WHERE state = 'published'
 			UNION ALL SELECT 'price push', 'tariff/' || change_id FROM tariff_pushes WHERE state IN ('waiting', 'sending')

@@ -142,7 +142,7 @@ func owesRestore(ctx context.Context, tx *Tx, sup Supply, a Account, balance bil
 	if sup.State != billing.SupplyOn || sup.Wanted != billing.SupplyOn {
 		return sup.CutCause != CutByPerson && balance >= terms.Connect, nil
 	}
-	if !sup.Guarded {
+	if !sup.Guarded || sup.HeldBy != "" {
 		return false, nil
 	}
 	daily, err := dailyCharge(ctx, tx, a.ID)

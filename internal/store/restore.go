@@ -181,7 +181,7 @@ func (s *Store) BeginRestore(ctx context.Context, by By, id string) (RestoreStep
 		switch {
 		case needed && hold:
 			kind = billing.CommandKeepOn
-		case !needed && (hold || !sup.Guarded):
+		case !needed && (hold || !sup.Guarded || sup.HeldBy != ""):
 			return endRestore(ctx, tx, r, &out)
 		case !needed:
 			cause, kind = cause+"/release", billing.CommandRelease
@@ -249,7 +249,7 @@ func newestCommandOf(ctx context.Context, tx *Tx, cause string) (*Command, error
 
 // switchBusy says whether another switching command of the account is out.
 func switchBusy(ctx context.Context, tx *Tx, account billing.AccountID) (busy bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM commands WHERE account_id = $1 AND kind <> 'credit' AND state IN ('requested', 'sending', 'acknowledged'))`, account).Scan(&busy)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM commands WHERE account_id = $1 AND kind IN ('trip', 'close', 'keep_on', 'release') AND state IN ('requested', 'sending', 'acknowledged'))`, account).Scan(&busy)
 	return busy, err
 }
 

@@ -193,6 +193,8 @@ var constraintSentences = map[string]struct {
 	"maker_is_not_second_approver":            {billing.CodeSelfApproval, "you entered this recharge: two other clerks must approve it"},
 	"approvers_differ":                        {billing.CodeAlreadyApproved, "you have approved this recharge already: another clerk must give the second approval"},
 	"verifier_is_not_issuer":                  {billing.CodeSelfApproval, "you verified this run: another supervisor must issue it"},
+	"batch_maker_is_not_starter":              {billing.CodeSelfApproval, "you made this batch: another person must start it"},
+	"commands_one_open_setting":               {billing.CodeBlocked, "another setting of this meter is open: wait until it is settled"},
 	"recharges_amount_fen_check":              {billing.CodeInvalidInput, "the amount must be more than zero"},
 	"recharges_evidence_once":                 {billing.CodeConflict, "this slip or payment number was used for another recharge already: check the number"},
 	"commands_one_open_credit":                {billing.CodeBlocked, "another recharge is being written to this meter: wait until it is settled"},

@@ -21,6 +21,8 @@ type Supply struct {
 	SinceAt   time.Time
 	SinceReal time.Time
 	Guarded   bool // held closed by keep_on, so that the meter can't trip by itself
+	// HeldBy is the batch whose order holds the meter on; empty when none does. Only a release batch ends that.
+	HeldBy billing.BatchID
 }
 
 // Cut causes.
@@ -30,7 +32,7 @@ const (
 	CutByPerson  = "person"
 )
 
-const selectSupply = `SELECT account_id, site_id, state, wanted, cut_cause, coalesce(command_id, '') AS command_id, since_at, since_real, guarded FROM supplies`
+const selectSupply = `SELECT account_id, site_id, state, wanted, cut_cause, coalesce(command_id, '') AS command_id, since_at, since_real, guarded, coalesce(held_by, '') AS held_by FROM supplies`
 
 // Supply reads an account's supply.
 func (s *Store) Supply(ctx context.Context, account billing.AccountID) (Supply, error) {
@@ -58,9 +60,9 @@ func saveSupply(ctx context.Context, tx *Tx, was, is Supply, event string, refs 
 	if is.State != was.State {
 		is.SinceAt = tx.Now
 	}
-	_, err := tx.Exec(ctx, `UPDATE supplies SET state = $2, wanted = $3, cut_cause = $4, command_id = nullif($5, ''), since_at = $6, guarded = $7,
+	_, err := tx.Exec(ctx, `UPDATE supplies SET state = $2, wanted = $3, cut_cause = $4, command_id = nullif($5, ''), since_at = $6, guarded = $7, held_by = nullif($8, ''),
 			since_real = CASE WHEN state = $2 THEN since_real ELSE clock_timestamp() END WHERE account_id = $1`,
-		is.Account, is.State, is.Wanted, is.CutCause, is.CommandID, is.SinceAt, is.Guarded)
+		is.Account, is.State, is.Wanted, is.CutCause, is.CommandID, is.SinceAt, is.Guarded, is.HeldBy)
 	if err != nil {
 		return err
 	}
@@ -125,6 +127,10 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 	if f.Protections, err = pgx.CollectRows(rows, pgx.RowToStructByName[Protection]); err != nil {
 		return f, err
 	}
+	if sup.HeldBy != "" { // a person's order keeps it on: it is ended by another, never overridden by a cut
+		f.Protections = append(f.Protections, Protection{Account: sup.Account, Kind: "keep_power", FromAt: tx.Now, UntilAt: tx.Now.Add(heldAhead),
+			Owner: billing.UserID(sup.HeldBy), Reason: "held on by batch " + string(sup.HeldBy)})
+	}
 	rows, _ = tx.Query(ctx, `SELECT m.id AS message_id, m.delivered_at, r.cut_at FROM reminders r JOIN messages m ON m.account_id = r.account_id
 			AND m.kind = 'final' AND m.state = 'delivered' AND m.cause LIKE r.id || '/final%'
 		WHERE r.account_id = $1 AND r.state IN ('final', 'handed_over') AND r.cut_at IS NOT NULL ORDER BY m.delivered_at LIMIT 1`, sup.Account)
@@ -145,6 +151,9 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 	f.BlockingCases, err = pgx.CollectRows(rows, pgx.RowTo[billing.CaseID])
 	return f, err
 }
+
+// heldAhead is how far the protection of a meter that is held on reaches: it has no end of its own, and is judged anew at every attempt.
+const heldAhead = 24 * time.Hour
 
 // optional reads at most one row; no row is nil.
 func optional[T any](rows pgx.Rows) (*T, error) {

@@ -106,9 +106,12 @@ func recordSupply(ctx context.Context, tx *Tx, sup Supply, c Command, o SwitchOu
 		}
 		switch c.Kind {
 		case billing.CommandTrip, billing.CommandRelease:
-			sup.Guarded = false
+			sup.Guarded, sup.HeldBy = false, ""
 		case billing.CommandKeepOn:
 			sup.Guarded = true
+			if owner, id := c.Owner(); owner == "batch" {
+				sup.HeldBy = billing.BatchID(id)
+			}
 		}
 		if c.restores() {
 			sup.CutCause = ""

@@ -143,3 +143,15 @@ func (s *Store) CeilingBreaches(ctx context.Context, tariff billing.TariffID, se
 	found, err := findBreaches(ctx, s.Pool, sites, service, v)
 	return found, translate(err)
 }
+
+// CeilingBreachOn is where a version that is in force on a day is above the ceiling that a site has on that day; nil when it isn't.
+func (s *Store) CeilingBreachOn(ctx context.Context, site billing.SiteID, service billing.Service, v billing.TariffVersion, day billing.Date) (*CeilingBreach, error) {
+	v.From = day
+	found, err := findBreaches(ctx, s.Pool, []billing.SiteID{site}, service, v)
+	for _, b := range found {
+		if !b.From.After(day) {
+			return &b, translate(err)
+		}
+	}
+	return nil, translate(err)
+}

@@ -41,8 +41,10 @@ var stateTones = map[locale.Kind]map[string]Tone{
 	locale.TariffChange: {
 		"submitted": Watch, "approved_once": Watch, "published": Running, "in_force": Good, "rejected": Danger,
 	},
-	locale.PricePush: {"waiting": Running, "sending": Running, "verified": Good, "failed": Danger},
-	locale.Quality:   {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
+	locale.Batch:       {"previewed": Watch, "running": Running, "done": Good, "cancelled": Danger},
+	locale.BatchMember: {"sending": Running, "verified": Good, "refused": Danger, "unknown": Danger},
+	locale.PricePush:   {"waiting": Running, "sending": Running, "verified": Good, "failed": Danger},
+	locale.Quality:     {"actual": Good, "manual": Good, "estimated": Watch, "edited": Watch, "missing": Danger},
 }
 
 // ToneOf is the tone of a state; Neutral for one that isn't listed.

@@ -34,6 +34,7 @@ var icons = map[string]string{
 	"protect":     "M12 3 5 6v6c0 4.5 3 7.5 7 9 4-1.5 7-4.5 7-9V6z",
 	"cash":        "M3 6h18v12H3zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM6 9v.1M18 15v.1",
 	"print":       "M7 9V4h10v5M7 17H4v-8h16v8h-3M7 14h10v6H7z",
+	"batches":     "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM14 17l2.5 2.5L21 14",
 	"corrections": "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
 }
 

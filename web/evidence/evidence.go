@@ -67,6 +67,9 @@ func facts(ctx context.Context, c store.Command) []components.Fact {
 				Hint: intended(ctx, c)},
 			components.Fact{ID: "remaining", Label: locale.T(ctx, "evidence.remaining"), Value: components.Text(change(yuan(c.RemainingBefore), yuan(c.RemainingAfter)))})
 	}
+	if !c.Kind.Switches() {
+		return fs
+	}
 	if c.Readback == "" {
 		return append(fs, components.Fact{ID: "readback", Label: locale.T(ctx, "evidence.readback"), Value: components.Muted(locale.T(ctx, "evidence.no_readback"))})
 	}

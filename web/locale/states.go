@@ -49,6 +49,12 @@ const (
 	Method         Kind = "method"
 	Correction     Kind = "correction"
 	CorrectionKind Kind = "correction_kind"
+
+	Batch       Kind = "batch"
+	BatchKind   Kind = "batch_kind"
+	BatchAction Kind = "batch_action"
+	BatchMember Kind = "batch_member"
+	BatchSkip   Kind = "batch_skip"
 )
 
 var words = map[Kind][]string{
@@ -60,7 +66,7 @@ var words = map[Kind][]string{
 	Run:         {"rating", "blocked", "awaiting_verification", "verified", "issued", "cancelled"},
 	Bill:        {"draft", "held", "issued", "cancelled", "reversed"},
 	Reminder:    {"level1", "level2", "final", "handed_over", "paid", "closed"},
-	CommandKind: {"credit", "trip", "close", "keep_on", "release"},
+	CommandKind: {"credit", "trip", "close", "keep_on", "release", "set_prices", "set_clock"},
 	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
 	Message:     {"queued", "sent", "delivered", "failed"},
 	Supply:      {"on", "off", "unknown", "moving", "fault"},
@@ -97,6 +103,15 @@ var words = map[Kind][]string{
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
+
+	Batch:       {"previewed", "running", "done", "cancelled"},
+	BatchKind:   {"price", "valve", "relay", "clock"},
+	BatchAction: {"set_prices", "set_clock", "restore", "keep_on", "release"},
+	BatchMember: {"pending", "skipped", "sending", "verified", "refused", "unknown", "cancelled"},
+	BatchSkip: {
+		"no_account", "service", "unverified", "no_command", "silent", "stands", "supply_off", "protected", "arrears", "would_trip", "no_own_credit", "price_push", "prices",
+		"ceiling", "bands_unpriced", "set_today", "clock_too_far", "no_clock", "busy", "unreached", "moved",
+	},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

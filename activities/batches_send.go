@@ -1,0 +1,225 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/failpoint"
+	"github.com/meterflow/meterflow/internal/store"
+)
+
+// BatchMemberRef names one meter of a batch.
+type BatchMemberRef struct {
+	BatchID billing.BatchID
+	Meter   billing.MeterID
+	Gateway billing.GatewayID
+	Note    string // why it is given up
+}
+
+// batchPage is how many members one look at the tables gives: a run of a long batch goes on with the next.
+const batchPage = 200
+
+// PendingMembers gives the next members that are to be worked on, by gateway and meter.
+func (a *Batches) PendingMembers(ctx context.Context, in BatchRef) ([]BatchMemberRef, error) {
+	ms, err := a.Store.BatchPending(ctx, in.BatchID, batchPage)
+	refs := make([]BatchMemberRef, 0, len(ms))
+	for _, m := range ms {
+		refs = append(refs, BatchMemberRef{BatchID: in.BatchID, Meter: m.Meter, Gateway: m.Gateway})
+	}
+	return refs, err
+}
+
+// BatchMemberDone is what became of a member. Restore is the restore that gives its supply back, whose workflow is to be started.
+type BatchMemberDone struct {
+	State   billing.MemberState
+	Restore string
+}
+
+// WorkMember does the work at one meter: the last look at the tables, its one order, and the read-back. Repeated after a death, it goes on
+// with the same command: what adds nothing is sent again, a clock is only looked at.
+func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMemberDone, error) {
+	defer beat(ctx)()
+	b, err := a.Store.Batch(ctx, in.BatchID)
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	conns, err := a.Store.Connections(ctx, []billing.MeterID{in.Meter})
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	j, err := a.judgeOf(ctx, b.Site, b.Kind, b.Action, map[billing.TariffID]bool{conns[in.Meter].Tariff: true})
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	step, err := a.Store.BeginBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, j.judge)
+	if err != nil || !step.Send {
+		return BatchMemberDone{State: step.Member.State, Restore: step.Restore}, err
+	}
+	m, err := commandMeter(ctx, a.Store, in.Meter)
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	send := map[billing.CommandKind]func(context.Context, batchJudge, devices.Meter, store.Command, store.Batch) (store.BatchOutcome, error){
+		billing.CommandSetPrices: a.setPrices, billing.CommandSetClock: a.setClock, billing.CommandKeepOn: a.hold, billing.CommandRelease: a.hold,
+	}[step.Command.Kind]
+	o, err := send(ctx, j, m, step.Command, b)
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	member, err := a.Store.SettleBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, o)
+	return BatchMemberDone{State: member.State}, err
+}
+
+// interrupted turns an error that says nothing about the meter into one that is tried again, by whoever owns the line then.
+func interrupted(ctx context.Context, gateway string, err error) error {
+	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) || errors.Is(err, devices.ErrNotOwner) {
+		return errors.Join(billing.Errorf(billing.CodeUnavailable, "work on the meters of gateway %s was interrupted", gateway), err)
+	}
+	return nil
+}
+
+// unsent is the outcome of a call that sent nothing: whether an attempt before it did is what counts then.
+func unsent(cmd store.Command, err error) store.BatchOutcome {
+	return store.BatchOutcome{State: billing.CommandUnknown, Note: reachedNever + err.Error(), Sent: cmd.Attempts > 0}
+}
+
+// hold holds a relay on or releases it. Both are harmless when they are carried out twice.
+func (a *Batches) hold(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, _ store.Batch) (store.BatchOutcome, error) {
+	send := a.Pool.KeepClosed
+	if cmd.Kind == billing.CommandRelease {
+		send = a.Pool.Release
+	}
+	result, err := send(ctx, m)
+	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+		return store.BatchOutcome{}, stop
+	}
+	if result.Sent {
+		failpoint.Hit("switch-sent-not-recorded")
+	}
+	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
+		return store.BatchOutcome{State: billing.CommandUnknown, Note: reachedNever + err.Error()}, nil
+	}
+	_, err = a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, switchOutcome(result, err), terms(j.policy))
+	return store.BatchOutcome{}, err
+}
+
+// setPrices writes the prices that were judged. The write sets and doesn't add, so that a repeat is harmless.
+func (a *Batches) setPrices(ctx context.Context, _ batchJudge, m devices.Meter, cmd store.Command, _ store.Batch) (store.BatchOutcome, error) {
+	var d priceDecision
+	if err := json.Unmarshal(cmd.Decision, &d); err != nil {
+		return store.BatchOutcome{}, err
+	}
+	var unmarked error // the tables didn't take the mark, which says nothing about the meter
+	result, err := a.Pool.SetPrices(ctx, m, d.Prices, func(before devices.Snapshot) error {
+		unmarked = a.Store.MarkBatchSending(ctx, byWorkflow(ctx), cmd.ID, before.Registers, nil)
+		return unmarked
+	})
+	if unmarked != nil {
+		return store.BatchOutcome{}, unmarked
+	}
+	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+		return store.BatchOutcome{}, stop
+	}
+	if err != nil {
+		return unsent(cmd, err), nil
+	}
+	if result.Sent {
+		failpoint.Hit("batch-sent-not-recorded")
+	}
+	return store.BatchOutcome{State: commandState(result.Outcome), Note: result.Note, Sent: result.Sent || cmd.Attempts > 0, Frames: frames(result.Frames)}, nil
+}
+
+// setClock sets a clock once. When an attempt died after its order was marked, the meter may have been set already, and takes no second
+// set on the day: then it is only looked at.
+func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, b store.Batch) (store.BatchOutcome, error) {
+	wall, err := a.wall(ctx, b.Site)
+	if err != nil {
+		return store.BatchOutcome{}, err
+	}
+	if cmd.State == billing.CommandSending {
+		return a.lookAtClock(ctx, m, wall)
+	}
+	most := time.Duration(j.policy.Clock.SetMostSeconds) * time.Second
+	var unmarked error // the tables didn't take the mark, which says nothing about the meter
+	result, err := a.Pool.SetClock(ctx, m, most, wall, func(before time.Duration) error {
+		skew := seconds(before)
+		unmarked = a.Store.MarkBatchSending(ctx, byWorkflow(ctx), cmd.ID, nil, &skew)
+		return unmarked
+	})
+	if unmarked != nil {
+		return store.BatchOutcome{}, unmarked
+	}
+	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+		return store.BatchOutcome{}, stop
+	}
+	if err != nil {
+		o := unsent(cmd, err)
+		if errors.Is(err, devices.ErrClockSkew) {
+			o.Skip = billing.SkipClockTooFar
+		}
+		return o, nil
+	}
+	if result.Sent {
+		failpoint.Hit("batch-sent-not-recorded")
+	}
+	after := seconds(result.After)
+	return store.BatchOutcome{State: commandState(result.Outcome), Note: result.Note, Sent: result.Sent, Frames: frames(result.Frames), SkewS: &after}, nil
+}
+
+func (a *Batches) lookAtClock(ctx context.Context, m devices.Meter, wall func() time.Time) (store.BatchOutcome, error) {
+	skew, right, err := a.Pool.ClockSkew(ctx, m, wall)
+	if stop := interrupted(ctx, m.Gateway, err); stop != nil {
+		return store.BatchOutcome{}, stop
+	}
+	o := store.BatchOutcome{State: billing.CommandUnknown, Sent: true}
+	switch after := seconds(skew); {
+	case err != nil:
+		o.Note = "the clock could not be read back: " + err.Error()
+	case right:
+		o.State, o.SkewS = billing.CommandVerified, &after
+	default:
+		o.SkewS, o.Note = &after, "an earlier attempt may have set the clock; it is "+skew.Round(time.Second).String()+" off now"
+	}
+	return o, nil
+}
+
+func seconds(d time.Duration) int { return int(d.Round(time.Second) / time.Second) }
+
+// wall is the site's wall time: the business clock's, which stands while a demo's work is unfinished and is real time in real use.
+func (a *Batches) wall(ctx context.Context, id billing.SiteID) (func() time.Time, error) {
+	site, err := a.Store.Site(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	clock, err := a.Store.Clock(ctx)
+	return func() time.Time {
+		if clock.Mode == "real" {
+			return time.Now().In(site.Zone)
+		}
+		if c, err := a.Store.Clock(ctx); err == nil {
+			clock = c
+		}
+		return clock.Now.In(site.Zone)
+	}, err
+}
+
+// GiveUpMember settles a member whose line nobody could work on.
+func (a *Batches) GiveUpMember(ctx context.Context, in BatchMemberRef) (BatchMemberDone, error) {
+	m, err := a.Store.GiveUpBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, in.Note)
+	return BatchMemberDone{State: m.State}, err
+}
+
+// FollowRestores is a look at how far the restores of a batch are.
+type FollowRestores struct {
+	BatchID billing.BatchID
+	GiveUp  bool // those that are not settled count as unknown; their own workflows go on
+}
+
+// FollowRestores records what the restores of a batch came to, and says how many are not settled.
+func (a *Batches) FollowRestores(ctx context.Context, in FollowRestores) (left int, err error) {
+	return a.Store.FollowBatch(ctx, byWorkflow(ctx), in.BatchID, in.GiveUp)
+}
