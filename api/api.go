@@ -36,6 +36,8 @@ type Config struct {
 	Demo bool
 	// ReceiptSecret is what the message provider sends with its delivery receipts; empty refuses all of them.
 	ReceiptSecret string
+	// MayDial refuses a gateway's address outside the networks that gateways may be in; nil allows any.
+	MayDial func(hostPort string) error
 }
 
 // Prefix is where the handler is mounted.
@@ -100,6 +102,7 @@ func (s *server) operations() {
 	s.accountOperations()
 	s.termsOperations()
 	s.meterOperations()
+	s.gatewayOperations()
 	s.cutoffOperations()
 	s.messageOperations()
 	s.traceOperations()

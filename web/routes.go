@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
 	"github.com/meterflow/meterflow/web/exceptions"
+	"github.com/meterflow/meterflow/web/gateways"
 	"github.com/meterflow/meterflow/web/ledger"
 	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
@@ -53,6 +54,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)
+		gateways.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)
 		admin.Routes(r, d)

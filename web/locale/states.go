@@ -49,6 +49,9 @@ const (
 	Method         Kind = "method"
 	Correction     Kind = "correction"
 	CorrectionKind Kind = "correction_kind"
+	// Link is how a gateway is reached, LineFault what goes wrong on its line; see package devices.
+	Link      Kind = "link"
+	LineFault Kind = "line_fault"
 )
 
 var words = map[Kind][]string{
@@ -97,6 +100,8 @@ var words = map[Kind][]string{
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
+	Link:           {"modbus_tcp", "transparent", "dial_in"},
+	LineFault:      {"silent", "link_down", "refused", "wrong_meter", "bad_answer"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

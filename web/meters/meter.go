@@ -201,7 +201,7 @@ func deviceFacts(ctx context.Context, k known) []components.Fact {
 	return []components.Fact{
 		{ID: "account", Label: locale.T(ctx, "meters.account"), Value: account},
 		{ID: "serial", Label: locale.T(ctx, "meters.serial"), Value: components.Code(m.Serial)},
-		{ID: "gateway", Label: locale.T(ctx, "meters.gateway"), Value: components.Link(base+"?gateway="+string(m.Gateway), string(m.Gateway)+" · "+m.GatewayName), Hint: k.gateway.Address},
+		{ID: "gateway", Label: locale.T(ctx, "meters.gateway"), Value: components.Link(page.Home("gateway", string(m.Gateway)), string(m.Gateway)+" · "+m.GatewayName), Hint: k.gateway.Address},
 		{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)},
 		{ID: "profile", Label: locale.T(ctx, "meters.profile"), Value: components.Code(m.Profile)},
 		{ID: "ratio", Label: locale.T(ctx, "meters.ratio"), Value: components.Count(m.Ratio), Hint: locale.T(ctx, "meters.digits", m.Digits)},

@@ -23,6 +23,7 @@ var (
 	placeRecharges   = place{locale.Key("nav.recharges"), "/recharges", "recharges"}
 	placeAccounts    = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
 	placeMeters      = place{locale.Key("nav.meters"), "/meters", "meters"}
+	placeGateways    = place{locale.Key("nav.gateways"), "/gateways", "gateways"}
 	placeCutoffs     = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
 	placeMessages    = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace       = place{locale.Key("nav.trace"), "/trace", "trace"}
@@ -37,14 +38,14 @@ var (
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeGateways, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
 		placeRules, placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
 	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
-	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters,
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters, placeGateways,
 		placeMessages, placeLedger, placeRules},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeGateways, placeMeters, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 

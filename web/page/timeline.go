@@ -21,7 +21,7 @@ var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
 	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
 	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/", "tariff": "/tariffs/",
-	"tariff_change": "/tariff-changes/", "correction": "/corrections/",
+	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "gateway": "/gateways/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
