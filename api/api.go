@@ -94,6 +94,7 @@ func (s *server) operations() {
 	s.caseOperations()
 	s.ruleOperations()
 	s.runOperations()
+	s.limitOperations()
 	s.furtherOperations()
 	s.paperOperations()
 	s.reportOperations()

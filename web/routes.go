@@ -15,6 +15,7 @@ import (
 	"github.com/meterflow/meterflow/web/exceptions"
 	"github.com/meterflow/meterflow/web/gateways"
 	"github.com/meterflow/meterflow/web/ledger"
+	"github.com/meterflow/meterflow/web/limits"
 	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
@@ -51,6 +52,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		exceptions.Routes(r, d)
 		rules.Routes(r, d)
 		runs.Routes(r, d)
+		limits.Routes(r, d)
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)

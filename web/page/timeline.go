@@ -22,6 +22,7 @@ var homes = map[string]string{
 	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
 	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/", "tariff": "/tariffs/",
 	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "gateway": "/gateways/",
+	"billing_limits": "/limits/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -63,7 +64,8 @@ var kinds = map[string]string{
 	"command": locale.Key("kind.command"), "supply": locale.Key("kind.supply"), "message": locale.Key("kind.message"),
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
-	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
+	"billing_limits": locale.Key("kind.billing_limits"),
+	"clock":          locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
 	"round": locale.Key("kind.round"), "route": locale.Key("kind.route"), "calendar": locale.Key("kind.calendar"),
 	"site": locale.Key("kind.site"), "hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"),
 	"ledger_account": locale.Key("kind.ledger_account"), "tariff_change": locale.Key("kind.tariff_change"),
