@@ -104,6 +104,7 @@ func (s *server) operations() {
 	s.termsOperations()
 	s.meterOperations()
 	s.gatewayOperations()
+	s.areaOperations()
 	s.cutoffOperations()
 	s.messageOperations()
 	s.traceOperations()

@@ -9,6 +9,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/accounts"
 	"github.com/meterflow/meterflow/web/admin"
+	"github.com/meterflow/meterflow/web/areas"
 	"github.com/meterflow/meterflow/web/corrections"
 	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
@@ -56,6 +57,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)
+		areas.Routes(r, d)
 		gateways.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)

@@ -53,7 +53,8 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if k.meters, _, err = h.Store.MeterPage(ctx, store.MeterFilter{Sites: []billing.SiteID{g.Site}, Gateway: g.ID}, metersShown, 0); err != nil {
 		return err
 	}
-	events, err := h.Store.Timeline(ctx, []billing.SiteID{g.Site}, string(g.ID), 0, timelineRows)
+	// Not its cycles: two rows a day would bury the rest.
+	events, err := h.Store.Story(ctx, []billing.SiteID{g.Site}, string(g.ID), []string{"gateway", "case"}, []string{}, timelineRows)
 	if err != nil {
 		return err
 	}

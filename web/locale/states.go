@@ -52,6 +52,8 @@ const (
 	// Link is how a gateway is reached, LineFault what goes wrong on its line; see package devices.
 	Link      Kind = "link"
 	LineFault Kind = "line_fault"
+	// MeterAlarm is what a meter complains of itself.
+	MeterAlarm Kind = "meter_alarm"
 )
 
 var words = map[Kind][]string{
@@ -101,6 +103,7 @@ var words = map[Kind][]string{
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
 	Link:           {"modbus_tcp", "transparent", "dial_in"},
+	MeterAlarm:     {"battery_low", "switch_fault"},
 	LineFault:      {"silent", "link_down", "refused", "wrong_meter", "bad_answer"},
 }
 

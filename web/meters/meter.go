@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/web/components"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // known is what the page of a meter is made of.
@@ -126,6 +127,9 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	}
 	if r.PurchaseCount != nil {
 		facts = append(facts, components.Fact{ID: "count", Label: locale.T(ctx, "meters.count"), Value: components.Count(*r.PurchaseCount)})
+	}
+	for _, a := range workflows.MeterAlarms(k.row.Profile, r.StatusWord) {
+		facts = append(facts, components.Fact{ID: "alarm-" + a, Label: locale.T(ctx, "meters.alarm"), Value: components.Badge(components.Danger, locale.State(ctx, locale.MeterAlarm, a))})
 	}
 	return append(facts, deviceShows(ctx, *r)...)
 }

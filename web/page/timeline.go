@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 
@@ -108,6 +110,9 @@ func timelineEvent(ctx context.Context, kind, entity string, e store.Event) comp
 	if e.From == e.To {
 		v.From = ""
 	}
+	if _, known := vocabularies[e.Kind]; !known && (e.From == e.To || e.To == e.Event) {
+		v.To = "" // a state without a word of its own that says nothing new
+	}
 	if v.By == "" && e.Actor != "workflow" {
 		v.By = e.Actor
 	}
@@ -118,6 +123,8 @@ func timelineEvent(ctx context.Context, kind, entity string, e store.Event) comp
 		v.What = KindWord(ctx, e.Kind) + " " + e.Entity + " · " + v.What
 		v.EvidenceHref, v.EvidenceLabel = Home(e.Kind, e.Entity), e.Entity
 	}
+	first, size := utf8.DecodeRuneInString(v.What) // English words of events begin a line here, and stand in the middle elsewhere
+	v.What = string(unicode.ToUpper(first)) + v.What[size:]
 	return v
 }
 
