@@ -37,7 +37,7 @@ func TestPictures(t *testing.T) {
 	p.take(sup, "run-en", "/runs/garden/2026-09/1")
 	p.take(sup, "cutoffs-en", "/cutoffs")
 	p.take(sup, "correction-en", p.first(sup, "/corrections?state=applied", "corrections"))
-	p.take(sup, "tariff-change-en", "/tariff-changes/T1")
+	p.take(sup, "tariff-change-en", "/tariff-changes/T1#simulation")
 	p.take(sup, "area-en", "/areas/site/garden")
 	recharge := p.first(sup, "/recharges?state=credited", "")
 	p.take(sup, "trace-en", "/trace?q="+filepath.Base(recharge))
