@@ -66,8 +66,8 @@ var importRules = []importRule{
 	{"workflows", []string{"activities", "internal/billing"}, []string{pgx, "net/http", "os", "math/rand", "log/slog", chi, templ}, "workflow code is replayed: what it calls must give the same answer every time"},
 	{"web/layout", []string{"internal/billing", "web/..."}, []string{pgx, temporal, chi}, "a frame around pages is a function of its view model"},
 	{"web/components", []string{"internal/billing", "web/locale", "web/static"}, []string{pgx, temporal, chi}, "a component is a function of its view model"},
-	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
-	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
+	{"web/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "internal/control", "workflows", "web/..."}, nil, "pages read from the store and act through workflows.Client; they reach no device and run no activity"},
+	{"api/...", []string{"internal/billing", "internal/store", "internal/auth", "internal/session", "internal/document/...", "internal/download", "internal/control", "workflows", "api/..."}, nil, "the API reads from the store and acts through workflows.Client; it reaches no device and runs no activity"},
 	{"internal/app/...", nil, []string{module + "/cmd"}, "the one place that knows all, and the programs know it"},
 }
 

@@ -11,7 +11,7 @@ import (
 
 // applyLimits holds those of a page of rated bills that a limit of the site stops, with the reasons; the rest goes on.
 func (a *Billing) applyLimits(ctx context.Context, r store.Run, site store.Site, drafts []store.Draft) error {
-	policy, err := control.SitePolicy(site.Policy)
+	policy, err := a.limitsOf(ctx, r, site)
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,18 @@ func (a *Billing) applyLimits(ctx context.Context, r store.Run, site store.Site,
 		d.Hold = control.Reason(stops)
 	}
 	return nil
+}
+
+// limitsOf are the limits that were published for a run's month, or else those of the site's policy.
+func (a *Billing) limitsOf(ctx context.Context, r store.Run, site store.Site) (control.Policy, error) {
+	published, err := a.Store.BillingLimitsOf(ctx, site.ID, r.PeriodFrom)
+	if err != nil {
+		return control.Policy{}, err
+	}
+	if published == nil {
+		return control.SitePolicy(site.Policy)
+	}
+	return control.ParsePolicy(published)
 }
 
 func factsOf(r store.Run, d store.Draft, past store.BillPast, estimated int64) control.Facts {

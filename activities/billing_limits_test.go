@@ -283,3 +283,26 @@ func (f *field) recharge(account billing.AccountID, fen billing.Money) {
 		return err
 	}))
 }
+
+// Published limits stop the bills of their months, whatever the site's policy says; months before keep the policy.
+func TestBilling_publishedLimitsHoldFromTheirMonth(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	ctx := context.Background()
+	accounts, _, silent := f.month(3)
+	f.decide(activities.Decision{CaseID: silent[0], Decision: activities.DecideEstimate})
+	publish := func(month string, l control.Limits) {
+		raw, err := json.Marshal(control.Policy{Power: l})
+		require.NoError(t, err)
+		_, err = f.AddBillingLimits(ctx, store.By{Actor: "sup1", Reason: "test"}, store.BillingLimits{Site: f.Site, FromMonth: billing.MustDate(month + "-01"), Limits: raw})
+		require.NoError(t, err)
+	}
+	f.limit(control.Limits{HouseholdFen: 1})
+	publish("2026-01", control.Limits{HouseholdFen: 40_000})
+	publish("2026-02", control.Limits{HouseholdFen: 2})
+	run := f.run("2026-01")
+	for i, want := range []billing.BillState{billing.BillDraft, billing.BillDraft, billing.BillHeld} {
+		b, _ := f.bill(run, accounts[i])
+		require.Equal(t, want, b.State)
+	}
+	require.Equal(t, map[string]int{"amount": 1}, f.totals(run).Stops)
+}

@@ -36,6 +36,8 @@ type Config struct {
 	Demo bool
 	// ReceiptSecret is what the message provider sends with its delivery receipts; empty refuses all of them.
 	ReceiptSecret string
+	// MayDial refuses a gateway's address outside the networks that gateways may be in; nil allows any.
+	MayDial func(hostPort string) error
 }
 
 // Prefix is where the handler is mounted.
@@ -92,6 +94,7 @@ func (s *server) operations() {
 	s.caseOperations()
 	s.ruleOperations()
 	s.runOperations()
+	s.limitOperations()
 	s.furtherOperations()
 	s.paperOperations()
 	s.reportOperations()
@@ -100,6 +103,8 @@ func (s *server) operations() {
 	s.accountOperations()
 	s.termsOperations()
 	s.meterOperations()
+	s.gatewayOperations()
+	s.areaOperations()
 	s.cutoffOperations()
 	s.messageOperations()
 	s.traceOperations()

@@ -14,6 +14,7 @@ type asides struct {
 	mu     *sync.Mutex
 	meters map[meterKey]*silence
 	lines  map[string]*lineSilence
+	past   map[string]*lineRecord // by gateway
 }
 
 type meterKey struct {
@@ -32,7 +33,7 @@ type lineSilence struct {
 }
 
 func newAsides(config Config) asides {
-	return asides{config: config, mu: &sync.Mutex{}, meters: map[meterKey]*silence{}, lines: map[string]*lineSilence{}}
+	return asides{config: config, mu: &sync.Mutex{}, meters: map[meterKey]*silence{}, lines: map[string]*lineSilence{}, past: map[string]*lineRecord{}}
 }
 
 // check tells whether a sweep should skip the meter.
@@ -54,6 +55,8 @@ func (a *asides) check(at Address) error {
 func (a *asides) book(at Address, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now()
+	a.record(at.Gateway, err, now)
 	key := meterKey{at.Gateway, at.Unit}
 	linkDown := errors.Is(err, ErrLinkDown)
 	if !linkDown && !errors.Is(err, ErrSilent) {
@@ -61,7 +64,6 @@ func (a *asides) book(at Address, err error) {
 		delete(a.lines, at.Gateway)
 		return
 	}
-	now := time.Now()
 	l, ok := a.lines[at.Gateway]
 	if !ok {
 		l = &lineSilence{units: map[byte]bool{}}

@@ -170,8 +170,11 @@ func (d *DialIn) dial(gateway string) wire.Dial {
 	}
 }
 
-// Connected tells since when a gateway's unit is connected and from where; ok is false when it isn't.
+// Connected tells since when a gateway's unit is connected and from where; ok is false when it isn't. A nil DialIn has none.
 func (d *DialIn) Connected(gateway string) (from string, since time.Time, ok bool) {
+	if d == nil {
+		return "", time.Time{}, false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, ok := d.connected[gateway]

@@ -90,7 +90,7 @@ func newLine(p *Pool, a Address) (*line, error) {
 	timeout := p.config.Timeout
 	setIf(&timeout, a.Link.Timeout)
 	if a.Link.Kind != LinkDialIn {
-		if err := mayDial(p.config.Networks, a.HostPort); err != nil {
+		if err := MayDial(p.config.Networks, a.HostPort); err != nil {
 			return nil, err
 		}
 	}

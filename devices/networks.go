@@ -16,8 +16,8 @@ func within(allowed []netip.Prefix, at netip.Addr) bool {
 	return len(allowed) == 0
 }
 
-// mayDial refuses a gateway's address that lies, or whose name leads, outside the allowed networks.
-func mayDial(allowed []netip.Prefix, hostPort string) error {
+// MayDial refuses a gateway's address that lies, or whose name leads, outside the allowed networks.
+func MayDial(allowed []netip.Prefix, hostPort string) error {
 	if len(allowed) == 0 {
 		return nil
 	}

@@ -9,12 +9,15 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/accounts"
 	"github.com/meterflow/meterflow/web/admin"
+	"github.com/meterflow/meterflow/web/areas"
 	"github.com/meterflow/meterflow/web/batches"
 	"github.com/meterflow/meterflow/web/corrections"
 	"github.com/meterflow/meterflow/web/cutoffs"
 	"github.com/meterflow/meterflow/web/cycles"
 	"github.com/meterflow/meterflow/web/exceptions"
+	"github.com/meterflow/meterflow/web/gateways"
 	"github.com/meterflow/meterflow/web/ledger"
+	"github.com/meterflow/meterflow/web/limits"
 	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
@@ -51,10 +54,13 @@ func signedIn(r chi.Router, d page.Deps) {
 		exceptions.Routes(r, d)
 		rules.Routes(r, d)
 		runs.Routes(r, d)
+		limits.Routes(r, d)
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)
 		batches.Routes(r, d)
+		areas.Routes(r, d)
+		gateways.Routes(r, d)
 		recharges.Routes(r, d)
 		accounts.Routes(r, d)
 		admin.Routes(r, d)

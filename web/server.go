@@ -29,6 +29,8 @@ type Config struct {
 	Demo bool
 	// Sessions are shared with the API, so that who signed in on a page is signed in there.
 	Sessions *session.Manager
+	// MayDial refuses a gateway's address outside the networks that gateways may be in; nil allows any.
+	MayDial func(hostPort string) error
 	// API serves APIPrefix; nil leaves it away. It knows its sessions and refusals itself.
 	API http.Handler
 	// Metrics gets the server's own and is what /metrics shows; nil makes a new registry.
@@ -46,7 +48,7 @@ func NewServer(c Config) http.Handler {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	d := page.Deps{Store: c.Store, Workflows: c.Workflows, Sessions: c.Sessions, Log: c.Log, Demo: c.Demo}
+	d := page.Deps{Store: c.Store, Workflows: c.Workflows, Sessions: c.Sessions, Log: c.Log, Demo: c.Demo, MayDial: c.MayDial}
 
 	r := chi.NewRouter()
 	r.Use(observe(c), crashPage(c.Log), securityHeaders)

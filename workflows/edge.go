@@ -57,3 +57,8 @@ func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, err
 
 // ParseRules reads a stored or sent rule set and refuses one that lacks a limit or holds a negative one.
 func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }
+
+// MeterAlarms are what a meter complains of in the status word of a reading, by its register map: "battery_low", "switch_fault".
+func MeterAlarms(profile string, statusWord int) []string {
+	return activities.MeterAlarms(profile, statusWord)
+}

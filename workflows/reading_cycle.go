@@ -157,5 +157,10 @@ func (c *Client) ReadOnDemand(ctx context.Context, meter billing.MeterID, by bil
 	return done, fromTemporal(err)
 }
 
+// ReadMeters starts a reading cycle of some meters of one site now; its number is given when it is planned.
+func (c *Client) ReadMeters(ctx context.Context, site billing.SiteID, meters []billing.MeterID, by billing.UserID) error {
+	return c.start(ctx, demandID(), ReadingCycle, activities.CycleStart{Site: site, Meters: meters, By: by})
+}
+
 // demandID is the id of a cycle that has no number yet.
 func demandID() string { return CycleWorkflowID(billing.CycleID("on-demand/" + rand.Text())) }

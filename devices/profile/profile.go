@@ -92,6 +92,7 @@ type SupplyBits struct {
 	ForcedMode   uint16 `json:"forced_mode"`   // forced control is on
 	ForcedClosed uint16 `json:"forced_closed"` // with forced control: forced to supply
 	Arrears      uint16 `json:"arrears"`       // the meter holds itself open for lack of credit
+	BatteryLow   uint16 `json:"battery_low"`   // any of these set: the meter's battery is nearly empty; 0 where the meter doesn't tell
 }
 
 // Command is one write. Values are fixed; a purchase has none and is built from amount and count.

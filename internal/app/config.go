@@ -13,6 +13,7 @@ type Temporal struct {
 
 // Web is how the pages and the API are served.
 type Web struct {
+	Networks
 	Listen        string `help:"Address on which pages and API are served." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	Secure        bool   `help:"People reach the pages over HTTPS: send the session cookie over nothing else."`
 	ReceiptSecret string `help:"Shared secret that the message provider sends with its delivery receipts." placeholder:"TEXT"`

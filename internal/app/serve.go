@@ -48,8 +48,8 @@ func (w Web) serve(ctx context.Context, l net.Listener, s *store.Store, flows *w
 	flows.Review = &activities.Review{Store: s}
 	sessions := session.New(session.Config{Store: s, Log: log, Secure: w.Secure, Now: time.Now})
 	handler := web.NewServer(web.Config{
-		Store: s, Workflows: flows, Log: log, Demo: demo, Sessions: sessions, Now: time.Now,
-		API: api.New(api.Config{Store: s, Workflows: flows, Sessions: sessions, Log: log, Demo: demo, ReceiptSecret: w.ReceiptSecret}),
+		Store: s, Workflows: flows, Log: log, Demo: demo, Sessions: sessions, Now: time.Now, MayDial: w.mayDial,
+		API: api.New(api.Config{Store: s, Workflows: flows, Sessions: sessions, Log: log, Demo: demo, ReceiptSecret: w.ReceiptSecret, MayDial: w.mayDial}),
 	})
 	return answer(ctx, l, handler)
 }

@@ -38,18 +38,26 @@ type Messages struct {
 	ReceiptSecret string `help:"Shared secret that the provider sends with its receipts." placeholder:"TEXT"`
 }
 
+// Networks are those that gateways may be in: workers dial no others, and the pages take no address outside.
+type Networks struct {
+	Networks []netip.Prefix `help:"Networks that gateways may be in, dialled or dialling, such as 10.8.0.0/16; without it any." placeholder:"CIDR"`
+}
+
+// mayDial refuses a gateway's address that lies outside.
+func (n Networks) mayDial(hostPort string) error { return devices.MayDial(n.Networks, hostPort) }
+
 // Field is how a worker reaches the meters.
 type Field struct {
-	WorkerID     string         `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
-	DueEvery     time.Duration  `help:"How often each site's due work is looked for." default:"1m"`
-	LineTimeout  time.Duration  `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
-	SwitchLimit  time.Duration  `help:"How long a relay or valve may take to show what was commanded, before its state counts as unknown." default:"1m"`
-	DialInListen string         `help:"Address on which 4G serial units dial in; without it none can." placeholder:"HOST:PORT"`
-	Networks     []netip.Prefix `help:"Networks that gateways may be in, dialled or dialling, such as 10.8.0.0/16; without it any." placeholder:"CIDR"`
-	Password645  string         `name:"dlt645-password" help:"What DL/T 645 meters want with a command: eight hex digits, the level first." placeholder:"HEX"`
-	Profiles     string         `help:"Folder with register maps of your own (*.json), beside the built-in ones." placeholder:"DIR"`
-	ReadOnly     bool           `help:"Send nothing but reads to meters, whatever is ordered."`
-	AsideFor     time.Duration  `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
+	Networks
+	WorkerID     string        `help:"Name of this worker as owner of lines: its own in the installation, the same after a restart." default:"worker-1" placeholder:"NAME"`
+	DueEvery     time.Duration `help:"How often each site's due work is looked for." default:"1m"`
+	LineTimeout  time.Duration `help:"How long one exchange with a meter may take; longer than the gateways' own worst case." default:"3s"`
+	SwitchLimit  time.Duration `help:"How long a relay or valve may take to show what was commanded, before its state counts as unknown." default:"1m"`
+	DialInListen string        `help:"Address on which 4G serial units dial in; without it none can." placeholder:"HOST:PORT"`
+	Password645  string        `name:"dlt645-password" help:"What DL/T 645 meters want with a command: eight hex digits, the level first." placeholder:"HEX"`
+	Profiles     string        `help:"Folder with register maps of your own (*.json), beside the built-in ones." placeholder:"DIR"`
+	ReadOnly     bool          `help:"Send nothing but reads to meters, whatever is ordered."`
+	AsideFor     time.Duration `help:"How long sweeps leave a silent meter alone at first; doubles with each further silence." default:"1m"`
 }
 
 // receiptHeader carries the shared secret, see package api.
@@ -121,12 +129,12 @@ func (f Field) out(s *store.Store, log *slog.Logger) (*outside, error) {
 		if o.listener, err = listen(f.DialInListen); err != nil {
 			return nil, err
 		}
-		o.dialIn = devices.NewDialIn(unitsOf(s), f.Networks, log)
+		o.dialIn = devices.NewDialIn(unitsOf(s), f.Networks.Networks, log)
 	}
 	o.lines = &worker.Lines{Store: s, Holder: f.WorkerID, DialIn: o.dialIn}
 	o.pool = devices.NewPool(devices.Config{
 		Timeout: f.LineTimeout, SwitchLimit: f.SwitchLimit, SwitchPoll: min(f.SwitchLimit/20, 500*time.Millisecond), SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor,
-		DialIn: o.dialIn, Networks: f.Networks, Password645: f.Password645, ReadOnly: f.ReadOnly, MaySend: o.lines.MaySend,
+		DialIn: o.dialIn, Networks: f.Networks.Networks, Password645: f.Password645, ReadOnly: f.ReadOnly, MaySend: o.lines.MaySend,
 	})
 	o.pool.OnPoint = failpoint.Hit
 	return o, nil

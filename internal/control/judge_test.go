@@ -135,3 +135,27 @@ func TestSitePolicy(t *testing.T) {
 	_, err = SitePolicy(json.RawMessage(`{"billing": {"limits": []}}`))
 	require.ErrorContains(t, err, "can't be read")
 }
+
+// What is published for a site names every limit, so that none is switched off by being forgotten.
+func TestParsePolicy(t *testing.T) {
+	raw, err := json.Marshal(DefaultPolicy())
+	require.NoError(t, err)
+	p, err := ParsePolicy(raw)
+	require.NoError(t, err)
+	require.Equal(t, DefaultPolicy(), p)
+	for _, name := range fieldNames {
+		var all map[string]map[string]any
+		require.NoError(t, json.Unmarshal(raw, &all))
+		require.Len(t, all["water"], len(fieldNames), "a new limit has to be named in fieldNames")
+		delete(all["water"], name)
+		less, err := json.Marshal(all)
+		require.NoError(t, err)
+		_, err = ParsePolicy(less)
+		require.ErrorContains(t, err, "The limit "+name+" for water is missing")
+		all["water"][name+"s"] = 1
+		more, err := json.Marshal(all)
+		require.NoError(t, err)
+		_, err = ParsePolicy(more)
+		require.ErrorContains(t, err, "unknown field")
+	}
+}

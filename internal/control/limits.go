@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -67,6 +68,37 @@ func SitePolicy(policy json.RawMessage) (Policy, error) {
 		}
 	}
 	return site.Billing.Limits, site.Billing.Limits.Validate()
+}
+
+// ParsePolicy reads limits that were published for a site. All of them must be given: what is left out would be switched off unseen.
+func ParsePolicy(raw json.RawMessage) (Policy, error) {
+	var given struct{ Power, Water map[string]json.RawMessage }
+	if err := json.Unmarshal(raw, &given); err != nil {
+		return Policy{}, billing.Errorf(billing.CodeInvalidInput, "The limits of billing runs can't be read: %v.", err)
+	}
+	var p Policy
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		return Policy{}, billing.Errorf(billing.CodeInvalidInput, "The limits of billing runs can't be read: %v.", err)
+	}
+	for _, service := range []billing.Service{billing.Power, billing.Water} {
+		fields := given.Power
+		if service == billing.Water {
+			fields = given.Water
+		}
+		for _, name := range fieldNames {
+			if _, ok := fields[name]; !ok {
+				return Policy{}, billing.Errorf(billing.CodeInvalidInput, "The limit %s for %s is missing: write zero or false to switch it off.", name, service)
+			}
+		}
+	}
+	return p, p.Validate()
+}
+
+// fieldNames are the limits of a service as JSON names them.
+var fieldNames = []string{
+	"household_fen", "other_fen", "change_fen", "last_times_tenths", "average_times_tenths", "fall_times_tenths", "ignore_below", "estimated_percent", "negative", "zero_with_use",
 }
 
 // Validate refuses limits that could never be meant.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,25 +20,25 @@ import (
 const (
 	picturesVariable = "METERFLOW_PICTURES"
 	dataVariable     = "METERFLOW_PICTURES_DATA"
+	// albumVariable asks for a picture of every page instead, whole, wide in English and on a phone in Chinese, to be looked at.
+	albumVariable = "METERFLOW_PICTURES_ALBUM"
 )
 
 // TestPictures takes the README's pictures when it is asked to, and checks on the way that what they show is there.
 func TestPictures(t *testing.T) {
-	folder, data := os.Getenv(picturesVariable), os.Getenv(dataVariable)
+	folder := os.Getenv(picturesVariable)
 	if folder == "" {
 		return
 	}
-	require.NotEmpty(t, data, "say in %s which demo's data folder to take the pictures of", dataVariable)
-	require.NoError(t, os.MkdirAll(folder, 0o755))
-	d := app.Demo{Temporal: app.Temporal{TemporalNamespace: "default"}, Listen: freeAddress(t), Data: data, Seed: seed, Days: 35}
-	p := pictures{folder: folder, base: serve(context.Background(), t, d), browser: startBrowser(t)}
-	p.pause(t)
-
+	p := newPictures(t, folder)
 	sup := signIn(t, p.browser, p.base, "supervisor1")
 	p.take(sup, "today-en", "/")
 	p.take(sup, "exception-en", p.first(sup, "/exceptions?state=all&kind=too_high", "cases"))
 	p.take(sup, "run-en", "/runs/garden/2026-09/1")
 	p.take(sup, "cutoffs-en", "/cutoffs")
+	p.take(sup, "correction-en", p.first(sup, "/corrections?state=applied", "corrections"))
+	p.take(sup, "tariff-change-en", "/tariff-changes/T1#simulation")
+	p.take(sup, "area-en", "/areas/site/garden")
 	recharge := p.first(sup, "/recharges?state=credited", "")
 	p.take(sup, "trace-en", "/trace?q="+filepath.Base(recharge))
 	clerk := signIn(t, p.browser, p.base, "clerk1")
@@ -47,6 +49,61 @@ func TestPictures(t *testing.T) {
 	sup.open("/")
 	sup.press(`[data-testid=lang]`)
 	p.take(sup, "today-zh-phone", "/")
+}
+
+// TestAlbum takes the whole of every page when it is asked to.
+func TestAlbum(t *testing.T) {
+	folder := os.Getenv(albumVariable)
+	if folder == "" {
+		return
+	}
+	p := newPictures(t, folder)
+	for _, user := range []string{"supervisor1", "admin1"} {
+		v := signIn(t, p.browser, p.base, user)
+		paths := v.links(`[data-testid=nav] .nav-link`)
+		for _, list := range slices.Clone(paths) {
+			v.open(list)
+			if rows := v.links(`main [data-row] a.row-link`); len(rows) > 0 && !slices.Contains(paths, rows[0]) {
+				paths = append(paths, rows[0])
+			}
+			for _, tab := range v.links(`main .tabs a`) {
+				if !slices.Contains(paths, tab) {
+					paths = append(paths, tab)
+				}
+			}
+		}
+		for _, path := range paths {
+			p.whole(v, user+"-wide-en"+path, path)
+		}
+		v.screen(phone, phoneHigh)
+		v.open("/")
+		v.press(`[data-testid=lang]`)
+		for _, path := range paths {
+			p.whole(v, user+"-phone-zh"+path, path)
+		}
+		v.forgive() // a live page that is left while it fetches itself says so
+	}
+}
+
+// whole keeps all of a page, however long it is.
+func (p pictures) whole(v *visitor, name, path string) {
+	v.t.Helper()
+	v.fits(path)
+	v.do(chromedp.Sleep(200 * time.Millisecond))
+	file := filepath.Join(p.folder, strings.NewReplacer("/", "_", "?", "_", "&", "_").Replace(name)+".png")
+	require.NoError(v.t, os.WriteFile(file, value(v, chromedp.FullScreenshot(100)), 0o600))
+}
+
+// newPictures starts the demo whose data folder the environment names, with a clock that stands.
+func newPictures(t *testing.T, folder string) pictures {
+	t.Helper()
+	data := os.Getenv(dataVariable)
+	require.NotEmpty(t, data, "say in %s which demo's data folder to take the pictures of", dataVariable)
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	d := app.Demo{Temporal: app.Temporal{TemporalNamespace: "default"}, Listen: freeAddress(t), Data: data, Seed: seed, Days: 35}
+	p := pictures{folder: folder, base: serve(context.Background(), t, d), browser: startBrowser(t)}
+	p.pause(t)
+	return p
 }
 
 type pictures struct {

@@ -104,6 +104,18 @@ func (s *Store) LatestReading(ctx context.Context, id billing.MeterID) (*Reading
 	return r, translate(err)
 }
 
+// LatestShown reads what each of several meters showed last by itself: its newest reading that nobody estimated or typed in, doubtful or not.
+func (s *Store) LatestShown(ctx context.Context, meters []billing.MeterID) (map[billing.MeterID]Reading, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+readingColumns+` FROM unnest($1::text[]) AS w (id) CROSS JOIN LATERAL (
+		SELECT * FROM readings WHERE meter_id = w.id AND quality = 'actual' ORDER BY freeze_at DESC, version DESC LIMIT 1) r`, meters)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reading])
+	by := make(map[billing.MeterID]Reading, len(all))
+	for _, r := range all {
+		by[r.Meter] = r
+	}
+	return by, translate(err)
+}
+
 // MeterCommands lists the newest commands of a meter with their proof.
 func (s *Store) MeterCommands(ctx context.Context, id billing.MeterID, limit int) ([]Command, error) {
 	rows, _ := s.Pool.Query(ctx, selectCommand+` WHERE meter_id = $1 ORDER BY requested_at DESC, length(id) DESC, id DESC LIMIT $2`, id, limit)

@@ -138,23 +138,6 @@ func (s *Store) RestorePage(ctx context.Context, sites []billing.SiteID, account
 	return unwrap(rows, func(r countedRestore) (RestoreRow, int) { return r.RestoreRow, r.Total })
 }
 
-// GatewayRow is a gateway with its meters counted, and the worker that owns its line.
-type GatewayRow struct {
-	Gateway
-	Meters int    // fitted
-	Holder string // empty when no worker owns the line
-}
-
-// GatewayRows lists the gateways of some sites, by id.
-func (s *Store) GatewayRows(ctx context.Context, sites []billing.SiteID) ([]GatewayRow, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+`,
-			(SELECT count(*)::int FROM meters WHERE gateway_id = g.id AND state = 'fitted') AS meters,
-			coalesce((SELECT holder FROM line_leases WHERE gateway_id = g.id AND expires_real > clock_timestamp()), '') AS holder
-		FROM gateways g WHERE g.site_id = ANY($1) ORDER BY g.id`, sites)
-	gs, err := pgx.CollectRows(rows, pgx.RowToStructByName[GatewayRow])
-	return gs, translate(err)
-}
-
 // CalendarDays lists the days that differ from the plain week, from a day on.
 func (s *Store) CalendarDays(ctx context.Context, from billing.Date, limit int) ([]billing.CalendarDay, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT day, off, name FROM calendar_days WHERE day >= $1 ORDER BY day LIMIT $2`, from, limit)

@@ -201,6 +201,8 @@ var constraintSentences = map[string]struct {
 	"commands_one_open_switch":                {billing.CodeBlocked, "another switching command of this meter is open: wait until it is settled"},
 	"reminders_one_open":                      {billing.CodeConflict, "this account has an open arrears case already"},
 	"cutoffs_one_open":                        {billing.CodeConflict, "a cut of this account is planned already"},
+	"gateways_registration_id_key":            {billing.CodeConflict, "another gateway has this registration id already: use the one that is printed on the unit"},
+	"gateways_address_key":                    {billing.CodeConflict, "another gateway has this address already: check host and port"},
 	"round_reader_is_not_checker":             {billing.CodeSelfApproval, "you read this round yourself: another supervisor must check it"},
 	"finding_reader_is_not_settler":           {billing.CodeSelfApproval, "this is about your own work: another supervisor must settle it"},
 	"rounds_one_open_per_route":               {billing.CodeConflict, "a round of this route is under way already: close or cancel it first"},

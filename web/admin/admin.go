@@ -1,5 +1,5 @@
-// Package admin shows the administrator, and whoever wonders why a line is stuck, what the utility is set up with: sites and their
-// policies, gateways and who owns their lines, the calendar, tariffs, and people. It changes nothing.
+// Package admin shows the administrator what the utility is set up with: sites and their policies, the calendar, tariffs, and people. It
+// changes nothing.
 package admin
 
 import (
@@ -37,7 +37,6 @@ type handler struct{ page.Deps }
 
 type sitesView struct {
 	sites    []siteView
-	gateways components.Table
 	calendar components.Table
 	tariffs  components.Table
 }
@@ -52,10 +51,6 @@ const calendarLength = 40
 
 func (h handler) sites(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	gateways, err := h.Store.GatewayRows(ctx, page.Sites(ctx))
-	if err != nil {
-		return err
-	}
 	today := billing.DateOf(page.Now(ctx), locale.Zone(ctx))
 	days, err := h.Store.CalendarDays(ctx, today, calendarLength)
 	if err != nil {
@@ -65,32 +60,13 @@ func (h handler) sites(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := sitesView{gateways: gatewayTable(ctx, gateways), calendar: calendarTable(ctx, days), tariffs: tariffTable(ctx, tariffs)}
+	v := sitesView{calendar: calendarTable(ctx, days), tariffs: tariffTable(ctx, tariffs)}
 	for _, s := range page.OwnSites(ctx) {
 		if slices.Contains(page.Sites(ctx), s.ID) {
 			v.sites = append(v.sites, siteView{id: string(s.ID), name: page.SiteName(ctx, s.ID), zone: s.Zone.String(), policy: policyTable(ctx, s)})
 		}
 	}
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "admin.sites"), Nav: sitesPath, Body: sites(v)})
-}
-
-func gatewayTable(ctx context.Context, rows []store.GatewayRow) components.Table {
-	t := components.Table{ID: "gateways", Caption: locale.T(ctx, "admin.gateways"), Cols: []components.Col{
-		{Label: locale.T(ctx, "admin.gateway")}, {Label: locale.T(ctx, "admin.site")}, {Label: locale.T(ctx, "admin.address")},
-		{Label: locale.T(ctx, "admin.meters"), Align: components.Number}, {Label: locale.T(ctx, "admin.timeout"), Unit: "ms", Align: components.Number}, {Label: locale.T(ctx, "admin.line")},
-	}, Empty: components.EmptyView{Title: locale.T(ctx, "admin.no_gateways"), Body: locale.T(ctx, "admin.no_gateways_body")}}
-	for _, g := range rows {
-		row := components.Row{ID: string(g.ID), Href: "/meters?gateway=" + string(g.ID), Cells: []templ.Component{
-			components.Lines(components.Text(string(g.ID)), g.Name), components.Text(page.SiteName(ctx, g.Site)), components.Code(g.Address), components.Count(g.Meters),
-			components.Count(g.TimeoutMillis), components.Lines(components.Badge(components.Good, locale.T(ctx, "admin.held")), g.Holder),
-		}}
-		if g.Holder == "" {
-			row.Tone = components.Danger
-			row.Cells[5] = components.Badge(components.Danger, locale.T(ctx, "admin.not_held"))
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	return t
 }
 
 func calendarTable(ctx context.Context, days []billing.CalendarDay) components.Table {

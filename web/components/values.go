@@ -20,6 +20,8 @@ var icons = map[string]string{
 	"recharges":   "M3 7h18v12H3zM3 11h18M7 15h4",
 	"accounts":    "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 20c1-4 4-6 8-6s7 2 8 6",
 	"meters":      "M4 17a8 8 0 1 1 16 0zM12 17l4-6",
+	"gateways":    "M3 13h18v7H3zM7 16.5v.1M11 16.5h6M12 13V9M8.5 6.5a5 5 0 0 1 7 0M6 4a8.5 8.5 0 0 1 12 0",
+	"areas":       "M12 3c4 5 6 8 6 11a6 6 0 0 1-12 0c0-3 2-6 6-11z",
 	"cutoffs":     "M12 3v9M6.5 6.5a8 8 0 1 0 11 0",
 	"messages":    "M4 5h16v11H9l-5 4z",
 	"rounds":      "M8 4a3 3 0 1 1 .1 0zM5 21l3-7-2-4 4-2 3 4h4M11 14l3 7",

@@ -55,6 +55,11 @@ const (
 	BatchAction Kind = "batch_action"
 	BatchMember Kind = "batch_member"
 	BatchSkip   Kind = "batch_skip"
+	// Link is how a gateway is reached, LineFault what goes wrong on its line; see package devices.
+	Link      Kind = "link"
+	LineFault Kind = "line_fault"
+	// MeterAlarm is what a meter complains of itself.
+	MeterAlarm Kind = "meter_alarm"
 )
 
 var words = map[Kind][]string{
@@ -112,6 +117,9 @@ var words = map[Kind][]string{
 		"no_account", "service", "unverified", "no_command", "silent", "stands", "supply_off", "protected", "arrears", "would_trip", "no_own_credit", "price_push", "prices",
 		"ceiling", "bands_unpriced", "set_today", "clock_too_far", "no_clock", "busy", "unreached", "moved",
 	},
+	Link:       {"modbus_tcp", "transparent", "dial_in"},
+	MeterAlarm: {"battery_low", "switch_fault"},
+	LineFault:  {"silent", "link_down", "refused", "wrong_meter", "bad_answer"},
 }
 
 // Kinds lists the vocabularies in a fixed order, for the storybook and for tests.

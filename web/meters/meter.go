@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/web/components"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // known is what the page of a meter is made of.
@@ -127,6 +128,9 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	if r.PurchaseCount != nil {
 		facts = append(facts, components.Fact{ID: "count", Label: locale.T(ctx, "meters.count"), Value: components.Count(*r.PurchaseCount)})
 	}
+	for _, a := range workflows.MeterAlarms(k.row.Profile, r.StatusWord) {
+		facts = append(facts, components.Fact{ID: "alarm-" + a, Label: locale.T(ctx, "meters.alarm"), Value: components.Badge(components.Danger, locale.State(ctx, locale.MeterAlarm, a))})
+	}
 	return append(facts, deviceShows(ctx, *r)...)
 }
 
@@ -201,7 +205,7 @@ func deviceFacts(ctx context.Context, k known) []components.Fact {
 	return []components.Fact{
 		{ID: "account", Label: locale.T(ctx, "meters.account"), Value: account},
 		{ID: "serial", Label: locale.T(ctx, "meters.serial"), Value: components.Code(m.Serial)},
-		{ID: "gateway", Label: locale.T(ctx, "meters.gateway"), Value: components.Link(base+"?gateway="+string(m.Gateway), string(m.Gateway)+" · "+m.GatewayName), Hint: k.gateway.Address},
+		{ID: "gateway", Label: locale.T(ctx, "meters.gateway"), Value: components.Link(page.Home("gateway", string(m.Gateway)), string(m.Gateway)+" · "+m.GatewayName), Hint: k.gateway.Address},
 		{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)},
 		{ID: "profile", Label: locale.T(ctx, "meters.profile"), Value: components.Code(m.Profile)},
 		{ID: "ratio", Label: locale.T(ctx, "meters.ratio"), Value: components.Count(m.Ratio), Hint: locale.T(ctx, "meters.digits", m.Digits)},

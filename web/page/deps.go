@@ -20,6 +20,8 @@ type Deps struct {
 	Log       *slog.Logger
 	// Demo shows the controls of the business clock and the simulated colleagues.
 	Demo bool
+	// MayDial refuses a gateway's address outside the networks that gateways may be in; nil allows any.
+	MayDial func(hostPort string) error
 }
 
 // Handler serves one page. An error becomes the page of its code, with its sentence.

@@ -24,6 +24,8 @@ var (
 	placeAccounts    = place{locale.Key("nav.accounts"), "/accounts", "accounts"}
 	placeMeters      = place{locale.Key("nav.meters"), "/meters", "meters"}
 	placeBatches     = place{locale.Key("nav.batches"), "/batches", "batches"}
+	placeAreas       = place{locale.Key("nav.areas"), "/areas", "areas"}
+	placeGateways    = place{locale.Key("nav.gateways"), "/gateways", "gateways"}
 	placeCutoffs     = place{locale.Key("nav.cutoffs"), "/cutoffs", "cutoffs"}
 	placeMessages    = place{locale.Key("nav.messages"), "/messages", "messages"}
 	placeTrace       = place{locale.Key("nav.trace"), "/trace", "trace"}
@@ -38,14 +40,14 @@ var (
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeBatches, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
 		placeRules, placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
-	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
+	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeAreas, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
-	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters, placeBatches,
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches,
 		placeMessages, placeLedger, placeRules},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeMeters, placeBatches, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeGateways, placeMeters, placeAreas, placeBatches, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 

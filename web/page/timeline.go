@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 
@@ -21,7 +23,8 @@ var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
 	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
 	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/", "tariff": "/tariffs/",
-	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "batch": "/batches/",
+	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "batch": "/batches/", "gateway": "/gateways/",
+	"billing_limits": "/limits/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -63,7 +66,8 @@ var kinds = map[string]string{
 	"command": locale.Key("kind.command"), "supply": locale.Key("kind.supply"), "message": locale.Key("kind.message"),
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
-	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
+	"billing_limits": locale.Key("kind.billing_limits"),
+	"clock":          locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
 	"round": locale.Key("kind.round"), "route": locale.Key("kind.route"), "calendar": locale.Key("kind.calendar"),
 	"site": locale.Key("kind.site"), "hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"),
 	"ledger_account": locale.Key("kind.ledger_account"), "tariff_change": locale.Key("kind.tariff_change"),
@@ -106,6 +110,9 @@ func timelineEvent(ctx context.Context, kind, entity string, e store.Event) comp
 	if e.From == e.To {
 		v.From = ""
 	}
+	if _, known := vocabularies[e.Kind]; !known && (e.From == e.To || e.To == e.Event) {
+		v.To = "" // a state without a word of its own that says nothing new
+	}
 	if v.By == "" && e.Actor != "workflow" {
 		v.By = e.Actor
 	}
@@ -116,6 +123,8 @@ func timelineEvent(ctx context.Context, kind, entity string, e store.Event) comp
 		v.What = KindWord(ctx, e.Kind) + " " + e.Entity + " · " + v.What
 		v.EvidenceHref, v.EvidenceLabel = Home(e.Kind, e.Entity), e.Entity
 	}
+	first, size := utf8.DecodeRuneInString(v.What) // English words of events begin a line here, and stand in the middle elsewhere
+	v.What = string(unicode.ToUpper(first)) + v.What[size:]
 	return v
 }
 

@@ -135,7 +135,8 @@ func (h handler) tariff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	events, err := h.Store.Timeline(ctx, page.Actor(ctx).Sites, string(id), 0, timelineLength)
+	// Not the accounts' terms that name it: there are as many as accounts. A tariff is of no site.
+	events, err := h.Store.Story(ctx, append([]billing.SiteID{"-"}, page.Actor(ctx).Sites...), string(id), []string{"tariff", "tariff_change"}, []string{}, timelineLength)
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func stuckStats(ctx context.Context, k store.Stuck, now time.Time) []components.
 	of := func(id, label, href string, t store.Tally) components.Stat {
 		return stat(ctx, id, label, href, t.N, t.Since, now, components.Danger)
 	}
-	lines := of("lines", locale.T(ctx, "today.stuck_lines"), "/sites", store.Tally{N: k.Lines.N})
+	lines := of("lines", locale.T(ctx, "today.stuck_lines"), "/gateways", store.Tally{N: k.Lines.N})
 	return []components.Stat{
 		of("overdue", locale.T(ctx, "today.stuck_cases"), "/exceptions?overdue=1", k.Cases),
 		of("in-doubt", locale.T(ctx, "today.stuck_recharges"), "/recharges?state=in_doubt", k.InDoubt),

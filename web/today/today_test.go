@@ -29,9 +29,9 @@ func TestToday_showsWhatWaitsForEachRole(t *testing.T) {
 		{webtest.Manager, "cuts", "1", "/cutoffs?state=awaiting_manager"},
 		{webtest.Manager, "escalated", "1", "/exceptions?overdue=1"},
 		{webtest.Administrator, "overdue", "1", "/exceptions?overdue=1"},
-		{webtest.Administrator, "lines", "2", "/sites"},
+		{webtest.Administrator, "lines", "2", "/gateways"},
 		{webtest.OtherSupervisor, "cases", "0", "/exceptions?state=open"},
-		{webtest.OtherSupervisor, "lines", "1", "/sites"},
+		{webtest.OtherSupervisor, "lines", "1", "/gateways"},
 	} {
 		a := s.SignIn(t, c.who).Get("/")
 		require.Equal(t, http.StatusOK, a.Status, a.Body)

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/meterflow/meterflow/internal/billing"
+)
+
+var (
+	registrationForm = regexp.MustCompile(`^[!-~]{1,60}$`)
+	// A unit sends id and secret in one line of at most 200 characters; see devices.DialIn.
+	secretForm = regexp.MustCompile(`^[!-~]{12,100}$`)
+)
+
+// The most that a gateway's times may be, in milliseconds: an exchange that takes longer holds its line up for everybody.
+const (
+	mostTimeoutMillis = 60_000
+	mostPauseMillis   = 10_000
+	mostCachesMillis  = 3_600_000
+)
+
+// GatewayChange is how a gateway is to be reached from now on. What doesn't belong to the kind of link is left empty.
+type GatewayChange struct {
+	ID   billing.GatewayID
+	Name string
+	// Link is modbus_tcp, transparent or dial_in.
+	Link         string
+	Address      string // host:port; empty for a unit that dials in
+	Registration string // of a unit that dials in
+	// Secret is what the unit registers with from now on: 12 to 100 printable characters without spaces. Empty leaves what it has. Only
+	// its hash is stored, and neither is shown or written to the journal.
+	Secret                                                string
+	PauseMillis, TimeoutMillis, WorstMillis, CachesMillis int
+}
+
+// check refuses what can't be meant, whatever else is stored.
+func (c GatewayChange) check() error {
+	dials := c.Link == "dial_in"
+	switch {
+	case strings.TrimSpace(c.Name) == "":
+		return billing.Errorf(billing.CodeInvalidInput, "give the gateway a name")
+	case c.Link != "modbus_tcp" && c.Link != "transparent" && !dials:
+		return billing.Errorf(billing.CodeInvalidInput, "the link %q is unknown: use modbus_tcp, transparent or dial_in", c.Link)
+	case dials && c.Address != "":
+		return billing.Errorf(billing.CodeInvalidInput, "a unit that dials in has no address that we dial: leave it empty")
+	case !dials && (c.Registration != "" || c.Secret != ""):
+		return billing.Errorf(billing.CodeInvalidInput, "only a unit that dials in has a registration id and a secret: leave both empty")
+	case dials && !registrationForm.MatchString(c.Registration):
+		return billing.Errorf(billing.CodeInvalidInput, "the registration id must be 1 to 60 letters, digits or signs without spaces: write it as the unit sends it")
+	case c.Secret != "" && !secretForm.MatchString(c.Secret):
+		return billing.Errorf(billing.CodeInvalidInput, "the secret must be 12 to 100 letters, digits or signs without spaces")
+	}
+	if !dials {
+		if err := checkHostPort(c.Address); err != nil {
+			return err
+		}
+	}
+	for _, l := range []struct {
+		v, least, most int
+		sentence       string
+	}{
+		{c.TimeoutMillis, 1, mostTimeoutMillis, "the time-out must lie between %d and %d ms: write another number"},
+		{c.WorstMillis, 0, mostTimeoutMillis, "the worst case must lie between %d and %d ms: write another number"},
+		{c.PauseMillis, 0, mostPauseMillis, "the pause must lie between %d and %d ms: write another number"},
+		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms: write another number"},
+	} {
+		if l.v < l.least || l.v > l.most {
+			return billing.Errorf(billing.CodeInvalidInput, l.sentence, l.least, l.most)
+		}
+	}
+	if c.TimeoutMillis < c.WorstMillis {
+		return billing.Errorf(billing.CodeInvalidInput, "the time-out of %d ms is shorter than the gateway's own worst case of %d ms, so that late answers would come: make it at least as long", c.TimeoutMillis, c.WorstMillis)
+	}
+	return nil
+}
+
+func checkHostPort(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	n, bad := strconv.Atoi(port)
+	if err != nil || bad != nil || host == "" || n < 1 || n > 65535 || strings.ContainsAny(address, " \t") {
+		return billing.Errorf(billing.CodeInvalidInput, "the address %q is no host:port: write it like 10.8.0.21:502", address)
+	}
+	return nil
+}
+
+// ChangeGateway changes how a gateway is reached. Its line is closed and opened again by its owner when it is used next. Nothing is changed and
+// billing.CodeConflict comes when another gateway has the address or the registration id. mayDial refuses addresses outside the networks that
+// gateways may be in; nil allows any.
+func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDial func(hostPort string) error) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Address != "" && mayDial != nil {
+		if err := mayDial(c.Address); err != nil {
+			return billing.Errorf(billing.CodeInvalidInput, "the address %s can't be used: it is unknown, or lies outside the networks that gateways may be in; ask who runs the workers", c.Address)
+		}
+	}
+	return s.Change(ctx, by, func(tx *Tx) error {
+		rows, _ := tx.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1 FOR UPDATE`, c.ID)
+		old, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
+		if err != nil {
+			return err
+		}
+		secret := old.Secret
+		switch {
+		case c.Link != "dial_in":
+			secret = nil
+		case c.Secret != "":
+			hash := sha256.Sum256([]byte(c.Secret))
+			secret = hash[:]
+		case len(secret) == 0:
+			return billing.Errorf(billing.CodeInvalidInput, "give the secret that the unit registers with: it has none yet")
+		}
+		_, err = tx.Exec(ctx, `UPDATE gateways SET name = $2, link = $3, address = nullif($4, ''), registration_id = nullif($5, ''), secret_sha256 = $6,
+			pause_ms = $7, timeout_ms = $8, worst_case_ms = $9, caches_reads_ms = $10 WHERE id = $1`,
+			c.ID, c.Name, c.Link, c.Address, c.Registration, secret, c.PauseMillis, c.TimeoutMillis, c.WorstMillis, c.CachesMillis)
+		if err != nil {
+			return err
+		}
+		return tx.Journal(ctx, Entry{Site: old.Site, Kind: "gateway", ID: string(c.ID), Event: "changed", Data: map[string]any{
+			"from": linkData(old), "to": linkData(Gateway{Name: c.Name, Link: c.Link, Address: c.Address, Registration: c.Registration, PauseMillis: c.PauseMillis,
+				TimeoutMillis: c.TimeoutMillis, WorstMillis: c.WorstMillis, CachesMillis: c.CachesMillis}), "secret_replaced": c.Secret != "",
+		}})
+	})
+}
+
+// linkData is what the journal keeps of a gateway's link: everything but the secret.
+func linkData(g Gateway) map[string]any {
+	return map[string]any{"name": g.Name, "link": g.Link, "address": g.Address, "registration": g.Registration, "pause_ms": g.PauseMillis,
+		"timeout_ms": g.TimeoutMillis, "worst_case_ms": g.WorstMillis, "caches_reads_ms": g.CachesMillis}
+}
