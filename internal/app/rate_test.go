@@ -22,7 +22,7 @@ const (
 )
 
 func TestRate_derivations(t *testing.T) {
-	for name, tariff := range map[string]string{"two-part": tariffFiles + "demo-two-part.json", "home": tariffFiles + "zj-residential.json", "intervals": publishedTariff + "zj-commercial-tou.json"} {
+	for name, tariff := range map[string]string{"two-part": tariffFiles + "demo-two-part.json", "home": tariffFiles + "zj-residential.json", "late": tariffFiles + "zj-residential.json", "intervals": publishedTariff + "zj-commercial-tou.json"} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			command := Rate{Tariff: []string{tariff}, Usage: "testdata/rate/" + name + ".usage", out: &out}
