@@ -12,6 +12,7 @@ import (
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/ledger"
+	"github.com/meterflow/meterflow/internal/proof"
 	"github.com/meterflow/meterflow/internal/rating"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
@@ -112,6 +113,26 @@ func TestLateFee_onlyUnderAnArrearsContract(t *testing.T) {
 	require.Equal(t, int64(-100-307), b.house(string(ledger.LateFees(b.Site)))-b.lateOfOthers(with), "posted to an account of its own")
 	b.intact()
 	b.proved(t)
+
+	// The proof sees what nobody should have borne, and what its lines don't say.
+	b.planted(`UPDATE account_terms SET arrears_contract = false WHERE account_id = '`+string(shop)+`'`, "without an arrears contract")
+	b.planted(`UPDATE bills SET late_fen = late_fen + 1 WHERE id = '`+string(bills[2].ID)+`'`, "fen of late fees, its lines")
+}
+
+// planted breaks the tables past their guards and wants the proof to say so; then all is as it was.
+func (b *books) planted(sql, want string) {
+	b.t.Helper()
+	ctx := context.Background()
+	tx, err := b.Pool.Begin(ctx)
+	require.NoError(b.t, err)
+	_, err = tx.Exec(ctx, `SET LOCAL session_replication_role = replica`)
+	require.NoError(b.t, err)
+	_, err = tx.Exec(ctx, sql)
+	require.NoError(b.t, err)
+	found, err := proof.LateFees(ctx, tx)
+	require.NoError(b.t, err)
+	require.Contains(b.t, fmt.Sprint(found), want)
+	require.NoError(b.t, tx.Rollback(ctx))
 }
 
 // lateOfOthers is what the late fees of all other accounts put on the account of the books.

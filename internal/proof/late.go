@@ -1,6 +1,10 @@
 package proof
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // lateFeesHold: a bill's late fee is what its lines say and what its entry brought in; nobody bears one on a day without an arrears
 // contract; a waiver gave back its bill's whole late fee once, and was itself undone with its bill.
@@ -33,4 +37,11 @@ func (c *checker) lateFeesHold(ctx context.Context, inv *Invariant) error {
 		}
 	}
 	return nil
+}
+
+// LateFees looks at late fees alone, in the caller's transaction, and gives what it finds wrong.
+func LateFees(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	inv := Invariant{Name: LedgerBalances}
+	err := (&checker{tx: tx}).lateFeesHold(ctx, &inv)
+	return inv.Details, err
 }
