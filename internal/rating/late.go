@@ -1,7 +1,6 @@
 package rating
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -211,10 +210,7 @@ func (r *Rater) late() error {
 			continue
 		}
 		month := billing.MonthPeriod(m.month).String()
-		name := billing.Names{ZH: fmt.Sprintf("违约金补足最低额 %s 元（%s 账单）", m.least, month), EN: fmt.Sprintf("Late fee on the bill of %s: up to the least, %s yuan", month, m.least)}
-		if change < 0 {
-			name = billing.Names{ZH: fmt.Sprintf("违约金已按最低额 %s 元收取（%s 账单）", m.least, month), EN: fmt.Sprintf("Late fee on the bill of %s: charged already with the least, %s yuan", month, m.least)}
-		}
+		name := billing.Names{ZH: "违约金补足（" + month + "）", EN: "Least late fee (" + month + ")"}
 		if err := r.addLate(Line{
 			Component: LateFeeMinimum, Name: name, Kind: KindLateFee, Unit: UnitYuan, Quantity: change.Quantity(), Price: one.Price(), Amount: change, From: r.in.From, To: r.in.To,
 		}); err != nil {
@@ -243,7 +239,7 @@ func (r *Rater) lateDays(m *lateMonth, d Debt, o overdue, first billing.Date) er
 	month := billing.MonthPeriod(d.Month).String()
 	return r.addLate(Line{
 		Component: LateFee, Kind: KindLateFee, Unit: UnitYuan, Quantity: o.unpaid.Quantity(), Price: o.share, Factor: billing.MustFactor(days), Amount: amount,
-		Name: billing.Names{ZH: fmt.Sprintf("违约金（%s 账单，%s 到期，%s 天）", month, d.Due, days), EN: fmt.Sprintf("Late fee on the bill of %s, due %s, %s days", month, d.Due, days)},
+		Name: billing.Names{ZH: "违约金（" + month + "）", EN: "Late fee (" + month + ")"},
 		From: o.from.Start(r.in.Location), To: o.until.Start(r.in.Location),
 	})
 }

@@ -63,29 +63,35 @@ func invalid(format string, args ...any) error {
 	return billing.Errorf(billing.CodeInvalidInput, format, args...)
 }
 
-// words are the lines' first words, with how many fields they need at least.
+// words are the lines' first words, with how many fields they need at least and may have at most.
 var words = map[string]struct {
-	fields int
-	once   bool
-	read   func(*usageReader, []string) error
+	least, most int
+	once        bool
+	read        func(*usageReader, []string) error
 }{
-	"zone": {1, true, (*usageReader).zone}, "period": {2, true, (*usageReader).readPeriod}, "open": {0, true, (*usageReader).open},
-	"opened": {1, true, (*usageReader).opened}, "closed": {1, true, (*usageReader).closed},
-	"used_in_year": {1, true, (*usageReader).usedInYear}, "used_in_month": {1, true, (*usageReader).usedInMonth},
-	"fitting": {4, false, (*usageReader).fitting}, "terms": {2, false, (*usageReader).terms},
-	"demand_kw": {2, false, (*usageReader).demand}, "kvarh": {2, false, (*usageReader).kvarh}, "reverse": {2, false, (*usageReader).reverse},
-	"reading": {2, false, (*usageReader).reading}, "interval": {3, false, (*usageReader).interval},
-	"late_rate": {4, false, (*usageReader).lateRate}, "debt": {3, false, (*usageReader).debt}, "paid": {2, false, (*usageReader).paid},
-	"holiday": {1, false, (*usageReader).holiday}, "workday": {1, false, (*usageReader).workday},
+	"zone": {1, 1, true, (*usageReader).zone}, "period": {2, 2, true, (*usageReader).readPeriod}, "open": {0, 0, true, (*usageReader).open},
+	"opened": {1, 1, true, (*usageReader).opened}, "closed": {1, 1, true, (*usageReader).closed},
+	"used_in_year": {1, 1, true, (*usageReader).usedInYear}, "used_in_month": {1, 1, true, (*usageReader).usedInMonth},
+	"fitting": {4, 4, false, (*usageReader).fitting}, "terms": {2, anyFields, false, (*usageReader).terms},
+	"demand_kw": {2, 2, false, (*usageReader).demand}, "kvarh": {2, 2, false, (*usageReader).kvarh}, "reverse": {2, 2, false, (*usageReader).reverse},
+	"reading": {2, anyFields, false, (*usageReader).reading}, "interval": {3, 3, false, (*usageReader).interval},
+	"late_rate": {4, 4, false, (*usageReader).lateRate}, "debt": {3, 3, false, (*usageReader).debt}, "paid": {2, 2, false, (*usageReader).paid},
+	"holiday": {1, 2, false, (*usageReader).holiday}, "workday": {1, 2, false, (*usageReader).workday},
 }
+
+// anyFields is for lines of name=value, where each name is known or refused.
+const anyFields = 100
 
 func (u *usageReader) read(word string, fields []string) error {
 	w, known := words[word]
 	if !known {
 		return invalid("%q is no word of a usage file: use zone, period, open, opened, closed, used_in_year, used_in_month, fitting, terms, demand_kw, kvarh, reverse, reading, interval, late_rate, debt, paid, holiday or workday.", word)
 	}
-	if len(fields) < w.fields {
-		return invalid("%s needs %d fields after it, and has %d.", word, w.fields, len(fields))
+	if len(fields) < w.least {
+		return invalid("%s needs %d fields after it, and has %d.", word, w.least, len(fields))
+	}
+	if len(fields) > w.most {
+		return invalid("%s takes %d fields after it, and has %d: write numbers without commas.", word, w.most, len(fields))
 	}
 	if before := u.seen[word]; w.once && before > 0 {
 		return invalid("%s stands on line %d already.", word, before)

@@ -223,7 +223,7 @@ func issuedLate(t *testing.T) (*webtest.Server, string) {
 	_, err := s.Store.Pool.Exec(ctx, `UPDATE bills SET late_fen = 310, total_fen = total_fen + 310 WHERE id = 'B1001-202609-1'`)
 	require.NoError(t, err)
 	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO bill_lines (bill_id, seq, component, name_zh, name_en, register, from_at, to_at, quantity, price, factor, amount_fen, unit)
-		VALUES ('B1001-202609-1', 2, 'late_fee', '违约金（2026-07 账单，2026-08-20 到期，31 天）', 'Late fee on the bill of 2026-07, due 2026-08-20, 31 days', 0, now(), now(), 100, 0.001, 31, 310, 'yuan')`)
+		VALUES ('B1001-202609-1', 2, 'late_fee', '违约金（2026-07）', 'Late fee on the bill of 2026-07, due 2026-08-20, 31 days', 0, now(), now(), 100, 0.001, 31, 310, 'yuan')`)
 	require.NoError(t, err)
 	run := billing.RunID("compound/2026-09/1")
 	require.NoError(t, s.Store.VerifyRun(ctx, store.By{Actor: webtest.Supervisor}, run, webtest.Supervisor))
@@ -239,7 +239,7 @@ func TestBill_lateFeeIsShownAndWaived(t *testing.T) {
 	p := b.Get(bill)
 	require.Equal(t, http.StatusOK, p.Status, p.Body)
 	line := p.Find("row-2").Text()
-	for _, part := range []string{"Late fee on the bill of 2026-07", "100.00", "0.001", "31", "3.10"} {
+	for _, part := range []string{"Late fee (2026-07)", "100.00", "0.001", "31", "3.10"} {
 		require.Contains(t, line, part, "debt, share, days and amount")
 	}
 	require.Contains(t, p.Find("fact-late").Text(), "3.10")
