@@ -119,7 +119,10 @@ func (a *Billing) loadBills(ctx context.Context, r store.Run, site store.Site, a
 			all = append(all, sp)
 		}
 	}
-	return m, spans, m.want(ctx, a.Store, all)
+	if err := m.want(ctx, a.Store, all); err != nil {
+		return nil, nil, err
+	}
+	return m, spans, m.wantLate(ctx, a.Store, all)
 }
 
 // billID is the number of an account's bill in a run.
@@ -143,7 +146,7 @@ func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft
 	default:
 		return d, err
 	}
-	d.Quantity, d.TotalFen, d.Input = result.Use.Total(), result.Total, in.Store()
+	d.Quantity, d.TotalFen, d.LateFen, d.Input = result.Use.Total(), result.Total, result.Late, in.Store()
 	d.Readings = billReadings(result, in)
 	d.Lines = billLines(result)
 	return d, nil

@@ -212,12 +212,8 @@ func (a *Correcting) fittingAt(ctx context.Context, meter billing.MeterID, at ti
 
 // believable judges a person's value between the good readings around it, as for an exception.
 func (a *Correcting) believable(ctx context.Context, m store.Meter, at time.Time, registers billing.Registers) error {
-	site, policy, err := sitePolicy(ctx, a.Store, m.Site)
+	w, err := a.weighing(ctx, m, at)
 	if err != nil {
-		return err
-	}
-	w := &weighing{site: site, policy: policy, meter: map[billing.MeterID]store.Meter{m.ID: m}}
-	if w.rules, err = loadRules(ctx, a.Store, policy, site.ID, at); err != nil {
 		return err
 	}
 	if w.before, err = a.Store.LastPoints(ctx, []billing.MeterID{m.ID}, at); err != nil {
@@ -227,6 +223,34 @@ func (a *Correcting) believable(ctx context.Context, m store.Meter, at time.Time
 		return err
 	}
 	return w.believable(m.ID, at, registers)
+}
+
+// weighing is what judges a value of one meter at an instant: the rules in force then, and the class of the meter's customer.
+func (a *Correcting) weighing(ctx context.Context, m store.Meter, at time.Time) (*weighing, error) {
+	site, policy, err := sitePolicy(ctx, a.Store, m.Site)
+	if err != nil {
+		return nil, err
+	}
+	w := &weighing{site: site, policy: policy, meter: map[billing.MeterID]store.Meter{m.ID: m}}
+	if w.class, err = a.classOf(ctx, m); err != nil {
+		return nil, err
+	}
+	w.rules, err = loadRules(ctx, a.Store, policy, site.ID, at)
+	return w, err
+}
+
+// classOf is the class of the customer whom a meter serves, or served before it was taken off.
+func (a *Correcting) classOf(ctx context.Context, m store.Meter) (map[billing.MeterID]billing.CustomerClass, error) {
+	fs, err := a.Store.FittingsOfMeter(ctx, m.ID)
+	if err != nil || len(fs) == 0 {
+		return nil, err
+	}
+	account, err := a.Store.AccountOfPoint(ctx, fs[len(fs)-1].ServicePoint)
+	if err != nil || account == "" {
+		return nil, err
+	}
+	classes, err := a.Store.ClassesOf(ctx, []billing.AccountID{account})
+	return map[billing.MeterID]billing.CustomerClass{m.ID: classes[account]}, err
 }
 
 // maxRatio is far above any CT × PT in use; more is a slip of the pen.
@@ -333,10 +357,14 @@ func (a *Correcting) closes(ctx context.Context, m store.Meter, at time.Time, cl
 	if !ok {
 		return nil
 	}
+	w, err := a.weighing(ctx, m, at)
+	if err != nil {
+		return err
+	}
 	for _, f := range metering.Validate(metering.Check{
 		Meter:    metering.Meter{Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour},
 		Previous: &metering.Reading{At: last.At, Registers: last.Registers, Supply: billing.SupplyUnknown},
-		Current:  &metering.Reading{At: at, Registers: closing, Supply: billing.SupplyUnknown}, Limits: metering.DefaultLimits(m.Service),
+		Current:  &metering.Reading{At: at, Registers: closing, Supply: billing.SupplyUnknown}, Limits: w.limits(m.ID),
 	}) {
 		if f.Rule == metering.RuleNegative || f.Rule == metering.RuleCapacity || f.Rule == metering.RuleMalformed {
 			return billing.Errorf(billing.CodeInvalidReading, "meter %s can't have closed with these registers after its last reading: check the exchange's paper", m.ID)
@@ -393,6 +421,8 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return billing.Errorf(billing.CodeInvalidInput, "the tariff %s is for another service than account %s", c.Tariff, account.ID)
 	case c.From.Before(account.OpenedOn):
 		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.From, account.ID, account.OpenedOn)
+	case c.ArrearsContract && account.CreditMode == billing.CreditMeter:
+		return store.ErrMeterArrears()
 	case c.Persons < 0 || c.Persons > 99:
 		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
 	}
@@ -405,7 +435,7 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
 	}
 	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
-		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister {
+		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister && now.ArrearsContract == fresh.ArrearsContract {
 		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)
 	}
 	return nil

@@ -21,6 +21,7 @@ type recalculation struct {
 	bills  map[billing.AccountID][]store.Bill
 	lines  map[billing.BillID][]store.BillLine
 	remain map[billing.AccountID]*billing.Money
+	waived map[billing.BillID]bool // bills whose late fee the customer was let off; their successors' is waived too
 }
 
 // recalculate loads what rating the accounts' bills from the correction's day on takes. Once the change is written into the inputs
@@ -64,9 +65,31 @@ func (a *Correcting) recalculate(ctx context.Context, k store.Correction, ids []
 	if err := r.m.want(ctx, a.Store, spans); err != nil {
 		return nil, err
 	}
+	if err := r.m.wantLate(ctx, a.Store, spans); err != nil {
+		return nil, err
+	}
 	c.readings(r.m)
+	if r.waived, err = a.waived(ctx, r.bills); err != nil {
+		return nil, err
+	}
 	r.remain, err = a.remaining(ctx, r.m)
 	return r, err
+}
+
+// waived says of which bills the late fee is waived.
+func (a *Correcting) waived(ctx context.Context, bills map[billing.AccountID][]store.Bill) (map[billing.BillID]bool, error) {
+	var ids []billing.BillID
+	for _, all := range bills {
+		for _, b := range all {
+			if b.LateFen > 0 {
+				ids = append(ids, b.ID)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return a.Store.WaivedOf(ctx, ids)
 }
 
 // billed is the span of a bill.
@@ -123,6 +146,9 @@ func (r *recalculation) rebilled(account store.MeteredAccount, b store.Bill) (st
 	if err == nil && d.Hold != "" {
 		err = billing.Errorf(billing.CodeInvalidReading, "%s", d.Hold)
 	}
+	if err == nil {
+		r.m.revise(account.ID, d, b.PeriodFrom)
+	}
 	return d, err
 }
 
@@ -143,7 +169,11 @@ func (r *recalculation) preview(ctx context.Context, s *store.Store, account sto
 		if err != nil {
 			return p, err
 		}
-		facts, err := json.Marshal([]any{b.ID, b.State, b.TotalFen, b.Quantity, d.TotalFen, d.Quantity})
+		list := []any{b.ID, b.State, b.TotalFen, b.Quantity, d.TotalFen, d.Quantity}
+		if r.waived[b.ID] {
+			list = append(list, "late fee waived")
+		}
+		facts, err := json.Marshal(list)
 		if err != nil {
 			return p, err
 		}
@@ -160,6 +190,9 @@ func (r *recalculation) preview(ctx context.Context, s *store.Store, account sto
 			OldQuantity: b.Quantity, OldFen: b.TotalFen, NewQuantity: d.Quantity, NewFen: d.TotalFen})
 		if b.State == billing.BillIssued {
 			p.BillsFen += b.TotalFen - d.TotalFen
+			if r.waived[b.ID] {
+				p.BillsFen -= b.LateFen - d.LateFen
+			}
 		}
 	}
 	p.Digest = h.Sum(nil)

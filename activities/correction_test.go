@@ -295,3 +295,29 @@ func (b *books) holds() {
 		rows.Close()
 	}
 }
+
+// A rule group for the customer's class judges a corrected reading and a corrected closing too.
+func TestCorrection_isJudgedByTheRulesOfTheCustomersClass(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.Account(storetestAccount())
+	rules, err := activities.DefaultRules(json.RawMessage(`{}`), billing.Power)
+	require.NoError(t, err)
+	rules.CapacityPercent = 1 // 5.28 kWh in a day
+	raw, err := json.Marshal(rules)
+	require.NoError(t, err)
+	group := func(class billing.CustomerClass, rules json.RawMessage) {
+		_, err := b.AddRuleGroup(context.Background(), store.By{Actor: "sup1", Reason: "winter"},
+			store.RuleGroup{Site: b.Site, Name: string(class), Service: billing.Power, Class: class}, store.RuleVersion{FromDay: billing.MustDate("2026-01-02"), Rules: rules})
+		require.NoError(t, err)
+	}
+	group(billing.ClassHousehold, raw)
+	b.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(300)})
+	b.day("2026-01-03", map[billing.MeterID]billing.Registers{meter: regs(600)})
+	b.at("2026-01-04", 9, 0)
+	in := b.submission(readingChange(meter, "2026-01-03", regs(1500)))
+	_, err = b.env.ExecuteActivity(b.correct.DraftCorrection, in)
+	require.ErrorContains(t, err, "can't have counted", "12 kWh in a day are too much for a home here")
+	_, err = b.Pool.Exec(context.Background(), `UPDATE customers SET class = 'commercial' WHERE id = (SELECT customer_id FROM accounts WHERE id = $1)`, account)
+	require.NoError(t, err)
+	do[activities.CorrectionFacts](b.field, b.correct.DraftCorrection, in)
+}

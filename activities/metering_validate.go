@@ -80,20 +80,28 @@ func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy,
 }
 
 func (a *Metering) newValidator(ctx context.Context, site store.Site, policy Policy, c store.Cycle) (*validator, error) {
-	v := &validator{Metering: a, site: site, policy: policy, cycle: c}
+	v, err := a.judging(ctx, site, policy)
+	if err != nil {
+		return nil, err
+	}
+	v.cycle = c
+	if v.rules, err = loadRules(ctx, a.Store, policy, site.ID, c.FreezeAt); err != nil {
+		return nil, err
+	}
+	gateways, answered, err := a.Store.CycleAnswered(ctx, c.ID)
+	v.siteSilent = gateways > 1 && answered == 0
+	return v, err
+}
+
+// judging is a validator of a site without a cycle and its rules.
+func (a *Metering) judging(ctx context.Context, site store.Site, policy Policy) (*validator, error) {
+	v := &validator{Metering: a, site: site, policy: policy}
 	clock, err := a.Store.Clock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	v.now = clock.Now
-	if v.rules, err = loadRules(ctx, a.Store, policy, site.ID, c.FreezeAt); err != nil {
-		return nil, err
-	}
-	if v.tariffs, err = a.Store.Tariffs(ctx); err != nil {
-		return nil, err
-	}
-	gateways, answered, err := a.Store.CycleAnswered(ctx, c.ID)
-	v.siteSilent = gateways > 1 && answered == 0
+	v.tariffs, err = a.Store.Tariffs(ctx)
 	return v, err
 }
 

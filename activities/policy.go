@@ -54,9 +54,10 @@ type ReminderPolicy struct {
 	ReceiptHours int `json:"receipt_hours"` // a message without a receipt for so long is sent again
 }
 
-// BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt.
+// BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt, and what unpaid bills cost under an arrears contract.
 type BillingPolicy struct {
-	HoldAfterHours int `json:"hold_after_hours"`
+	HoldAfterHours int           `json:"hold_after_hours"`
+	LateFees       LateFeePolicy `json:"late_fees"`
 }
 
 // CorrectionPolicy says when giving money back needs a second approval, as refunds do (rule 49): above so much to one account.
@@ -86,7 +87,7 @@ func DefaultPolicy() Policy {
 		Supply:     supply.DefaultPolicy(),
 		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
-		Billing:    BillingPolicy{HoldAfterHours: 48},
+		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: LateFeePolicy{Power: defaultLateFees(), Water: defaultLateFees()}},
 		Rounds:     defaultRoundPolicy(),
 		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
 		Batch:      BatchPolicy{RatePerMinute: 60, PreviewHours: 24},
@@ -110,6 +111,9 @@ func policyOf(site store.Site) (Policy, error) {
 	p := DefaultPolicy()
 	if err := json.Unmarshal(site.Policy, &p); err != nil {
 		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", site.ID, err)
+	}
+	if err := p.Billing.LateFees.Validate(); err != nil {
+		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s: %w", site.ID, err)
 	}
 	return p, p.Supply.Validate()
 }

@@ -19,6 +19,7 @@ type metered struct {
 	// terms are each account's, by first day; quantities those of its months that are wanted.
 	terms      map[billing.AccountID][]store.AccountTerms
 	quantities map[billing.AccountID][]store.PeriodQuantity
+	late       *lateFacts // nil without an arrears contract
 	rater      rating.Rater
 }
 

@@ -243,6 +243,7 @@ func (m *metered) rate(sp span) (rating.Result, rating.Input, error) {
 	if err != nil {
 		return rating.Result{}, in, err
 	}
+	in.Late = m.lateOf(sp)
 	r, err := m.rater.Rate(&in)
 	if err != nil {
 		return rating.Result{}, in, err

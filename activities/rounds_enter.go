@@ -223,15 +223,30 @@ func sentence(format string, args ...any) string {
 
 // roundJudge judges values that were read on foot: each stands for its own instant.
 type roundJudge struct {
-	store  *store.Store
-	site   store.Site
-	policy Policy
-	round  billing.RoundID
+	*validator // the clock and the prices, as of when the page began; each value gets a copy
+	round      billing.RoundID
+	rules      map[billing.Date]ruleBook // begin and end with local days
 }
 
 func (a *Rounds) judgeOf(ctx context.Context, r store.Round) (roundJudge, error) {
+	j := roundJudge{round: r.ID, rules: map[billing.Date]ruleBook{}}
 	site, policy, err := sitePolicy(ctx, a.Store, r.Site)
-	return roundJudge{a.Store, site, policy, r.ID}, err
+	if err != nil {
+		return j, err
+	}
+	j.validator, err = (&Metering{Store: a.Store}).judging(ctx, site, policy)
+	return j, err
+}
+
+// rulesOn are the rules in force on the local day of an instant.
+func (j roundJudge) rulesOn(ctx context.Context, at time.Time) (ruleBook, error) {
+	day := billing.DateOf(at, j.site.Zone)
+	if book, ok := j.rules[day]; ok {
+		return book, nil
+	}
+	book, err := loadRules(ctx, j.Store, j.policy, j.site.ID, at)
+	j.rules[day] = book
+	return book, err
 }
 
 // doubted is a value with what was found about it, and the readings around it.
@@ -253,32 +268,33 @@ func (j roundJudge) reading(m store.Meter, registers billing.Registers, at time.
 
 // doubts runs a value through the validation of all readings, as the reading that it would become.
 func (j roundJudge) doubts(ctx context.Context, r store.Reading, m store.Meter) (doubted, error) {
-	cycle := store.Cycle{ID: billing.CycleID("round/" + string(j.round)), Site: j.site.ID, FreezeAt: r.FreezeAt}
-	v, err := (&Metering{Store: j.store}).newValidator(ctx, j.site, j.policy, cycle)
+	rules, err := j.rulesOn(ctx, r.FreezeAt)
 	if err != nil {
 		return doubted{}, err
 	}
-	v.gateway = m.Gateway
-	d := doubted{validator: v}
+	v := *j.validator
+	v.rules, v.gateway = rules, m.Gateway
+	v.cycle = store.Cycle{ID: billing.CycleID("round/" + string(j.round)), Site: j.site.ID, FreezeAt: r.FreezeAt}
+	d := doubted{validator: &v}
 	judged, err := d.judge(ctx, []store.PlannedMeter{{Meter: m}}, map[billing.MeterID]store.Reading{m.ID: r})
 	if err != nil {
 		return d, err
 	}
 	d.judged = judged[0]
-	return d, d.neighbours(ctx, j.store, m, r)
+	return d, d.neighbours(ctx, m, r)
 }
 
 // neighbours finds the good readings before and after a value. A later one that is below it makes a step back as much as an earlier one above it.
-func (d *doubted) neighbours(ctx context.Context, s *store.Store, m store.Meter, r store.Reading) error {
+func (d *doubted) neighbours(ctx context.Context, m store.Meter, r store.Reading) error {
 	ids := []billing.MeterID{m.ID}
-	before, err := s.LastPoints(ctx, ids, r.FreezeAt)
+	before, err := d.Store.LastPoints(ctx, ids, r.FreezeAt)
 	if err != nil {
 		return err
 	}
 	if p, ok := before[m.ID]; ok {
 		d.before = &p
 	}
-	after, err := s.NextPoints(ctx, ids, r.FreezeAt)
+	after, err := d.Store.NextPoints(ctx, ids, r.FreezeAt)
 	if err != nil {
 		return err
 	}

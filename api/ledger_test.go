@@ -44,7 +44,7 @@ func TestLedger_daysAndBalances(t *testing.T) {
 	before := read[api.BookBalance](t, b.Get("/api/v1/ledger/balance?code=customer/A1&day=2026-09-10&known_on=2026-09-09"))
 	require.Zero(t, before.BalanceFen)
 	chart := read[api.List[api.ChartAccount]](t, b.Get("/api/v1/ledger/chart"))
-	require.Equal(t, 9, chart.Total, "eight of the house and one for the customers")
+	require.Equal(t, 10, chart.Total, "nine of the house and one for the customers")
 	var sum billing.Money
 	for _, a := range chart.Items {
 		sum += a.BalanceFen

@@ -51,6 +51,7 @@ type Bill struct {
 	HoldReason string            `json:"hold_reason,omitempty"`
 	Quantity   int64             `json:"quantity" doc:"Raw units after the ratio: 0.01 kWh or litres."`
 	TotalFen   billing.Money     `json:"total_fen"`
+	LateFen    billing.Money     `json:"late_fen,omitempty" doc:"The part of total_fen that late fees are."`
 }
 
 // BillLine is one printed line, rounded once.
@@ -83,6 +84,20 @@ type BillDetail struct {
 	ChargedFen billing.Money    `json:"charged_fen" doc:"Charged day by day before the issue."`
 	Readings   json.RawMessage  `json:"readings" doc:"Per fitting: meter, both ends, raw registers, ratio."`
 	Lines      []BillLine       `json:"lines"`
+	Waived     *Waiver          `json:"waived,omitempty" doc:"Whether the customer was let off the late fee."`
+}
+
+// Waiver is the late fee of a bill that the customer was let off.
+type Waiver struct {
+	AmountFen   billing.Money   `json:"amount_fen"`
+	Reason      string          `json:"reason"`
+	By          billing.UserID  `json:"by"`
+	At          time.Time       `json:"at"`
+	CarriedFrom *billing.BillID `json:"carried_from,omitempty" doc:"The reversed bill whose waiver goes on with this one."`
+}
+
+func waiverOf(w store.Waiver) Waiver {
+	return Waiver{AmountFen: w.AmountFen, Reason: w.Reason, By: w.By, At: utc(w.At), CarriedFrom: w.CarriedFrom}
 }
 
 type runsInput struct {
@@ -133,6 +148,8 @@ func (s *server) runOperations() {
 	add(s, operation{method: http.MethodGet, path: "/bills/{id}", id: "get-bill", tag: "runs", may: auth.View, summary: "A bill with its lines."}, s.bill)
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/hold", id: "hold-bill", tag: "runs", may: auth.VerifyRun,
 		summary: "Leave a bill out of its run's issue."}, s.holdBill)
+	add(s, operation{method: http.MethodPost, path: "/bills/{id}/waive-late-fee", id: "waive-late-fee", tag: "runs", may: auth.WaiveLateFee,
+		summary: "Let the customer off the late fee of an issued bill, whole. The bill stays; an entry gives the amount back."}, s.waiveLateFee)
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/release", id: "release-bill", tag: "runs", may: auth.VerifyRun,
 		summary: "Take a held bill in again; it is rated anew."}, s.releaseBill)
 }
@@ -179,7 +196,7 @@ func (s *server) bills(ctx context.Context, in *billsInput) (*body[Part[Bill]], 
 		next = string(rows[len(rows)-1].Account)
 	}
 	return partOf(rows, next, func(b store.BillRow) Bill {
-		return Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen}
+		return Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen, LateFen: b.LateFen}
 	}), nil
 }
 
@@ -192,7 +209,7 @@ func (s *server) bill(ctx context.Context, in *BillPath) (*body[BillDetail], err
 		return nil, err
 	}
 	d := BillDetail{
-		Bill: Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen},
+		Bill: Bill{ID: b.ID, Account: b.Account, Service: b.Service, State: b.State, HoldReason: b.HoldReason, Quantity: b.Quantity, TotalFen: b.TotalFen, LateFen: b.LateFen},
 		Run:  b.Run, PeriodFrom: b.PeriodFrom.String(), PeriodTo: b.PeriodTo.String(), Tariff: b.Tariff, ChargedFen: b.ChargedFen, Readings: b.Readings,
 		Lines: make([]BillLine, 0, len(b.Lines)),
 	}
@@ -200,6 +217,14 @@ func (s *server) bill(ctx context.Context, in *BillPath) (*body[BillDetail], err
 		d.Lines = append(d.Lines, BillLine{Component: l.Component, NameZH: l.NameZH, NameEN: l.NameEN, Register: l.Register, Tier: l.Tier,
 			FromAt: utc(l.FromAt), ToAt: utc(l.ToAt), Opening: l.Opening, Closing: l.Closing, Quantity: l.Quantity.String(), Price: l.Price.String(),
 			Factor: l.Factor.String(), AmountFen: l.AmountFen, Unit: l.Unit, Thirtieths: l.Thirtieths})
+	}
+	w, err := s.Store.WaiverOf(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	if w != nil {
+		waived := waiverOf(*w)
+		d.Waived = &waived
 	}
 	return &body[BillDetail]{d}, nil
 }
@@ -236,6 +261,21 @@ func (s *server) holdBill(ctx context.Context, in *billReasonInput) (*body[Done]
 
 func (s *server) releaseBill(ctx context.Context, in *billReasonInput) (*body[Done], error) {
 	return s.moveBill(ctx, in, s.Workflows.ReleaseBills)
+}
+
+func (s *server) waiveLateFee(ctx context.Context, in *billReasonInput) (*body[Waiver], error) {
+	b, err := s.Store.BillSheet(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := may(ctx, auth.WaiveLateFee, b.Site); err != nil {
+		return nil, err
+	}
+	w, err := s.Store.WaiveLateFee(ctx, by(ctx, in.Body.Reason), b.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &body[Waiver]{waiverOf(w)}, nil
 }
 
 func (s *server) moveBill(ctx context.Context, in *billReasonInput,

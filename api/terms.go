@@ -21,6 +21,7 @@ type Terms struct {
 	ContractDemandKW string               `json:"contract_demand_kw"`
 	Choice           billing.ChargeChoice `json:"choice,omitempty" enum:"capacity,demand"`
 	Register         string               `json:"register,omitempty" doc:"The register that the contract settles by; absent for the meter's total."`
+	ArrearsContract  bool                 `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee."`
 	RecordedAt       time.Time            `json:"recorded_at"`
 	RecordedBy       billing.UserID       `json:"recorded_by"`
 	Reason           string               `json:"reason"`
@@ -28,7 +29,7 @@ type Terms struct {
 
 func termsOf(t store.AccountTerms) Terms {
 	return Terms{From: t.FromDay.String(), Version: t.Version, Tariff: t.Tariff, Persons: t.Persons, CapacityKVA: t.CapacityKVA.String(), SuspendedKVA: t.SuspendedKVA.String(),
-		ContractDemandKW: t.ContractDemandKW.String(), Choice: t.ChargeChoice, Register: t.ContractRegister, RecordedAt: utc(t.RecordedAt), RecordedBy: t.RecordedBy, Reason: t.Reason}
+		ContractDemandKW: t.ContractDemandKW.String(), Choice: t.ChargeChoice, Register: t.ContractRegister, ArrearsContract: t.ArrearsContract, RecordedAt: utc(t.RecordedAt), RecordedBy: t.RecordedBy, Reason: t.Reason}
 }
 
 type setTermsInput struct {
@@ -43,6 +44,7 @@ type setTermsInput struct {
 		ContractDemandKW string           `json:"contract_demand_kw,omitempty" maxLength:"20"`
 		Choice           string           `json:"choice,omitempty" enum:"capacity,demand"`
 		Register         string           `json:"register,omitempty" enum:"sharp,peak,flat,valley,deep_valley"`
+		ArrearsContract  bool             `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee from this day on; not for credit that is in the meter."`
 	}
 }
 
@@ -96,7 +98,7 @@ func (s *server) setTerms(ctx context.Context, in *setTermsInput) (*body[Done], 
 	if err := may(ctx, auth.MasterData, a.Site); err != nil {
 		return nil, err
 	}
-	t := store.AccountTerms{Account: in.ID, Tariff: in.Body.Tariff, Persons: in.Body.Persons, ChargeChoice: billing.ChargeChoice(in.Body.Choice), ContractRegister: in.Body.Register, Settlement: store.SettleByMeter}
+	t := store.AccountTerms{Account: in.ID, Tariff: in.Body.Tariff, Persons: in.Body.Persons, ChargeChoice: billing.ChargeChoice(in.Body.Choice), ContractRegister: in.Body.Register, ArrearsContract: in.Body.ArrearsContract, Settlement: store.SettleByMeter}
 	if t.ContractRegister != "" {
 		t.Settlement = store.SettleByRegister
 	}

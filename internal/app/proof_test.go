@@ -55,6 +55,8 @@ var plantings = []planting{
 		`WITH e AS (INSERT INTO ledger_entries (site_id, kind, idempotency_key, request_hash, business_at, subject, day)
 				SELECT site_id, 'bill_issued', 'planted', '\x', business_now(), id, (business_now() AT TIME ZONE 'Asia/Shanghai')::date FROM bills WHERE state = 'issued' AND total_fen > 0 ORDER BY id LIMIT 1 RETURNING id, site_id)
 			INSERT INTO ledger_postings SELECT id, 1, site_id || '/unbilled', 100 FROM e UNION ALL SELECT id, 2, site_id || '/revenue/power', -100 FROM e`}},
+	{invariant: proof.LedgerBalances, what: "a late fee that no line explains", sql: []string{
+		`UPDATE bills SET late_fen = late_fen + 1 WHERE id = (SELECT min(id) FROM bills WHERE state = 'issued')`}},
 	{invariant: proof.NoWrongCut, what: "of a protected customer", sql: []string{firstCut,
 		`INSERT INTO protections (account_id, kind, from_at, until_at, owner, reason)
 			SELECT account_id, 'keep_power', sent_at - interval '1 day', sent_at + interval '1 day', (SELECT min(id) FROM users), 'planted' FROM cut`}},

@@ -156,7 +156,11 @@ func (d derivation) lines() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(d, "\ntotal %s yuan for %s %s; each line is rounded once, half up, to 0.01 yuan\n", d.r.Total.Grouped(), d.r.Quantity(billing.Total), d.unit(""))
+	late := ""
+	if d.r.Late != 0 {
+		late = fmt.Sprintf(", %s of it late fees", d.r.Late)
+	}
+	fmt.Fprintf(d, "\ntotal %s yuan%s for %s %s; each line is rounded once, half up, to 0.01 yuan\n", d.r.Total.Grouped(), late, d.r.Quantity(billing.Total), d.unit(""))
 	return nil
 }
 

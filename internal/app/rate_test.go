@@ -22,7 +22,7 @@ const (
 )
 
 func TestRate_derivations(t *testing.T) {
-	for name, tariff := range map[string]string{"two-part": tariffFiles + "demo-two-part.json", "home": tariffFiles + "zj-residential.json", "intervals": publishedTariff + "zj-commercial-tou.json"} {
+	for name, tariff := range map[string]string{"two-part": tariffFiles + "demo-two-part.json", "home": tariffFiles + "zj-residential.json", "late": tariffFiles + "zj-residential.json", "intervals": publishedTariff + "zj-commercial-tou.json"} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			command := Rate{Tariff: []string{tariff}, Usage: "testdata/rate/" + name + ".usage", out: &out}
@@ -72,6 +72,10 @@ func TestRate_refusesBadFiles(t *testing.T) {
 		"no such day":          {head + "reading,2026-02-30T00:00,total=1", `line 2: the time "2026-02-30T00:00"`},
 		"unknown word":         {"tariff,2026-01-01", `line 1: "tariff" is no word`},
 		"fields missing":       {"period,2026-01-01", "line 1: period needs 2 fields after it, and has 1"},
+		"a comma in a number":  {head + "kvarh,2026-01,1,200", "line 2: kvarh takes 2 fields after it, and has 3: write numbers without commas"},
+		"a debt with a comma":  {head + "debt,2025-12-20,2025-11,1,234.56", "line 2: debt takes 3 fields"},
+		"debt without a rate":  {head + readings + "debt,2025-12-20,2025-11,100", "no late fee for them: add a line such as late_rate"},
+		"negative late fee":    {head + "late_rate,2026-01-01,-0.001,0.001,1", "line 2: The late fee of 2026-01-01 is negative"},
 		"period ends first":    {"period,2026-02-01,2026-01-01", "line 1: The period from"},
 		"period twice":         {head + head, "line 2: period stands on line 1 already"},
 		"no period":            {readings, "has no period"},

@@ -42,6 +42,8 @@ const (
 	EndProtection Action = "end_protection"
 	// CloseDay closes the books of an ended day by hand.
 	CloseDay Action = "close_day"
+	// WaiveLateFee lets a customer off the late fee of an issued bill.
+	WaiveLateFee Action = "waive_late_fee"
 	// PlaceHold keeps back a part of a customer's credit; SettleHold pays it out, or releases it.
 	PlaceHold  Action = "place_hold"
 	SettleHold Action = "settle_hold"
@@ -103,6 +105,7 @@ var table = map[Action]rule{
 	OrderRestore:      {"order supply back", []billing.Role{manager, supervisor}},
 	Protect:           {"protect a customer's supply", []billing.Role{manager, supervisor}},
 	EndProtection:     {"end a protection", []billing.Role{manager}},
+	WaiveLateFee:      {"waive a late fee", []billing.Role{supervisor}},
 	CloseDay:          {"close the books of a day", []billing.Role{supervisor, manager}},
 	PlaceHold:         {"hold back a customer's credit", []billing.Role{clerk}},
 	SettleHold:        {"pay out or release a hold", []billing.Role{manager, supervisor}},

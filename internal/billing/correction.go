@@ -110,6 +110,8 @@ type TermsChange struct {
 	Choice           ChargeChoice `json:"choice,omitempty"`
 	// Register is the one that the contract names instead of the total; empty for the total.
 	Register string `json:"register,omitempty"`
+	// ArrearsContract says that unpaid bills bear a late fee.
+	ArrearsContract bool `json:"arrears_contract,omitempty"`
 }
 
 // Kind is the kind of the part that is set; empty, with a refusal, unless exactly one is.

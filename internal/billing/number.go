@@ -144,6 +144,9 @@ func ParsePrice(s string) (Price, error) {
 // MustPrice is ParsePrice for constants in code and tests.
 func MustPrice(s string) Price { return must(ParsePrice(s)) }
 
+// Cmp is -1, 0 or 1 as p is less than, equal to or more than r.
+func (p Price) Cmp(r Price) int { return p.d.Cmp(r.d) }
+
 // UnmarshalText reads the text form.
 func (p *Price) UnmarshalText(text []byte) (err error) {
 	*p, err = ParsePrice(string(text))

@@ -80,7 +80,11 @@ func (s *canvas) billFacts(b store.BillSheet) []fact {
 	}
 }
 
+// band names the register and the step of a line; a charge by the month and a late fee rest on no register.
 func (s *canvas) band(l store.BillLine) string {
+	if l.Unit != "" {
+		return "–"
+	}
 	word := s.register(l.Register)
 	if l.Tier > 0 {
 		return s.o.Lang.say("step", word, l.Tier)
@@ -98,12 +102,12 @@ func (s *canvas) register(r billing.Register) string {
 func (s *canvas) billLines(b store.BillSheet) {
 	say := s.o.Lang.say
 	t := s.table(say("lines"), []col{
-		{say("line"), 17, false}, {say("band"), 13, false}, {say("days"), 13, false}, {say("opening"), 12, true}, {say("closing"), 12, true},
-		{say("use") + " " + b.Service.Unit(), 12, true}, {say("price"), 12, true}, {say("factor"), 7, true}, {say("amount"), 13, true},
+		{say("line"), 18, false}, {say("band"), 12, false}, {say("days"), 12, false}, {say("opening"), 11, true}, {say("closing"), 11, true},
+		{say("use") + " " + b.Service.Unit(), 12, true}, {say("price"), 11, true}, {say("factor"), 10, true}, {say("amount"), 12, true},
 	})
 	for _, l := range b.Lines {
 		t.row(s.o.Lang.name(l.NameZH, l.NameEN), s.band(l), s.span(l.FromAt, l.ToAt), raw(l.Opening, b.Service), raw(l.Closing, b.Service),
-			group(l.Quantity.Fixed(2)), l.Price.String(), factorText(l.Factor), l.AmountFen.Grouped())
+			s.quantity(l), l.Price.String(), factorText(l), l.AmountFen.Grouped())
 	}
 	t.foot(say("total"), "", "", "", "", "", "", "", b.TotalFen.Grouped())
 }
@@ -120,12 +124,32 @@ func raw(v *int64, service billing.Service) string {
 	return use(*v, service)
 }
 
-// factorText is a factor, whose zero value means 1.
-func factorText(f billing.Factor) string {
-	if f.IsZero() {
-		return "1"
+// quantity is a line's quantity; what isn't in the service's unit says its own.
+func (s *canvas) quantity(l store.BillLine) string {
+	text := group(l.Quantity.Fixed(2))
+	switch l.Unit {
+	case "":
+		return text
+	case "yuan":
+		return text + " " + s.o.Lang.say("yuan")
 	}
-	return f.String()
+	return text + " " + l.Unit
+}
+
+// factorText is a line's factor, whose zero value means 1, and the part of a month that it charges.
+func factorText(l store.BillLine) string {
+	text := "1"
+	if !l.Factor.IsZero() {
+		text = l.Factor.String()
+	}
+	if l.Thirtieths == 0 || l.Thirtieths == 30 {
+		return text
+	}
+	part := strconv.Itoa(l.Thirtieths) + "/30"
+	if text == "1" {
+		return part
+	}
+	return text + "×" + part
 }
 
 func (s *canvas) billReadings(b store.BillSheet, readings []store.BillReading) {
@@ -184,8 +208,14 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyN
 	}
 	lines = append(lines, fact{})
 	for _, l := range b.Lines {
-		lines = append(lines, fact{s.o.Lang.name(l.NameZH, l.NameEN) + " " + s.band(l), ""},
-			fact{group(l.Quantity.Fixed(2)) + " × " + l.Price.String(), l.AmountFen.Grouped()})
+		title, sum := s.o.Lang.name(l.NameZH, l.NameEN), s.quantity(l)+" × "+l.Price.String()
+		if l.Unit == "" {
+			title += " " + s.band(l)
+		}
+		if factor := factorText(l); factor != "1" {
+			sum += " × " + factor
+		}
+		lines = append(lines, fact{title, ""}, fact{sum, l.AmountFen.Grouped()})
 	}
 	lines = append(lines, fact{})
 	lines = append(lines, s.billSums(b)...)

@@ -270,3 +270,29 @@ func TestWords_inBothLanguages(t *testing.T) {
 		require.Equal(t, strings.Count(w.zh, "%"), strings.Count(w.en, "%"), key)
 	}
 }
+
+// Charges by the month and late fees rest on no register: they say their own unit, and with part of a month or a factor the arithmetic that gives the amount.
+func TestBills_linesWithoutARegister(t *testing.T) {
+	b := theBill()
+	from, to := b.Lines[0].FromAt, b.Lines[0].ToAt
+	b.Lines = append(b.Lines,
+		store.BillLine{Seq: 4, Component: "capacity", NameZH: "容量电费", NameEN: "Capacity", FromAt: from, ToAt: to, Unit: "kVA", Quantity: billing.MustQuantity("630"), Price: billing.MustPrice("22"), Thirtieths: 14, AmountFen: 646_800},
+		store.BillLine{Seq: 6, Component: "capacity", NameZH: "容量电费", NameEN: "Capacity", FromAt: from, ToAt: to, Unit: "kVA", Quantity: billing.MustQuantity("100"), Price: billing.MustPrice("22"), Factor: billing.MustFactor("0.5"), Thirtieths: 14, AmountFen: 51_333},
+		store.BillLine{Seq: 5, Component: "late_fee", NameZH: "违约金（2026-07）", NameEN: "Late fee (2026-07)", FromAt: from, ToAt: to, Unit: "yuan", Quantity: billing.MustQuantity("100"), Price: billing.MustPrice("0.001"), Factor: billing.MustFactor("31"), AmountFen: 310})
+	b.TotalFen += 698_443
+	for _, paper := range []Paper{A4, Roll} {
+		var out bytes.Buffer
+		o := options(EN)
+		o.Paper = paper
+		require.NoError(t, Bills(&out, o, "x", bills(b)))
+		shown := text(t, out.Bytes())
+		for _, part := range []string{"630.00 kVA", "14/30", "6,468.00", "Late fee (2026-07)", "0.5×14/30", "100.00 CNY", "0.001", "31", "3.10"} {
+			require.Contains(t, shown, part, "%s\n%s", paper, shown)
+		}
+		require.NotContains(t, shown, "…", "nothing is cut off")
+		if paper == Roll {
+			require.Contains(t, shown, "630.00 kVA × 22 × 14/30")
+			require.Contains(t, shown, "100.00 CNY × 0.001 × 31")
+		}
+	}
+}

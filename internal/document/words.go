@@ -25,7 +25,7 @@ var words = map[string]word{
 	"price": {"单价（元）", "Price (CNY)"}, "factor": {"系数", "Factor"}, "amount": {"金额（元）", "Amount (CNY)"}, "total": {"合计", "Total"}, "step": {"%s·第%d档", "%s, step %d"},
 	"readings": {"抄表示数", "Readings"}, "meter": {"表号", "Meter"}, "register": {"示数类型", "Register"}, "from": {"起", "From"}, "to": {"止", "To"}, "ratio": {"倍率", "Ratio"}, "counted": {"计量", "Counted"},
 	"estimated": {"*含估抄", "*partly estimated"},
-	"sum":       {"应收合计（元）", "Total due (CNY)"}, "charged": {"已按日扣费（元）", "Charged day by day (CNY)"}, "rest": {"本次扣收（元）", "Charged with this bill (CNY)"}, "balance": {"当前余额（元）", "Balance now (CNY)"},
+	"sum":       {"应收合计（元）", "Total due (CNY)"}, "yuan": {"元", "CNY"}, "charged": {"已按日扣费（元）", "Charged day by day (CNY)"}, "rest": {"本次扣收（元）", "Charged with this bill (CNY)"}, "balance": {"当前余额（元）", "Balance now (CNY)"},
 	"about": {"每行金额＝用量×单价×系数，四舍五入到分一次；合计为各行之和。", "Each line is use × price × factor, rounded to fen once; the total is the sum of its lines."},
 	"page":  {"第 %d 页", "Page %d"}, "copy": {"第%s联 %s", "Copy %s: %s"},
 	"for_customer": {"用户联", "customer"}, "for_file": {"存档联", "file"}, "for_desk": {"收费联", "cash desk"}, "for_finance": {"财务联", "finance"},

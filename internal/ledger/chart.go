@@ -79,6 +79,9 @@ func RevenueOf(site billing.SiteID, service billing.Service) Code {
 	return house(site, "revenue/"+string(service))
 }
 
+// LateFees is the revenue of late fees.
+func LateFees(site billing.SiteID) Code { return house(site, "revenue/late_fees") }
+
 // Customer is the credit that a customer has on one account.
 func Customer(account billing.AccountID) Code { return Code(customerPrefix + string(account)) }
 

@@ -31,6 +31,8 @@ const (
 	KindReversal Kind = "reversal"
 	// KindHoldPosted takes what was held back of a customer's credit, or a part of it.
 	KindHoldPosted Kind = "hold_posted"
+	// KindLateFeeWaived gives the late fee of an issued bill back.
+	KindLateFeeWaived Kind = "late_fee_waived"
 )
 
 // Posting moves an amount on one account: positive is a debit, negative a credit.

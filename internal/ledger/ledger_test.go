@@ -111,5 +111,5 @@ func TestCustomerAccount_isTheInverse(t *testing.T) {
 	require.Equal(t, billing.AccountID("A1"), id)
 	_, ok = Cash("s1").CustomerAccount()
 	require.False(t, ok)
-	require.Len(t, House("s1"), 8)
+	require.Len(t, House("s1"), 9)
 }

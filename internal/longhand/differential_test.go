@@ -37,7 +37,7 @@ func TestDifferential(t *testing.T) {
 	}
 	t.Logf("%d histories, %d refused by both; lines by kind: %v", cases, refused, kinds)
 	require.Less(t, refused, cases/5, "too many histories are refused to prove anything")
-	for _, kind := range []string{"flat", "bands", "steps", "tier_bands", "capacity", "demand", "power_factor", "minimum", "tax"} {
+	for _, kind := range []string{"flat", "bands", "steps", "tier_bands", "capacity", "demand", "power_factor", "minimum", "tax", "late_fee"} {
 		require.NotZero(t, kinds[kind], "no line of kind %s was compared", kind)
 	}
 }

@@ -32,6 +32,9 @@ func (g *generator) history(t *testing.T) (rating.Input, longhand.Account) {
 	g.terms(t, s, &in, &a)
 	g.readings(s, &in, &a)
 	g.months(&in, &a)
+	if g.chance(35) {
+		g.late(&in, &a)
+	}
 	used := g.decimal(600_000, 2)
 	in.UsedInYear, a.UsedYear = billing.MustQuantity(used), rat(used)
 	if used = g.decimal(40_000, 2); g.chance(50) || in.From.In(zone).Day() == 1 {
@@ -218,4 +221,26 @@ func (g *generator) months(in *rating.Input, a *longhand.Account) {
 		}
 		in.Months, a.Months[first.Format("2006-01")] = append(in.Months, own), theirs
 	}
+}
+
+// late makes debts of the year before the period and what was paid of them.
+func (g *generator) late(in *rating.Input, a *longhand.Account) {
+	start := billing.DateOf(in.From, in.Location)
+	own, theirs := &rating.Late{}, &longhand.Late{}
+	for day := start.AddDays(-420 + g.IntN(200)); len(own.Rates) < 1+g.IntN(4); day = day.AddDays(1 + g.IntN(150)) {
+		same, earlier, least := pick(g, "0.001", "0.002", "0", "0.00055"), pick(g, "0.003", "0.001", "0"), int64(g.IntN(4)*50)
+		own.Rates = append(own.Rates, rating.LateRate{From: day, SameYear: billing.MustPrice(same), EarlierYears: billing.MustPrice(earlier), Minimum: billing.Money(least)})
+		theirs.Rates = append(theirs.Rates, longhand.LateRate{From: day.String(), Same: rat(same), Earlier: rat(earlier), Least: least})
+	}
+	for day := start.AddDays(-380 + g.IntN(400)); len(own.Debts) < 1+g.IntN(5); day = day.AddDays(g.IntN(40)) {
+		month, fen := billing.MonthPeriod(day.AddDays(-g.IntN(60))).From, int64(g.IntN(1+g.IntN(100_000)))
+		own.Debts = append(own.Debts, rating.Debt{Month: month, Due: day, Amount: billing.Money(fen)})
+		theirs.Debts = append(theirs.Debts, longhand.Debt{Month: month.String(), Due: day.String(), Fen: fen})
+	}
+	for day := start.AddDays(-380 + g.IntN(400)); len(own.Payments) < g.IntN(8); day = day.AddDays(g.IntN(30)) {
+		fen := int64(g.IntN(50_000)) - 8_000*int64(g.IntN(2))
+		own.Payments = append(own.Payments, rating.Payment{Day: day, Amount: billing.Money(fen)})
+		theirs.Payments = append(theirs.Payments, longhand.Payment{Day: day.String(), Fen: fen})
+	}
+	in.Late, a.Late = own, theirs
 }

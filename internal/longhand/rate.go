@@ -21,6 +21,7 @@ type Account struct {
 	Terms               []Terms  // at least one
 	Months              map[string]Month
 	Tariffs             map[string]json.RawMessage
+	Late                *Late
 }
 
 // Fitting is one meter at the service point.
@@ -111,6 +112,7 @@ func Rate(a Account) ([]Line, error) {
 			}
 		}
 	}
+	r.lateFees()
 	return r.lines, nil
 }
 

@@ -22,6 +22,9 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 	if err := c.revenueIsBilled(ctx, inv); err != nil {
 		return err
 	}
+	if err := c.lateFeesHold(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
 		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
 		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// Engine is the version of this pricing, which bills name. Inputs that engine
-// rating/1 stored give the same fen under it; docs/tariffs.md says what it does.
-const Engine = "rating/2"
+// Engine is the version of this pricing, which bills name. Inputs that earlier
+// engines stored give the same fen under it; docs/tariffs.md says what it does.
+const Engine = "rating/3"
 
 // Input is all that a price depends on.
 type Input struct {
@@ -39,6 +39,8 @@ type Input struct {
 	Terms []Terms
 	// Months are quantities of calendar months that registers don't give.
 	Months []Month
+	// Late is what is overdue under an arrears contract; nil for all others.
+	Late *Late
 }
 
 // Terms are what holds for the account from a day on.
@@ -170,6 +172,8 @@ type Result struct {
 	Segments []Segment     `json:"segments"`
 	Lines    []Line        `json:"lines"`
 	Total    billing.Money `json:"total_fen"`
+	// Late is the part of Total that late fees are.
+	Late billing.Money `json:"late_fen,omitempty"`
 	// Use is the raw use of each register after ratio, over all segments.
 	Use billing.Registers `json:"use"`
 	// Opening and Closing are the readings at From and To.

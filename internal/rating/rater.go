@@ -39,7 +39,7 @@ type Rater struct {
 func (r *Rater) Rate(in *Input) (*Result, error) {
 	out := &r.out
 	out.Segments, out.Lines, out.Taxes, out.PowerFactors = out.Segments[:0], out.Lines[:0], out.Taxes[:0], out.PowerFactors[:0]
-	out.Total, out.Use, out.Reverse, out.Service = 0, nil, billing.Quantity{}, in.Tariff.Service
+	out.Total, out.Late, out.Use, out.Reverse, out.Service = 0, 0, nil, billing.Quantity{}, in.Tariff.Service
 	r.in, r.unit, r.arena = in, in.Tariff.Service, r.arena[:0]
 	if err := r.check(in); err != nil {
 		return nil, err
@@ -60,6 +60,9 @@ func (r *Rater) Rate(in *Input) (*Result, error) {
 		return nil, billing.Errorf(billing.CodeInvalidReading, "No meter was fitted between %s and %s.", in.From.In(in.Location), in.To.In(in.Location))
 	}
 	if err := r.price(p); err != nil {
+		return nil, err
+	}
+	if err := r.late(); err != nil {
 		return nil, err
 	}
 	r.reverse(p)

@@ -23,13 +23,14 @@ type Stored struct {
 	ClosedOn    billing.Date     `json:"closed_on,omitzero"`
 	Terms       []Terms          `json:"terms,omitempty"`
 	Months      []Month          `json:"months,omitempty"`
+	Late        *Late            `json:"late,omitempty"`
 }
 
 // Store is the input to be kept.
 func (in Input) Store() Stored {
 	return Stored{
 		Tariff: in.Tariff, Zone: in.Location.String(), From: in.From, To: in.To, Open: in.Open, Fittings: in.Fittings, Points: in.Points,
-		UsedInYear: in.UsedInYear, UsedInMonth: in.UsedInMonth, OpenedOn: in.OpenedOn, ClosedOn: in.ClosedOn, Terms: in.Terms, Months: in.Months,
+		UsedInYear: in.UsedInYear, UsedInMonth: in.UsedInMonth, OpenedOn: in.OpenedOn, ClosedOn: in.ClosedOn, Terms: in.Terms, Months: in.Months, Late: in.Late,
 	}
 }
 
@@ -41,12 +42,12 @@ func (s Stored) Input() (Input, error) {
 	}
 	return Input{
 		Tariff: s.Tariff, Location: loc, From: s.From, To: s.To, Open: s.Open, Fittings: s.Fittings, Points: s.Points,
-		UsedInYear: s.UsedInYear, UsedInMonth: s.UsedInMonth, OpenedOn: s.OpenedOn, ClosedOn: s.ClosedOn, Terms: s.Terms, Months: s.Months,
+		UsedInYear: s.UsedInYear, UsedInMonth: s.UsedInMonth, OpenedOn: s.OpenedOn, ClosedOn: s.ClosedOn, Terms: s.Terms, Months: s.Months, Late: s.Late,
 	}, nil
 }
 
 // engines are the versions whose stored inputs this code prices to the same fen.
-var engines = map[string]bool{"rating/1": true, Engine: true}
+var engines = map[string]bool{"rating/1": true, "rating/2": true, Engine: true}
 
 // Again prices a bill once more from the input and the engine that it keeps.
 func Again(engine string, stored []byte) (Result, error) {

@@ -63,28 +63,35 @@ func invalid(format string, args ...any) error {
 	return billing.Errorf(billing.CodeInvalidInput, format, args...)
 }
 
-// words are the lines' first words, with how many fields they need at least.
+// words are the lines' first words, with how many fields they need at least and may have at most.
 var words = map[string]struct {
-	fields int
-	once   bool
-	read   func(*usageReader, []string) error
+	least, most int
+	once        bool
+	read        func(*usageReader, []string) error
 }{
-	"zone": {1, true, (*usageReader).zone}, "period": {2, true, (*usageReader).readPeriod}, "open": {0, true, (*usageReader).open},
-	"opened": {1, true, (*usageReader).opened}, "closed": {1, true, (*usageReader).closed},
-	"used_in_year": {1, true, (*usageReader).usedInYear}, "used_in_month": {1, true, (*usageReader).usedInMonth},
-	"fitting": {4, false, (*usageReader).fitting}, "terms": {2, false, (*usageReader).terms},
-	"demand_kw": {2, false, (*usageReader).demand}, "kvarh": {2, false, (*usageReader).kvarh}, "reverse": {2, false, (*usageReader).reverse},
-	"reading": {2, false, (*usageReader).reading}, "interval": {3, false, (*usageReader).interval},
-	"holiday": {1, false, (*usageReader).holiday}, "workday": {1, false, (*usageReader).workday},
+	"zone": {1, 1, true, (*usageReader).zone}, "period": {2, 2, true, (*usageReader).readPeriod}, "open": {0, 0, true, (*usageReader).open},
+	"opened": {1, 1, true, (*usageReader).opened}, "closed": {1, 1, true, (*usageReader).closed},
+	"used_in_year": {1, 1, true, (*usageReader).usedInYear}, "used_in_month": {1, 1, true, (*usageReader).usedInMonth},
+	"fitting": {4, 4, false, (*usageReader).fitting}, "terms": {2, anyFields, false, (*usageReader).terms},
+	"demand_kw": {2, 2, false, (*usageReader).demand}, "kvarh": {2, 2, false, (*usageReader).kvarh}, "reverse": {2, 2, false, (*usageReader).reverse},
+	"reading": {2, anyFields, false, (*usageReader).reading}, "interval": {3, 3, false, (*usageReader).interval},
+	"late_rate": {4, 4, false, (*usageReader).lateRate}, "debt": {3, 3, false, (*usageReader).debt}, "paid": {2, 2, false, (*usageReader).paid},
+	"holiday": {1, 2, false, (*usageReader).holiday}, "workday": {1, 2, false, (*usageReader).workday},
 }
+
+// anyFields is for lines of name=value, where each name is known or refused.
+const anyFields = 100
 
 func (u *usageReader) read(word string, fields []string) error {
 	w, known := words[word]
 	if !known {
-		return invalid("%q is no word of a usage file: use zone, period, open, opened, closed, used_in_year, used_in_month, fitting, terms, demand_kw, kvarh, reverse, reading, interval, holiday or workday.", word)
+		return invalid("%q is no word of a usage file: use zone, period, open, opened, closed, used_in_year, used_in_month, fitting, terms, demand_kw, kvarh, reverse, reading, interval, late_rate, debt, paid, holiday or workday.", word)
 	}
-	if len(fields) < w.fields {
-		return invalid("%s needs %d fields after it, and has %d.", word, w.fields, len(fields))
+	if len(fields) < w.least {
+		return invalid("%s needs %d fields after it, and has %d.", word, w.least, len(fields))
+	}
+	if len(fields) > w.most {
+		return invalid("%s takes %d fields after it, and has %d: write numbers without commas.", word, w.most, len(fields))
 	}
 	if before := u.seen[word]; w.once && before > 0 {
 		return invalid("%s stands on line %d already.", word, before)
@@ -267,6 +274,67 @@ func (u *usageReader) kvarh(f []string) error {
 
 func (u *usageReader) reverse(f []string) error {
 	return u.month("reverse", f, func(m *Month) **billing.Quantity { return &m.Reverse })
+}
+
+// late is what the file says of late fees, and the next line's first field as a day.
+func (u *usageReader) late(f []string) (*Late, billing.Date, error) {
+	if u.in.Late == nil {
+		u.in.Late = &Late{}
+	}
+	day, err := billing.ParseDate(f[0])
+	return u.in.Late, day, err
+}
+
+// lateRate is late_rate,first day,share a day,share a day of earlier years' debts,least in yuan.
+func (u *usageReader) lateRate(f []string) error {
+	l, day, err := u.late(f)
+	if err != nil {
+		return err
+	}
+	rate := LateRate{From: day}
+	if rate.SameYear, err = billing.ParsePrice(f[1]); err != nil {
+		return err
+	}
+	if rate.EarlierYears, err = billing.ParsePrice(f[2]); err != nil {
+		return err
+	}
+	if rate.Minimum, err = billing.ParseMoney(f[3]); err != nil {
+		return err
+	}
+	l.Rates = append(l.Rates, rate)
+	return l.check()
+}
+
+// debt is debt,due day,month of the bill,yuan.
+func (u *usageReader) debt(f []string) error {
+	l, due, err := u.late(f)
+	if err != nil {
+		return err
+	}
+	month, err := billing.ParseMonth(f[1])
+	if err != nil {
+		return err
+	}
+	amount, err := billing.ParseMoney(f[2])
+	if err != nil {
+		return err
+	}
+	l.Debts = append(l.Debts, Debt{Month: month.From, Due: due, Amount: amount})
+	return l.check()
+}
+
+// paid is paid,day,yuan.
+func (u *usageReader) paid(f []string) error {
+	l, day, err := u.late(f)
+	if err != nil {
+		return err
+	}
+	amount, err := billing.ParseMoney(f[1])
+	if err != nil {
+		return err
+	}
+	l.Payments = append(l.Payments, Payment{Day: day, Amount: amount})
+	return l.check()
 }
 
 func (u *usageReader) holiday(f []string) error { return u.calendarDay(f, true) }

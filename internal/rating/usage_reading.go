@@ -144,6 +144,9 @@ func (u *usageReader) finish() (Input, error) {
 	if u.period.From.IsZero() {
 		return Input{}, invalid("The usage file has no period: add a line such as period,2026-01-01,2026-02-01.")
 	}
+	if l := u.in.Late; l != nil && len(l.Rates) == 0 {
+		return Input{}, invalid("The usage file has debts or payments and no late fee for them: add a line such as late_rate,2026-01-01,0.001,0.001,1.")
+	}
 	u.in.From, u.in.To = u.period.Instants(u.in.Location)
 	if len(u.intervals) > 0 && len(u.in.Points) > 0 {
 		return Input{}, invalid("The usage file has readings and intervals: write one or the other.")

@@ -30,12 +30,13 @@ type Bill struct {
 	Readings   json.RawMessage // []BillReading
 	Input      json.RawMessage // what was rated: enough to rate it again
 	TotalFen   billing.Money
+	LateFen    billing.Money // the part of TotalFen that late fees are
 	ChargedFen billing.Money // charged day by day in the period
 	EntryID    *int64
 }
 
 const billColumns = `b.id, b.run_id, b.site_id, b.account_id, a.service, b.period_from, b.period_to, b.version, b.state, b.hold_reason, b.tariff_id, b.engine,
-	b.quantity, b.readings, b.input, b.total_fen, b.charged_fen, b.entry_id`
+	b.quantity, b.readings, b.input, b.total_fen, b.late_fen, b.charged_fen, b.entry_id`
 
 // BillReading is what one fitting brought to a bill: raw registers at both ends.
 type BillReading struct {
@@ -81,6 +82,7 @@ type Draft struct {
 	Readings []BillReading
 	Input    any
 	TotalFen billing.Money
+	LateFen  billing.Money // the part of TotalFen that late fees are
 	Lines    []BillLine
 	Stops    []BillStop // why limits of the site stopped it; Hold says the same in words
 }
@@ -219,9 +221,9 @@ func releaseBill(ctx context.Context, tx *Tx, r Run, d Draft, reason string) err
 	}
 	now := b
 	now.Quantity, now.TotalFen = d.Quantity, d.TotalFen
-	err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6,
+	err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6, late_fen = $7,
 		charged_fen = coalesce((SELECT sum(amount_fen) FROM charges c WHERE c.account_id = bills.account_id AND c.period_from = bills.period_from), 0)
-		WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine).Scan(&now.ChargedFen)
+		WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine, d.LateFen).Scan(&now.ChargedFen)
 	if err != nil {
 		return err
 	}

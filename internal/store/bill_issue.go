@@ -63,11 +63,12 @@ type dueBill struct {
 	PeriodFrom  billing.Date
 	Quantity    int64
 	TotalFen    billing.Money
+	LateFen     billing.Money
 	ChargedFen  billing.Money // when it was rated
 	LinesDigest []byte
 }
 
-const dueColumns = `b.id, b.account_id, b.site_id, a.service, b.period_from, b.quantity, b.total_fen, b.charged_fen, b.lines_digest`
+const dueColumns = `b.id, b.account_id, b.site_id, a.service, b.period_from, b.quantity, b.total_fen, b.late_fen, b.charged_fen, b.lines_digest`
 
 func nextDrafts(ctx context.Context, tx *Tx, c Chunk, limit int) ([]dueBill, error) {
 	rows, _ := tx.Query(ctx, `SELECT `+dueColumns+` FROM bills b JOIN accounts a ON a.id = b.account_id
@@ -218,7 +219,7 @@ func issueEntry(b dueBill, charged billing.Money) (ledger.Entry, error) {
 		return e, err
 	}
 	for _, p := range []ledger.Posting{{Code: ledger.Unbilled(b.Site), Amount: charged}, {Code: ledger.Customer(b.Account), Amount: rest},
-		{Code: ledger.RevenueOf(b.Site, b.Service), Amount: -b.TotalFen}} {
+		{Code: ledger.RevenueOf(b.Site, b.Service), Amount: b.LateFen - b.TotalFen}, {Code: ledger.LateFees(b.Site), Amount: -b.LateFen}} {
 		if p.Amount != 0 {
 			e.Postings = append(e.Postings, p)
 		}

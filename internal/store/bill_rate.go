@@ -126,14 +126,14 @@ func copyBills(ctx context.Context, tx *Tx, r Run, drafts []Draft, at map[billin
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"bills"},
 		[]string{
 			"id", "run_id", "site_id", "account_id", "period_from", "period_to", "version", "state", "hold_reason", "tariff_id", "engine",
-			"quantity", "readings", "input", "total_fen", "charged_fen", "lines_digest",
+			"quantity", "readings", "input", "total_fen", "late_fen", "charged_fen", "lines_digest",
 		},
 		pgx.CopyFromSlice(len(drafts), func(i int) ([]any, error) {
 			d := drafts[i]
 			readings, input, err := d.documents()
 			return []any{
 				string(d.ID), string(r.ID), string(r.Site), string(d.Account), from, to, r.Version, string(d.state()), d.Hold, string(d.Tariff), d.Engine,
-				d.Quantity, readings, input, int64(d.TotalFen), int64(at[d.Account].charged), linesDigest(d.Lines),
+				d.Quantity, readings, input, int64(d.TotalFen), int64(d.LateFen), int64(at[d.Account].charged), linesDigest(d.Lines),
 			}, err
 		}))
 	return err

@@ -135,8 +135,8 @@ func rateDraftAgain(ctx context.Context, tx *Tx, c Correction, b Bill, d Draft) 
 		return err
 	}
 	d.ID = b.ID
-	_, err = tx.Exec(ctx, `UPDATE bills SET tariff_id = $2, quantity = $3, readings = $4, input = $5, total_fen = $6, engine = $7 WHERE id = $1`,
-		b.ID, d.Tariff, d.Quantity, readings, input, d.TotalFen, d.Engine)
+	_, err = tx.Exec(ctx, `UPDATE bills SET tariff_id = $2, quantity = $3, readings = $4, input = $5, total_fen = $6, engine = $7, late_fen = $8 WHERE id = $1`,
+		b.ID, d.Tariff, d.Quantity, readings, input, d.TotalFen, d.Engine, d.LateFen)
 	if err != nil {
 		return err
 	}
@@ -165,8 +165,12 @@ func reverseAndIssue(ctx context.Context, tx *Tx, c Correction, b Bill, d Draft)
 		return "", err
 	}
 	n.ID = billing.BillID(fmt.Sprintf("B%s-%04d%02d-%d", b.Account, b.PeriodFrom.Year(), b.PeriodFrom.Month(), n.Version))
-	n.TotalFen, n.EntryID = d.TotalFen, nil
+	n.TotalFen, n.LateFen, n.EntryID = d.TotalFen, d.LateFen, nil
 	day, err := issueDay(ctx, tx, b)
+	if err != nil {
+		return "", err
+	}
+	waived, err := undoWaiver(ctx, tx, b.ID)
 	if err != nil {
 		return "", err
 	}
@@ -176,6 +180,11 @@ func reverseAndIssue(ctx context.Context, tx *Tx, c Correction, b Bill, d Draft)
 	}
 	if err := issueSuccessor(ctx, tx, c, b, n, d, day); err != nil {
 		return "", err
+	}
+	if waived != nil && n.LateFen > 0 {
+		if _, err := waiveLateFee(ctx, tx, n, Waiver{Reason: waived.Reason, By: waived.By, CarriedFrom: &b.ID}); err != nil {
+			return "", err
+		}
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO bill_reversals (bill_id, successor_id, correction_id, entry_id, corrects_day, reversed_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		b.ID, n.ID, c.ID, undone, day, tx.Now)
@@ -211,7 +220,7 @@ func reverseBill(ctx context.Context, tx *Tx, c Correction, b Bill, successor bi
 // wasn't is taken from, or given back to, the customer's credit. Its entry stands beside the compensating one: on the day of the first
 // bill while the books are open, else on today as that day's correction.
 func issueSuccessor(ctx context.Context, tx *Tx, c Correction, old, n Bill, d Draft, day billing.Date) error {
-	e, err := issueEntry(dueBill{ID: n.ID, Site: n.Site, Account: n.Account, Service: n.Service, TotalFen: n.TotalFen}, n.ChargedFen)
+	e, err := issueEntry(dueBill{ID: n.ID, Site: n.Site, Account: n.Account, Service: n.Service, TotalFen: n.TotalFen, LateFen: n.LateFen}, n.ChargedFen)
 	if err != nil {
 		return err
 	}
@@ -228,9 +237,9 @@ func issueSuccessor(ctx context.Context, tx *Tx, c Correction, old, n Bill, d Dr
 		return err
 	}
 	d.ID = n.ID
-	_, err = tx.Exec(ctx, `INSERT INTO bills (id, run_id, site_id, account_id, period_from, period_to, version, state, tariff_id, engine, quantity, readings, input, total_fen, charged_fen, lines_digest, entry_id, issued_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 'issued', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
-		n.ID, n.Run, n.Site, n.Account, n.PeriodFrom, n.PeriodTo, n.Version, d.Tariff, d.Engine, d.Quantity, readings, input, n.TotalFen, n.ChargedFen, linesDigest(d.Lines), n.EntryID, tx.Now)
+	_, err = tx.Exec(ctx, `INSERT INTO bills (id, run_id, site_id, account_id, period_from, period_to, version, state, tariff_id, engine, quantity, readings, input, total_fen, charged_fen, lines_digest, entry_id, issued_at, late_fen)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 'issued', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		n.ID, n.Run, n.Site, n.Account, n.PeriodFrom, n.PeriodTo, n.Version, d.Tariff, d.Engine, d.Quantity, readings, input, n.TotalFen, n.ChargedFen, linesDigest(d.Lines), n.EntryID, tx.Now, n.LateFen)
 	if err != nil {
 		return err
 	}

@@ -220,7 +220,7 @@ func writePrice(ctx context.Context, tx *Tx, k Correction, c billing.PriceCorrec
 // TermsOfChange are the terms that a correction puts in force.
 func TermsOfChange(c billing.TermsChange) AccountTerms {
 	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
-		ContractDemandKW: c.ContractDemandKW, ChargeChoice: c.Choice, Settlement: SettleByMeter, ContractRegister: c.Register}
+		ContractDemandKW: c.ContractDemandKW, ChargeChoice: c.Choice, Settlement: SettleByMeter, ContractRegister: c.Register, ArrearsContract: c.ArrearsContract}
 	if c.Register != "" {
 		t.Settlement = SettleByRegister
 	}

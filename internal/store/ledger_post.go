@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/ledger"
@@ -159,20 +158,4 @@ func (tx *Tx) JournalAll(ctx context.Context, entries []Entry) error {
 	_, err := tx.Exec(ctx, `SELECT journal_append_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text[]::jsonb[], $12::text[]::jsonb[])`,
 		tx.WorkflowID, tx.RunID, cols[0], cols[1], cols[2], cols[3], cols[4], cols[5], cols[6], cols[7], refs, data)
 	return err
-}
-
-// ledgerCodes are the refusals that the ledger's own functions raise, each with a whole sentence.
-var ledgerCodes = map[string]billing.Code{
-	"MF005": billing.CodeConflict, // another request under a used key
-	"MF006": billing.CodeClosed,   // dated on a closed day
-	"MF007": billing.CodeClosed,   // a hold that is settled
-	"MF008": billing.CodeBlocked,  // more than is available
-	"MF009": billing.CodeBlocked,  // a day that can't be closed now
-}
-
-func ledgerRefusal(pg *pgconn.PgError) error {
-	if code, ok := ledgerCodes[pg.Code]; ok {
-		return billing.Errorf(code, "%s", pg.Message)
-	}
-	return nil
 }

@@ -58,6 +58,7 @@ type BillRow struct {
 	HoldReason string
 	Quantity   int64 // raw units after the ratio
 	TotalFen   billing.Money
+	LateFen    billing.Money // the part of TotalFen that late fees are
 	PeriodFrom billing.Date
 	LastFen    *billing.Money // nil without a bill of the period before
 }
@@ -86,7 +87,7 @@ func (f BillFilter) where() string {
 // BillPage lists the bills of a run that the filter chooses, by account, after the given one; more says that others follow.
 func (s *Store) BillPage(ctx context.Context, f BillFilter, after billing.AccountID, limit int) (list []BillRow, more bool, err error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT x.*, p.total_fen AS last_fen FROM (
-			SELECT b.id, b.account_id AS account, c.name AS customer, a.service, b.state, b.hold_reason, b.quantity, b.total_fen, b.period_from`+f.where()+`
+			SELECT b.id, b.account_id AS account, c.name AS customer, a.service, b.state, b.hold_reason, b.quantity, b.total_fen, b.late_fen, b.period_from`+f.where()+`
 				AND b.account_id > @after ORDER BY b.account_id LIMIT @limit) x
 		LEFT JOIN LATERAL (SELECT total_fen FROM bills WHERE account_id = x.account AND period_to = x.period_from AND state = 'issued' LIMIT 1) p ON true ORDER BY x.account`,
 		pgx.NamedArgs{"run": f.Run, "state": f.State, "text": f.Text, "after": after, "limit": limit + 1})

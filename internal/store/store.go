@@ -228,10 +228,24 @@ var constraintSentences = map[string]struct {
 	"rule_groups_one_per_kind":                {billing.CodeConflict, "a group for this kind of meter exists at this site already: give that one a new version"},
 	"sub_points_one_master":                   {billing.CodeConflict, "this meter has a master already: end that first"},
 	"sub_points_end_after_start":              {billing.CodeInvalidInput, "this ends before it begins: correct one of the instants"},
+	"late_fee_waivers_pkey":                   {billing.CodeConflict, "the late fee of this bill was waived already"},
 	"bills_one_issued":                        {billing.CodeClosed, "this period of the account is billed already: an issued bill is changed by a correction only"},
 	"correction_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
 	"correction_maker_is_not_second_approver": {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
 	"correction_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this correction already: another person must give the second approval"},
+}
+
+// ownCodes are the refusals that functions of the database raise for people to read, each with a whole sentence. Its other codes (MF001 to
+// MF004) say that the program is wrong.
+var ownCodes = map[string]billing.Code{
+	"MF005": billing.CodeConflict, // another request under a used key
+	"MF006": billing.CodeClosed,   // dated on a closed day
+	"MF007": billing.CodeClosed,   // a hold that is settled
+	"MF008": billing.CodeBlocked,  // more than is available
+	"MF009": billing.CodeBlocked,  // a day that can't be closed now
+	"MF010": billing.CodeClosed,   // a bill that is issued stays what it is
+	"MF011": billing.CodeClosed,   // and is reversed only by its successor
+	"MF012": billing.CodeClosed,   // a bill without the late fee that is to be waived
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.
@@ -249,12 +263,10 @@ func translate(err error) error {
 	if s, ok := constraintSentences[pg.ConstraintName]; ok {
 		return billing.Errorf(s.code, "%s", s.sentence)
 	}
-	if err := ledgerRefusal(pg); err != nil {
-		return err
+	if code, ok := ownCodes[pg.Code]; ok {
+		return billing.Errorf(code, "%s", pg.Message)
 	}
 	switch pg.Code {
-	case "MF010", "MF011": // a bill that is issued stays what it is
-		return billing.Errorf(billing.CodeClosed, "%s", pg.Message)
 	case "23505":
 		return billing.Errorf(billing.CodeConflict, "this exists already (%s)", pg.ConstraintName)
 	case "23503":

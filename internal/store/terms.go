@@ -29,6 +29,7 @@ type AccountTerms struct {
 	ChargeChoice     billing.ChargeChoice
 	Settlement       string // SettleByMeter or SettleByRegister
 	ContractRegister string // the register's name, empty for the total
+	ArrearsContract  bool   // unpaid bills bear a late fee
 	RecordedAt       time.Time
 	RecordedBy       billing.UserID
 	Reason           string
@@ -42,7 +43,7 @@ func (t AccountTerms) Register() billing.Register {
 }
 
 const selectTerms = `SELECT account_id, from_day, version, tariff_id, persons, capacity_kva, suspended_kva, contract_demand_kw, charge_choice, settlement,
-	contract_register, recorded_at, recorded_by, reason FROM account_terms`
+	contract_register, arrears_contract, recorded_at, recorded_by, reason FROM account_terms`
 
 // TermsOf reads the terms in force of accounts, each account's by first day.
 func (s *Store) TermsOf(ctx context.Context, accounts []billing.AccountID) (map[billing.AccountID][]AccountTerms, error) {
@@ -98,9 +99,9 @@ func RecordTerms(ctx context.Context, tx *Tx, t AccountTerms) error {
 		return err
 	}
 	err = tx.QueryRow(ctx, `INSERT INTO account_terms (account_id, from_day, version, tariff_id, persons, capacity_kva, suspended_kva, contract_demand_kw,
-			charge_choice, settlement, contract_register, recorded_at, recorded_by, reason)
-		SELECT $1, $2, coalesce((SELECT max(version) FROM account_terms WHERE account_id = $1 AND from_day = $2), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, business_now(), $11, $12
-		RETURNING version`, t.Account, t.FromDay, t.Tariff, t.Persons, t.CapacityKVA, t.SuspendedKVA, t.ContractDemandKW, t.ChargeChoice, t.Settlement, t.ContractRegister,
+			charge_choice, settlement, contract_register, arrears_contract, recorded_at, recorded_by, reason)
+		SELECT $1, $2, coalesce((SELECT max(version) FROM account_terms WHERE account_id = $1 AND from_day = $2), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, business_now(), $12, $13
+		RETURNING version`, t.Account, t.FromDay, t.Tariff, t.Persons, t.CapacityKVA, t.SuspendedKVA, t.ContractDemandKW, t.ChargeChoice, t.Settlement, t.ContractRegister, t.ArrearsContract,
 		tx.Actor, tx.Reason).Scan(&t.Version)
 	if err != nil {
 		return err
@@ -126,6 +127,9 @@ func (t AccountTerms) facts() map[string]any {
 	}
 	if t.Persons > 0 {
 		f["persons"] = t.Persons
+	}
+	if t.ArrearsContract {
+		f["arrears_contract"] = true
 	}
 	return f
 }
@@ -164,10 +168,17 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return billing.Errorf(billing.CodeInvalidInput, "The meter's total settles, so the contract can't name the %s register too.", t.ContractRegister)
 	case t.Register() != before.Register() && t.FromDay.Day() != 1:
 		return billing.Errorf(billing.CodeInvalidInput, "Another register can count only from the first day of a month: choose one.")
+	case a.CreditMode == billing.CreditMeter && t.ArrearsContract:
+		return ErrMeterArrears()
 	case a.CreditMode == billing.CreditMeter && t.Tariff != before.Tariff:
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
 	}
 	return nil
+}
+
+// ErrMeterArrears refuses an arrears contract where the meter holds the credit and cuts by itself: there is no debt to bear a late fee.
+func ErrMeterArrears() error {
+	return billing.Errorf(billing.CodeInvalidInput, "The account's credit is in its meter, which lets no debt arise: an arrears contract needs platform credit.")
 }
 
 // The kinds of quantities that a month has beside its registers.

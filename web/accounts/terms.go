@@ -115,6 +115,9 @@ func agreed(ctx context.Context, t store.AccountTerms) string {
 	if t.ContractRegister != "" {
 		add(locale.T(ctx, "terms.by_register", locale.State(ctx, locale.Register, t.ContractRegister)))
 	}
+	if t.ArrearsContract {
+		add(locale.T(ctx, "terms.by_arrears"))
+	}
 	if text == "" {
 		return "–"
 	}
@@ -203,6 +206,11 @@ func termsAction(r *http.Request, s story, today billing.Date) components.Action
 		fields = append(fields,
 			field("capacity", locale.T(ctx, "terms.capacity"), now.CapacityKVA.String(), components.QuantityField), field("suspended", locale.T(ctx, "terms.suspended"), now.SuspendedKVA.String(), components.QuantityField),
 			field("demand", locale.T(ctx, "terms.contract_demand"), now.ContractDemandKW.String(), components.QuantityField), choice, register)
+	}
+	if s.row.CreditMode == billing.CreditPlatform {
+		arrears := field("arrears", locale.T(ctx, "terms.arrears"), map[bool]string{true: "1"}[now.ArrearsContract], components.CheckField)
+		arrears.Hint = locale.T(ctx, "terms.arrears_hint")
+		fields = append(fields, arrears)
 	}
 	fields = append(fields, components.ReasonField(locale.T(ctx, "terms.reason"), f.Value("reason", ""), f.Problem("reason")))
 	return components.Action{

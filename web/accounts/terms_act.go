@@ -42,7 +42,7 @@ func (h handler) setTerms(r *http.Request) (page.Done, error) {
 	t := store.AccountTerms{
 		Account: a.ID, FromDay: in.Day("from"), Tariff: billing.TariffID(in.Required("tariff")), CapacityKVA: quantity(in, "capacity"), SuspendedKVA: quantity(in, "suspended"),
 		ContractDemandKW: quantity(in, "demand"), ChargeChoice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))),
-		ContractRegister: in.OneOf("register", "", "sharp", "peak", "flat", "valley", "deep_valley"), Settlement: store.SettleByMeter,
+		ContractRegister: in.OneOf("register", "", "sharp", "peak", "flat", "valley", "deep_valley"), Settlement: store.SettleByMeter, ArrearsContract: in.Text("arrears") != "",
 	}
 	if t.ContractRegister != "" {
 		t.Settlement = store.SettleByRegister

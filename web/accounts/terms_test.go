@@ -51,6 +51,11 @@ func TestTerms(t *testing.T) {
 	text := admin.Get("/accounts/1000001").Find("table-terms").Text()
 	require.Contains(t, text, "630.5 kVA")
 	require.Contains(t, text, "to come")
+
+	a = admin.Post("/accounts/1000001/terms", form("from", "2026-11-01", "arrears", "1")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Contains(t, admin.Get("/accounts/1000001").Find("table-terms").Text(), "arrears contract")
+	require.Equal(t, 1, admin.Get("/accounts/1000001").Find("field-arrears").Length())
 }
 
 func TestPeriodQuantity(t *testing.T) {

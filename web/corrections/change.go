@@ -65,7 +65,7 @@ func readTerms(in *page.Input, d draft) *billing.TermsChange {
 		return q
 	}
 	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), CapacityKVA: quantity("capacity"), SuspendedKVA: quantity("suspended"),
-		ContractDemandKW: quantity("demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register")}
+		ContractDemandKW: quantity("demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register"), ArrearsContract: in.Text("arrears") != ""}
 	persons, err := strconv.Atoi(in.Text("persons"))
 	if in.Text("persons") != "" && (err != nil || persons < 0 || persons > 99) {
 		in.Refuse("persons", billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99"))
@@ -255,6 +255,7 @@ func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsCh
 		Demand    billing.Quantity `json:"contract_demand_kw"`
 		Choice    string
 		Register  string
+		Arrears   bool `json:"arrears_contract"`
 	}
 	if err := json.Unmarshal(before, &was); err != nil {
 		return err
@@ -263,12 +264,20 @@ func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsCh
 		{locale.T(ctx, "corrections.tariff"), was.Tariff, string(c.Tariff)}, {locale.T(ctx, "terms.persons"), strconv.Itoa(was.Persons), strconv.Itoa(c.Persons)},
 		{locale.T(ctx, "terms.capacity"), was.Capacity.String(), c.CapacityKVA.String()}, {locale.T(ctx, "terms.suspended"), was.Suspended.String(), c.SuspendedKVA.String()},
 		{locale.T(ctx, "terms.contract_demand"), was.Demand.String(), c.ContractDemandKW.String()}, {locale.T(ctx, "terms.choice"), was.Choice, string(c.Choice)}, {locale.T(ctx, "terms.register"), was.Register, c.Register},
+		{locale.T(ctx, "terms.arrears"), yesNo(ctx, was.Arrears), yesNo(ctx, c.ArrearsContract)},
 	} {
 		if r[1] != r[2] {
 			row(r[0], r[1], r[2])
 		}
 	}
 	return nil
+}
+
+func yesNo(ctx context.Context, yes bool) string {
+	if yes {
+		return locale.T(ctx, "exceptions.yes")
+	}
+	return locale.T(ctx, "exceptions.no")
 }
 
 func (h handler) changedRegisters(ctx context.Context, meter billing.MeterID, before json.RawMessage, key string, after billing.Registers, prefix string, row func(what, was, becomes string)) error {

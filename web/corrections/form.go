@@ -409,7 +409,12 @@ func (h handler) termsFields(ctx context.Context, f page.Form, d draft) ([]compo
 	for _, r := range billing.Bands {
 		register.Options = append(register.Options, components.Option{Value: r.String(), Label: locale.T(ctx, "terms.by_register", registerWord(ctx, int(r)))})
 	}
-	return append(fields, choice, register), nil
+	fields = append(fields, choice, register)
+	if d.account.CreditMode == billing.CreditPlatform {
+		arrears := components.Field{Kind: components.CheckField, Name: "arrears", Label: locale.T(ctx, "terms.arrears"), Value: f.Value("arrears", map[bool]string{true: "1"}[now.ArrearsContract]), Hint: locale.T(ctx, "terms.arrears_hint")}
+		fields = append(fields, arrears)
+	}
+	return fields, nil
 }
 
 // submit takes what a supervisor has typed in. All that can be seen to be wrong is said at once, each beside its field.

@@ -95,7 +95,7 @@ var words = map[Kind][]string{
 	Hold:        {"open", "posted", "voided", "expired"},
 	HoldPurpose: {"refund", "transfer", "dispute"},
 	AccountKind: {"asset", "liability", "revenue", "expense"},
-	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted"},
+	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted", "late_fee_waived"},
 	BooksState:  {"open", "closed"},
 
 	Round:      {"planned", "assigned", "in_progress", "submitted", "checked", "closed", "cancelled"},

@@ -44,6 +44,7 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Get(accountBase+"/{id}/payment-list.pdf", d.Handle(h.counterPDF))
 	r.Post(billBase+"/{id}/hold", d.Act("hold", h.hold, h.bill))
 	r.Post(billBase+"/{id}/release", d.Act("release", h.release, h.bill))
+	r.Post(billBase+"/{id}/waive", d.Act("waive", h.waive, h.bill))
 }
 
 type handler struct{ page.Deps }
@@ -249,7 +250,11 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := billOf(r, b, stops[b.ID])
+	waived, err := h.Store.WaiverOf(ctx, b.ID)
+	if err != nil {
+		return err
+	}
+	v, err := billOf(r, b, stops[b.ID], waived)
 	if err != nil {
 		return err
 	}
@@ -262,6 +267,25 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 
 func (h handler) hold(r *http.Request) (page.Done, error)    { return h.changeBill(r, "hold") }
 func (h handler) release(r *http.Request) (page.Done, error) { return h.changeBill(r, "release") }
+
+// waive lets the customer off the bill's late fee: one transaction with its entry and journal row.
+func (h handler) waive(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	b, err := h.seenBill(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.WaiveLateFee, b.Site); err != nil {
+		return page.Done{}, err
+	}
+	in := page.Read(r)
+	reason := in.Reason()
+	if err := in.Err(); err != nil {
+		return page.Done{}, err
+	}
+	_, err = h.Store.WaiveLateFee(ctx, store.By{Actor: string(page.Actor(ctx).UserID), Reason: reason}, b.ID)
+	return page.Done{To: page.Home("bill", string(b.ID)), Said: locale.T(ctx, "runs.waive_done", string(b.ID))}, err
+}
 
 func (h handler) changeBill(r *http.Request, what string) (page.Done, error) {
 	ctx := r.Context()

@@ -214,3 +214,56 @@ func TestBill(t *testing.T) {
 	require.Equal(t, 2, list.Find("sheet").Length(), "two copies")
 	require.Equal(t, 1, list.Find("sheet").First().Find("tbody tr").Length(), "held bills aren't on the list")
 }
+
+// issuedLate issues the first bill of the run with a late fee on it.
+func issuedLate(t *testing.T) (*webtest.Server, string) {
+	t.Helper()
+	s, _ := rated(t)
+	ctx := context.Background()
+	_, err := s.Store.Pool.Exec(ctx, `UPDATE bills SET late_fen = 310, total_fen = total_fen + 310 WHERE id = 'B1001-202609-1'`)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO bill_lines (bill_id, seq, component, name_zh, name_en, register, from_at, to_at, quantity, price, factor, amount_fen, unit)
+		VALUES ('B1001-202609-1', 2, 'late_fee', '违约金（2026-07）', 'Late fee on the bill of 2026-07, due 2026-08-20, 31 days', 0, now(), now(), 100, 0.001, 31, 310, 'yuan')`)
+	require.NoError(t, err)
+	run := billing.RunID("compound/2026-09/1")
+	require.NoError(t, s.Store.VerifyRun(ctx, store.By{Actor: webtest.Supervisor}, run, webtest.Supervisor))
+	require.NoError(t, s.Store.ApproveIssue(ctx, store.By{Actor: webtest.Supervisor2}, run, webtest.Supervisor2))
+	_, err = s.Store.IssueBills(ctx, store.By{Actor: "workflow"}, run, 1, 100)
+	require.NoError(t, err)
+	return s, "/bills/B1001-202609-1"
+}
+
+func TestBill_lateFeeIsShownAndWaived(t *testing.T) {
+	s, bill := issuedLate(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	p := b.Get(bill)
+	require.Equal(t, http.StatusOK, p.Status, p.Body)
+	line := p.Find("row-2").Text()
+	for _, part := range []string{"Late fee (2026-07)", "100.00", "0.001", "31", "3.10"} {
+		require.Contains(t, line, part, "debt, share, days and amount")
+	}
+	require.Contains(t, p.Find("fact-late").Text(), "3.10")
+	require.Zero(t, s.SignIn(t, webtest.Manager).Get(bill).Find("action-waive").Length())
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post(bill+"/waive", "reason", "x").Status)
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Post(bill+"/waive", "reason", "x").Status)
+	none := b.Post(bill+"/waive", "reason", " ")
+	require.Equal(t, http.StatusUnprocessableEntity, none.Status)
+	require.Contains(t, none.Find("error-reason").Text(), "say why")
+
+	require.Equal(t, http.StatusSeeOther, b.Post(bill+"/waive", "reason", "凭证迟到").Status)
+	p = b.Get(bill)
+	require.Contains(t, p.Find("fact-waived").Text(), "凭证迟到")
+	require.Contains(t, p.Find("fact-waived").Text(), "3.10")
+	require.Zero(t, p.Find("action-waive").Length())
+	require.Contains(t, p.Find("timeline").Text(), "Late fee waived")
+	require.Equal(t, http.StatusConflict, b.Post(bill+"/waive", "reason", "again").Status)
+	var fen int64
+	require.NoError(t, s.Store.Pool.QueryRow(context.Background(), `SELECT sum(amount_fen) FROM ledger_postings WHERE code = 'compound/revenue/late_fees'`).Scan(&fen))
+	require.Zero(t, fen, "booked, and given back once")
+
+	// The API shows the same, and refuses the same.
+	got := b.JSON(http.MethodGet, "/api/v1"+bill, "")
+	require.Contains(t, got.Body, `"late_fen":310`)
+	require.Contains(t, got.Body, `"waived":{"amount_fen":310,"reason":"凭证迟到"`)
+	require.Equal(t, http.StatusConflict, b.JSON(http.MethodPost, "/api/v1"+bill+"/waive-late-fee", `{"reason":"again"}`).Status)
+}
