@@ -189,7 +189,8 @@ func (a *Batches) lookAtClock(ctx context.Context, m devices.Meter, wall func() 
 
 func seconds(d time.Duration) int { return int(d.Round(time.Second) / time.Second) }
 
-// wall is the site's wall time: the business clock's, which stands while a demo's work is unfinished and is real time in real use.
+// wall is the site's wall time, asked of the business clock each time: it stands while a demo's work is unfinished and is real time in real
+// use. The order was marked in the same database a moment before; should it fail to answer just then, its last answer counts.
 func (a *Batches) wall(ctx context.Context, id billing.SiteID) (func() time.Time, error) {
 	site, err := a.Store.Site(ctx, id)
 	if err != nil {
@@ -197,9 +198,6 @@ func (a *Batches) wall(ctx context.Context, id billing.SiteID) (func() time.Time
 	}
 	clock, err := a.Store.Clock(ctx)
 	return func() time.Time {
-		if clock.Mode == "real" {
-			return time.Now().In(site.Zone)
-		}
 		if c, err := a.Store.Clock(ctx); err == nil {
 			clock = c
 		}

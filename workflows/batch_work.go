@@ -232,15 +232,10 @@ func (b *batchWork) send(ctx workflow.Context, m activities.BatchMemberRef, out 
 	return err
 }
 
-// holderPatience is how long, in real time, a batch waits for somebody to own a line.
-const holderPatience = 5 * time.Minute
-
 // holder asks who owns a line. Unlike other work, a batch doesn't wait for an owner for ever: its other meters are behind this one.
 func (b *batchWork) holder(ctx workflow.Context, gateway billing.GatewayID) (string, error) {
 	var holder string
-	o := workflow.GetActivityOptions(withStore(ctx))
-	o.ScheduleToCloseTimeout = holderPatience
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, o), lines.LineHolder, activities.LineHolderInput{Gateway: gateway}).Get(ctx, &holder)
+	err := workflow.ExecuteActivity(withPatience(ctx), lines.LineHolder, activities.LineHolderInput{Gateway: gateway}).Get(ctx, &holder)
 	return holder, err
 }
 

@@ -20,6 +20,13 @@ func withStore(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// withPatience is withStore for a question that something else waits behind: without an answer it is given up.
+func withPatience(ctx workflow.Context) workflow.Context {
+	o := workflow.GetActivityOptions(withStore(ctx))
+	o.ScheduleToCloseTimeout = 5 * time.Minute
+	return workflow.WithActivityOptions(ctx, o)
+}
+
 // withLocalStore is for sub-second reads and idempotent bookkeeping that need no visibility of their own.
 func withLocalStore(ctx workflow.Context) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
