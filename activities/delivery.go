@@ -107,7 +107,7 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 	}
 	if err != nil { // nothing was sent
 		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + err.Error(), Frames: frames(result.Frames),
-			Stop: errors.Is(err, devices.ErrCountMismatch)}, false, nil
+			Stop: errors.Is(err, devices.ErrCountMismatch) || errors.Is(err, devices.ErrUnverifiedProfile)}, false, nil
 	}
 	return creditOutcome(result), false, nil
 }

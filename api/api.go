@@ -100,6 +100,7 @@ func (s *server) operations() {
 	s.accountOperations()
 	s.termsOperations()
 	s.meterOperations()
+	s.allowanceOperations()
 	s.cutoffOperations()
 	s.messageOperations()
 	s.traceOperations()

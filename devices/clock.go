@@ -32,7 +32,7 @@ type ClockResult struct {
 //
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
 func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (ClockResult, error) {
-	c, err := p.mayCommand(m, profile.SetClock)
+	c, err := p.mayCommand(ctx, m, profile.SetClock)
 	if err != nil {
 		return ClockResult{}, err
 	}
@@ -50,7 +50,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (Cl
 		case off > MostClockSet:
 			return fmt.Errorf("%w: it is %s off, and at most %s can be set", ErrClockSkew, result.Before.Round(time.Second), MostClockSet)
 		}
-		if err := s.mayLeave(m); err != nil {
+		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
 		result.Sent = true

@@ -39,6 +39,9 @@ type Config struct {
 	Password645 string
 	// MaySend is asked right before a command leaves: whether this process still owns the gateway's line. An error keeps it back.
 	MaySend func(ctx context.Context, gateway string) error
+	// Allowed is asked before each command to a meter whose map was verified on nothing, and again right before it leaves: whether
+	// somebody allowed commands to this very meter with this version of the map. An error, or no Allowed at all, refuses.
+	Allowed func(ctx context.Context, m Meter, mapVersion int) error
 	// ReadOnly refuses every command below the drivers: nothing but reads leaves this process.
 	ReadOnly bool
 }
@@ -297,8 +300,8 @@ func supplyOf(s profile.Supply) SupplyState {
 }
 
 // mayCommand checks what must hold before money or switching is even queued.
-func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
-	prof, err := p.mayCommandAt(m)
+func (p *Pool) mayCommand(ctx context.Context, m Meter, name string) (profile.Command, error) {
+	prof, err := p.mayCommandAt(ctx, m)
 	if err != nil {
 		return profile.Command{}, err
 	}
@@ -310,7 +313,7 @@ func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
 }
 
 // mayCommandAt checks that a meter may be written to at all.
-func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
+func (p *Pool) mayCommandAt(ctx context.Context, m Meter) (*profile.Profile, error) {
 	if p.config.ReadOnly {
 		return nil, about(m, ErrReadOnly)
 	}
@@ -321,8 +324,8 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 	if m.Serial == "" {
 		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
 	}
-	if !prof.MayCommand() {
-		return nil, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	if err := p.trusted(ctx, m, prof); err != nil {
+		return nil, about(m, err)
 	}
 	if prof.Protocol == profile.DLT645 && len(p.config.Password645) != 8 {
 		return nil, about(m, fmt.Errorf("%w: DL/T 645 commands need a password of eight hex digits", ErrBadOrder))
@@ -330,10 +333,27 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 	return prof, nil
 }
 
-// mayLeave is the last look before a command leaves: the caller still wants it, and the line is still ours.
-func (s *session) mayLeave(m Meter) error {
+// trusted refuses commands on a map that was verified on nothing, unless they were allowed for this meter.
+func (p *Pool) trusted(ctx context.Context, m Meter, prof *profile.Profile) error {
+	switch {
+	case prof.MayCommand():
+		return nil
+	case p.config.Allowed == nil:
+		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
+	}
+	if err := p.config.Allowed(ctx, m, prof.Version); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnverifiedProfile, err)
+	}
+	return nil
+}
+
+// mayLeave is the last look before a command leaves: the caller still wants it, the map may be used for it, and the line is still ours.
+func (s *session) mayLeave(m Meter, prof *profile.Profile) error {
 	if s.ctx.Err() != nil {
 		return errors.Join(ErrExpired, context.Cause(s.ctx))
+	}
+	if err := s.line.pool.trusted(s.ctx, m, prof); err != nil {
+		return err
 	}
 	if ask := s.line.pool.config.MaySend; ask != nil {
 		if err := ask(s.ctx, m.Gateway); err != nil {

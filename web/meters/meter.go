@@ -17,15 +17,16 @@ import (
 
 // known is what the page of a meter is made of.
 type known struct {
-	row      store.MeterRow
-	gateway  store.Gateway
-	reading  *store.Reading // newest; nil before the first
-	use      []store.DayUse
-	commands []store.Command
-	fittings []store.Fitting
-	cases    []store.CaseRow
-	versions []store.VersionRow
-	now      time.Time
+	row        store.MeterRow
+	gateway    store.Gateway
+	reading    *store.Reading // newest; nil before the first
+	use        []store.DayUse
+	commands   []store.Command
+	fittings   []store.Fitting
+	cases      []store.CaseRow
+	versions   []store.VersionRow
+	allowances []store.Allowance
+	now        time.Time
 }
 
 // meterView is the page of one meter.
@@ -42,6 +43,7 @@ type meterView struct {
 	versions  components.Table
 	timeline  components.TimelineView
 	read      components.Action
+	trust     *trustView // nil for a meter whose map is verified
 }
 
 func meterOf(ctx context.Context, k known) meterView {

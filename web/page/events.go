@@ -33,6 +33,8 @@ var events = map[string]string{
 	"close_unknown":         locale.Key("event.close_unknown"),
 	"close_verified":        locale.Key("event.close_verified"),
 	"closed":                locale.Key("event.closed"),
+	"commands_allowed":      locale.Key("event.commands_allowed"),
+	"commands_forbidden":    locale.Key("event.commands_forbidden"),
 	"credited":              locale.Key("event.credited"),
 	"cut":                   locale.Key("event.cut"),
 	"cut_sending":           locale.Key("event.cut_sending"),
