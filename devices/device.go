@@ -78,14 +78,16 @@ type Snapshot struct {
 	Registers     []int64
 	RemainingFen  *int64 // credit held in the meter, negative in overdraft; nil when the meter holds none
 	PurchaseCount *int64
-	Supply        SupplyState
-	ForcedOff     bool
-	ForcedOn      bool
-	InArrears     bool // the meter says that its own credit is used up
-	StatusWord    uint16
-	PowerW        int64   // load in W; for water the flow in l/h
-	Ratio         int64   // transformer ratio that the meter is set to; 0 when it shows none
-	Frames        []Frame // with WithFrames, and always for commands
+	// RemainingLitres is the bought volume left in a water meter, negative in overdraft; nil when the meter holds none.
+	RemainingLitres *int64
+	Supply          SupplyState
+	ForcedOff       bool
+	ForcedOn        bool
+	InArrears       bool // the meter says that its own credit is used up
+	StatusWord      uint16
+	PowerW          int64   // load in W; for water the flow in l/h
+	Ratio           int64   // transformer ratio that the meter is set to; 0 when it shows none
+	Frames          []Frame // with WithFrames, and always for commands
 }
 
 // Outcome is what a command came to, by the meter's own showing.

@@ -72,6 +72,7 @@ const (
 	PointSwitchAcked = "switch-acked"
 	PointSweepRead   = "sweep-read" // one meter of a sweep was read
 	PointPricesSent  = "prices-sent"
+	PointVolumeSent  = "volume-sent"
 	PointClockSent   = "clock-sent"
 )
 
@@ -242,7 +243,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 	}
 	return Snapshot{
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
-		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount,
+		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}, nil

@@ -27,6 +27,7 @@ type Values struct {
 	Clock         time.Time // zero when the map has none
 	Registers     []int64
 	Remaining     *int64 // fen
+	Volume        *int64 // litres left in a meter that holds a volume
 	PurchaseCount *int64
 	Power         int64 // W or l/h
 	Ratio         int64 // current transformer ratio; 0 when the map has none
@@ -79,6 +80,9 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 		}
 	}
 	if v.Remaining, err = p.optional("remaining", raw); err != nil {
+		return Values{}, err
+	}
+	if v.Volume, err = p.optional("remaining_volume", raw); err != nil {
 		return Values{}, err
 	}
 	if v.PurchaseCount, err = p.optional("purchase_count", raw); err != nil {

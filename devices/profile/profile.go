@@ -137,10 +137,18 @@ const (
 	KeepClosed = "keep_closed"
 	Release    = "release"
 	SetClock   = "clock"
+	// SetVolume writes the remaining volume of a water meter, an absolute register without a count.
+	SetVolume = "set_volume"
 )
 
 // MayCommand reports whether money and switching commands are allowed with this map.
 func (p *Profile) MayCommand() bool { return p.VerifiedOnDevice || p.VerifiedOnSimulator }
+
+// HoldsVolume reports whether meters of this map hold a bought volume that is set and not added to.
+func (p *Profile) HoldsVolume() bool {
+	_, ok := p.Commands[SetVolume]
+	return ok
+}
 
 // Command returns a command by name and whether the map has it.
 func (p *Profile) Command(name string) (Command, bool) {

@@ -15,7 +15,7 @@ func TestEmbeddedMaps(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
-		"sim-valve-water", "xintai-valve-water",
+		"sim-valve-water", "sim-volume-water", "xintai-valve-water",
 	}, names)
 	for _, name := range names {
 		p, err := Get(name)
@@ -116,8 +116,11 @@ func TestStatusWord(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0}, []byte{1, 2, 3, 4, 5, 6}, make([]byte, 96))
 	f.Add([]byte{}, []byte{0xFF}, make([]byte, 58))
+	spent := make([]byte, 58) // a remaining volume below zero
+	copy(spent[14:], []byte{0x9A, 0x99, 0x99, 0xBF})
+	f.Add([]byte{}, []byte{}, spent)
 	f.Fuzz(func(t *testing.T, deep, serial, live []byte) {
-		for _, name := range []string{"sim-ddsy1352", "sim-valve-water"} {
+		for _, name := range []string{"sim-ddsy1352", "sim-valve-water", "sim-volume-water"} {
 			p, err := Get(name)
 			require.NoError(t, err)
 			v, err := p.Decode(Raw{"deep": deep, "serial": serial, "live": live, "all": live})

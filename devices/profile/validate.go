@@ -15,19 +15,20 @@ var typeWords = map[string]uint16{
 // canonical fixes unit and scale per field, so that a Snapshot's integers mean the same for every profile: energy in
 // 0.01 kWh, water in litres, money in fen, load in W or l/h.
 var canonical = map[string]map[Service][2]string{
-	"total":          {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
-	"sharp":          {Electricity: {"kWh", "0.01"}},
-	"peak":           {Electricity: {"kWh", "0.01"}},
-	"flat":           {Electricity: {"kWh", "0.01"}},
-	"valley":         {Electricity: {"kWh", "0.01"}},
-	"deep_valley":    {Electricity: {"kWh", "0.01"}},
-	"remaining":      {Electricity: {"yuan", "0.01"}},
-	"purchase_count": {Electricity: {"", "1"}},
-	"status":         {Electricity: {"", "1"}, Water: {"", "1"}},
-	"power":          {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
-	"ratio":          {Electricity: {"", "1"}},
-	"serial":         {Electricity: {"", "1"}, Water: {"", "1"}},
-	"clock":          {Electricity: {"", "1"}, Water: {"", "1"}},
+	"total":            {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
+	"sharp":            {Electricity: {"kWh", "0.01"}},
+	"peak":             {Electricity: {"kWh", "0.01"}},
+	"flat":             {Electricity: {"kWh", "0.01"}},
+	"valley":           {Electricity: {"kWh", "0.01"}},
+	"deep_valley":      {Electricity: {"kWh", "0.01"}},
+	"remaining":        {Electricity: {"yuan", "0.01"}},
+	"remaining_volume": {Water: {"m3", "0.001"}},
+	"purchase_count":   {Electricity: {"", "1"}},
+	"status":           {Electricity: {"", "1"}, Water: {"", "1"}},
+	"power":            {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
+	"ratio":            {Electricity: {"", "1"}},
+	"serial":           {Electricity: {"", "1"}, Water: {"", "1"}},
+	"clock":            {Electricity: {"", "1"}, Water: {"", "1"}},
 }
 
 // Parse reads and validates one map. Every error names the field and what must be changed.
@@ -189,6 +190,10 @@ func (p *Profile) checkCommands() error {
 			}
 			if p.MaxPriceFen <= 0 {
 				return fmt.Errorf("state max_price_fen: a purchase can't be checked without it")
+			}
+		case name == SetVolume:
+			if f, ok := p.field("remaining_volume"); !ok || f.Type != "float32" || f.Words != 2 || c.Function != 0x10 || len(c.Values) != 0 || c.Address != f.Address {
+				return fmt.Errorf("command set_volume must be function 16 without fixed values, at the address of a float32 field remaining_volume")
 			}
 		case name != Trip && name != Close && name != KeepClosed && name != Release:
 			return fmt.Errorf("command %q is unknown", name)

@@ -137,7 +137,7 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 	}
 	m.state = State{
 		Serial: spec.Serial, Gateway: g.spec.ID, Unit: spec.Unit, At: f.now().Truncate(time.Second),
-		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
+		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, RemainingLitres: spec.RemainingLitres, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
 	}
 	copy(m.state.Registers, spec.OpeningRegisters)
 	c := &change{state: m.state.clone(), real: time.Now()}

@@ -62,7 +62,7 @@ type GatewaySpec struct {
 type MeterSpec struct {
 	Unit    byte   `json:"unit"`
 	Serial  string `json:"serial"`  // 12 digits
-	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-dlt645 or sim-cjt188
+	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-volume-water, sim-dlt645 or sim-cjt188
 	// LoadProfile is the id of a series; ScalePermille multiplies it (1000 = as measured; 0 is read as 1000);
 	// OffsetDays shifts the day at which it starts.
 	LoadProfile   string `json:"load_profile"`
@@ -79,6 +79,8 @@ type MeterSpec struct {
 	CreditMode   bool  `json:"credit_mode"`
 	RemainingFen int64 `json:"remaining_fen"`
 	OverdraftFen int64 `json:"overdraft_fen"`
+	// RemainingLitres is what a meter that holds a volume starts with; it closes its valve when nothing is left.
+	RemainingLitres int64 `json:"remaining_litres,omitempty"`
 	// PricesE8 are yuan×10^8 per kWh for sharp, peak, flat, valley, deep valley.
 	PricesE8  [5]int64   `json:"prices_e8"`
 	AlarmFen  int64      `json:"alarm_fen"`
@@ -108,13 +110,19 @@ type BandSpan struct {
 // The profiles that are told apart by more than their number of phases.
 const (
 	profileWater  = "sim-valve-water"
+	profileVolume = "sim-volume-water"
 	profile645    = "sim-dlt645"
 	profile188    = "sim-cjt188"
 	profileSingle = "sim-ddsy1352"
 	profileThree  = "sim-dtsy1352"
 )
 
-func (s MeterSpec) water() bool { return s.Profile == profileWater || s.Profile == profile188 }
+func (s MeterSpec) water() bool {
+	return s.Profile == profileWater || s.Profile == profile188 || s.volume()
+}
+
+// volume says whether the meter holds a bought volume.
+func (s MeterSpec) volume() bool { return s.Profile == profileVolume }
 
 // modbus says whether the meter is asked in Modbus frames.
 func (s MeterSpec) modbus() bool { return s.Profile != profile645 && s.Profile != profile188 }
@@ -137,7 +145,7 @@ func (s MeterSpec) withDefaults() MeterSpec {
 	if s.RegisterDigits == 0 {
 		s.RegisterDigits = 8
 		switch s.Profile {
-		case profileWater:
+		case profileWater, profileVolume:
 			s.RegisterDigits = 7
 		case profile188:
 			s.RegisterDigits = 9 // litres behind eight digits of ten litres
@@ -172,12 +180,12 @@ func (s MeterSpec) validate() error {
 	case s.Unit < 1 || s.Unit > 247:
 		return fail("the unit id must be 1 to 247")
 	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.water():
-		return fail("profile %q must be one of %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profile645, profile188)
+		return fail("profile %q must be one of %s, %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profileVolume, profile645, profile188)
 	case s.ScalePermille < 0 || s.ScalePermille > 1_000_000:
 		return fail("scale_permille %d must be 1 to 1000000", s.ScalePermille)
 	case s.Ratio < 1 || s.Ratio > 10_000:
 		return fail("ratio %d must be 1 to 10000", s.Ratio)
-	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || s.Profile == profileWater && s.RegisterDigits > 7:
+	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || (s.Profile == profileWater || s.volume()) && s.RegisterDigits > 7:
 		return fail("register_digits %d must be 4 to 9, for water at most 7", s.RegisterDigits)
 	case len(s.OpeningRegisters) != 0 && len(s.OpeningRegisters) != s.registers():
 		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
@@ -185,7 +193,7 @@ func (s MeterSpec) validate() error {
 		return fail("loss_permille %d must be 0 to 1000", s.LossPermille)
 	case s.CreditMode && len(s.SumOf) > 0:
 		return fail("a master meter holds no credit")
-	case s.CreditMode && s.water():
+	case s.CreditMode && s.water() && !s.volume():
 		return fail("a water meter of this kind holds no credit")
 	}
 	for _, opening := range s.OpeningRegisters {
