@@ -51,6 +51,18 @@ type Meter struct {
 	Address
 	Serial  string // 12 digits; checked before every reading is believed and every command is sent
 	Profile string // name of the register map
+	Box     Box    // the box that it is a circuit of; zero for a meter of its own
+}
+
+// Box is a multi-circuit box: one device that answers on a run of consecutive unit ids, a meter on each.
+type Box struct {
+	Base     byte // its first unit id
+	Circuits int  // 12, 24 or 36
+}
+
+// holds says whether a circuit with so many unit ids lies in the box.
+func (b Box) holds(unit byte, units int) bool {
+	return unit >= b.Base && int(unit)+units <= int(b.Base)+b.Circuits
 }
 
 // SupplyState is what the status word says about relay or valve.

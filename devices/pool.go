@@ -205,6 +205,9 @@ func (p *Pool) onMeter(
 	if err != nil {
 		return about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
 	}
+	if prof.CircuitUnits != 0 && !m.Box.holds(m.Unit, prof.CircuitUnits) {
+		return about(m, fmt.Errorf("%w: unit %d is no circuit of the box with %d circuits from unit %d on", ErrBadOrder, m.Unit, m.Box.Circuits, m.Box.Base))
+	}
 	l, err := p.line(m.Address)
 	if err != nil {
 		return about(m, err)
@@ -270,7 +273,25 @@ func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error)
 	if err != nil {
 		return profile.Values{}, fmt.Errorf("%w: %w", ErrBadAnswer, err)
 	}
-	return values, nil
+	return values, m.inBox(prof, values)
+}
+
+// inBox holds what the box says of itself against what we think it is: at the first contact, and at each later one, because a board can be
+// exchanged.
+func (m Meter) inBox(prof *profile.Profile, values profile.Values) error {
+	if values.Board == nil {
+		return nil
+	}
+	circuits, three, err := profile.BoardOf(*values.Board)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	case circuits != m.Box.Circuits:
+		return fmt.Errorf("%w: a box with %d circuits answers, and %d were expected", ErrWrongMeter, circuits, m.Box.Circuits)
+	case three != (prof.CircuitUnits == 3):
+		return fmt.Errorf("%w: the circuit has other phases than profile %s", ErrWrongMeter, prof.Name)
+	}
+	return nil
 }
 
 // addsUp reports whether the total is the sum of the bands; a single register always adds up.

@@ -14,7 +14,7 @@ func TestEmbeddedMaps(t *testing.T) {
 	names, err := Names()
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
+		"acrel-adf300", "acrel-adf300-three", "acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-adf300", "sim-adf300-three", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
 		"sim-valve-water", "sim-volume-water", "xintai-valve-water",
 	}, names)
 	for _, name := range names {
@@ -24,7 +24,7 @@ func TestEmbeddedMaps(t *testing.T) {
 		require.Equal(t, strings.HasPrefix(name, "sim-"), p.MayCommand(), name)
 	}
 	_, err = Get("sim-nothing")
-	require.ErrorContains(t, err, "choose one of: acrel-ddsy1352")
+	require.ErrorContains(t, err, "choose one of: acrel-adf300")
 }
 
 func TestWrongMapsAreRefusedWithAReason(t *testing.T) {
@@ -120,7 +120,7 @@ func FuzzDecode(f *testing.F) {
 	copy(spent[14:], []byte{0x9A, 0x99, 0x99, 0xBF})
 	f.Add([]byte{}, []byte{}, spent)
 	f.Fuzz(func(t *testing.T, deep, serial, live []byte) {
-		for _, name := range []string{"sim-ddsy1352", "sim-valve-water", "sim-volume-water"} {
+		for _, name := range []string{"sim-ddsy1352", "sim-adf300", "sim-valve-water", "sim-volume-water"} {
 			p, err := Get(name)
 			require.NoError(t, err)
 			v, err := p.Decode(Raw{"deep": deep, "serial": serial, "live": live, "all": live})

@@ -26,6 +26,7 @@ var canonical = map[string]map[Service][2]string{
 	"purchase_count":   {Electricity: {"", "1"}},
 	"status":           {Electricity: {"", "1"}, Water: {"", "1"}},
 	"power":            {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
+	"board":            {Electricity: {"", "1"}},
 	"ratio":            {Electricity: {"", "1"}},
 	"serial":           {Electricity: {"", "1"}, Water: {"", "1"}},
 	"clock":            {Electricity: {"", "1"}, Water: {"", "1"}},
@@ -57,6 +58,8 @@ func (p *Profile) validate() error {
 		return fmt.Errorf("service %q must be electricity or water", p.Service)
 	case p.Protocol != Modbus && p.Protocol != DLT645 && p.Protocol != CJT188:
 		return fmt.Errorf("protocol %q is unknown: leave it out for Modbus, or use dlt645 or cjt188", p.Protocol)
+	case p.CircuitUnits != 0 && p.CircuitUnits != 1 && p.CircuitUnits != 3:
+		return fmt.Errorf("circuit_units %d must be 1 for a single-phase circuit of a box or 3 for a three-phase one", p.CircuitUnits)
 	case p.Protocol == Modbus && p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
 		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
 	}
@@ -165,6 +168,9 @@ func (p *Profile) checkRegisters() error {
 	}
 	if len(p.Registers) != want {
 		return fmt.Errorf("%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
+	}
+	if _, ok := p.field("board"); ok != (p.CircuitUnits != 0) {
+		return fmt.Errorf("a circuit of a box has circuit_units and the field board; other meters have neither")
 	}
 	for _, name := range append([]string{"serial", "status"}, p.Registers...) {
 		if _, ok := p.field(name); !ok {

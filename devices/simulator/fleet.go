@@ -128,6 +128,7 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 		return nil, err
 	}
 	m := &meter{spec: spec, load: load, location: g.location, faults: f.faults, record: f.record}
+	m.box, _ = g.spec.box(spec.Unit)
 	if state, ok := states[spec.Serial]; ok && len(state.Registers) == spec.registers() {
 		if state.PricesE8 == ([5]int64{}) {
 			state.PricesE8 = spec.PricesE8 // a record from before meters could be given other prices
@@ -262,6 +263,9 @@ func (f *Fleet) ExchangeMeter(gatewayID string, unit byte, spec MeterSpec) error
 	spec = spec.withDefaults()
 	spec.Unit = unit
 	if err := spec.validate(); err != nil {
+		return err
+	}
+	if err := g.spec.inBox(spec); err != nil {
 		return err
 	}
 	f.mu.Lock()

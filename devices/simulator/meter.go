@@ -21,6 +21,7 @@ type meter struct {
 	spec     MeterSpec
 	load     *series
 	location *time.Location
+	box      BoxSpec // that it is a circuit of; zero for a meter of its own
 	faults   *faults
 	record   *record
 

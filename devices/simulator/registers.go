@@ -285,6 +285,14 @@ func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64,
 	if m.spec.phases() == 3 {
 		model = 5
 	}
+	if m.box.Circuits != 0 {
+		model = 10
+		image[0x022F] = map[int]uint16{36: 0, 24: 1, 12: 2}[m.box.Circuits] << 8
+		if m.spec.phases() == 1 {
+			image[0x022F] |= 1
+		}
+		image[0x0900], image[0x0910] = uint16(m.box.Base), uint16(m.box.Circuits)
+	}
 	image[0x0200] = model
 	amps := uint16(watts * 100 / 220 / int64(m.spec.phases())) // 0.01 A at 220 V
 	for phase := range m.spec.phases() {
