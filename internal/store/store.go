@@ -251,6 +251,8 @@ func translate(err error) error {
 	switch pg.Code {
 	case "MF010", "MF011": // a bill that is issued stays what it is
 		return billing.Errorf(billing.CodeClosed, "%s", pg.Message)
+	case "MF012": // unit ids of boxes and circuits
+		return billing.Errorf(billing.CodeConflict, "%s", pg.Message)
 	case "23505":
 		return billing.Errorf(billing.CodeConflict, "this exists already (%s)", pg.ConstraintName)
 	case "23503":

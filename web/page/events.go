@@ -33,6 +33,7 @@ var events = map[string]string{
 	"close_unknown":         locale.Key("event.close_unknown"),
 	"close_verified":        locale.Key("event.close_verified"),
 	"closed":                locale.Key("event.closed"),
+	"box_added":             locale.Key("event.box_added"),
 	"commands_allowed":      locale.Key("event.commands_allowed"),
 	"commands_forbidden":    locale.Key("event.commands_forbidden"),
 	"credited":              locale.Key("event.credited"),
