@@ -3,7 +3,7 @@ package activities
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -66,7 +66,11 @@ func (a *Delivery) DeliverRecharge(ctx context.Context, in RechargeRef) (Settled
 		}
 		if task.Command.State == billing.CommandRequested {
 			var later bool
-			if outcome, later, err = a.send(ctx, task, m); err != nil || later {
+			send := a.send
+			if devices.HoldsVolume(m.Profile) {
+				send = a.sendVolume
+			}
+			if outcome, later, err = send(ctx, task, m); err != nil || later {
 				return Settled{State: task.Recharge.State, Later: later}, err
 			}
 		} else {
@@ -107,7 +111,7 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 	}
 	if err != nil { // nothing was sent
 		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + err.Error(), Frames: frames(result.Frames),
-			Stop: errors.Is(err, devices.ErrCountMismatch)}, false, nil
+			Stop: hopeless(err)}, false, nil
 	}
 	return creditOutcome(result), false, nil
 }
@@ -129,6 +133,9 @@ func order(c store.Command) devices.CreditOrder {
 
 // verify only reads: it never sends anything. read says that the meter answered.
 func (a *Delivery) verify(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool) {
+	if c.VolumeLitres != nil {
+		return a.verifyVolume(ctx, c, m)
+	}
 	result, err := a.Pool.VerifyCredit(ctx, m, order(c), devices.Snapshot{PurchaseCount: c.CountBefore, RemainingFen: c.RemainingBefore, Registers: c.RegistersBefore})
 	if err != nil {
 		return store.CreditOutcome{State: billing.CommandUnknown, Note: "the meter could not be read: " + err.Error()}, false
@@ -210,7 +217,7 @@ func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled
 // agree reads the meter and refuses a decision that its answer contradicts.
 func (a *Delivery) agree(ctx context.Context, r store.Recharge, credited bool) error {
 	task, err := a.Store.BeginCredit(ctx, byWorkflow(ctx), r.ID)
-	if err != nil || task.Command.CountIntended == nil {
+	if err != nil || task.Command.CountIntended == nil && task.Command.VolumeTarget == nil {
 		return err // never sent: there is nothing that the meter could say
 	}
 	m, err := a.Store.Meter(ctx, task.Command.Meter)
@@ -226,9 +233,17 @@ func (a *Delivery) agree(ctx context.Context, r store.Recharge, credited bool) e
 	case !read && m.State == "fitted":
 		return billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)
 	case read && out.State == billing.CommandVerified && !credited:
-		return billing.Errorf(billing.CodeConflict, "The meter shows that the credit arrived (purchase count %d): decide that it was credited.", *out.Count)
+		return billing.Errorf(billing.CodeConflict, "The meter shows that the credit arrived (%s): decide that it was credited.", shown(out))
 	case read && out.State == billing.CommandRefused && credited:
-		return billing.Errorf(billing.CodeConflict, "The meter shows that nothing was credited (purchase count %d): decide that it was not credited, and it is delivered anew.", *out.Count)
+		return billing.Errorf(billing.CodeConflict, "The meter shows that nothing was credited (%s): decide that it was not credited, and it is delivered anew.", shown(out))
 	}
 	return nil
+}
+
+// shown is what a meter's answer rests on, in words.
+func shown(o store.CreditOutcome) string {
+	if o.Volume != nil {
+		return fmt.Sprintf("%d litres left", o.Volume.Remaining)
+	}
+	return fmt.Sprintf("purchase count %d", *o.Count)
 }

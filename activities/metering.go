@@ -117,7 +117,7 @@ func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
 			Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit),
 			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis)},
 		},
-		Serial: m.Serial, Profile: m.Profile,
+		Serial: m.Serial, Profile: m.Profile, Box: devices.Box{Base: byte(m.BoxBase), Circuits: m.BoxCircuits},
 	}
 }
 

@@ -11,8 +11,12 @@ func (v *validator) sortByCause(all []judged) []store.NewCase {
 	if v.gatewaySilent(all) {
 		return []store.NewCase{v.silent(all)}
 	}
+	boxes, silent := v.silentBoxes(all)
 	var cases []store.NewCase
 	for _, j := range all {
+		if silent[j.meter.Box] {
+			continue
+		}
 		if j.reading == nil {
 			cases = append(cases, v.missing(j))
 			continue
@@ -27,7 +31,48 @@ func (v *validator) sortByCause(all []judged) []store.NewCase {
 			}
 		}
 	}
-	return v.joinSpread(cases, all)
+	return append(boxes, v.joinSpread(cases, all)...)
+}
+
+// silentBoxes makes one case of each multi-circuit box none of whose circuits answered: one device is dead, not so many meters.
+func (v *validator) silentBoxes(all []judged) (cases []store.NewCase, silent map[string]bool) {
+	circuits := map[string][]judged{}
+	var names []string
+	for _, j := range all {
+		if j.meter.Box == "" {
+			continue
+		}
+		if circuits[j.meter.Box] == nil {
+			names = append(names, j.meter.Box)
+		}
+		circuits[j.meter.Box] = append(circuits[j.meter.Box], j)
+	}
+	silent = map[string]bool{}
+	for _, box := range names {
+		if len(circuits[box]) < 2 || !noneAnswered(circuits[box]) {
+			continue
+		}
+		silent[box] = true
+		c := v.missing(circuits[box][0])
+		c.Cause, c.Meter, c.Account, c.Members, c.Refs = v.cause(store.KindMissing, "box/"+box), nil, nil, nil, []string{box}
+		for _, j := range circuits[box] {
+			c.Members = append(c.Members, v.missing(j).Members...)
+			if j.conn.Account != "" {
+				c.Refs = append(c.Refs, string(j.conn.Account))
+			}
+		}
+		cases = append(cases, c)
+	}
+	return cases, silent
+}
+
+func noneAnswered(all []judged) bool {
+	for _, j := range all {
+		if j.reading != nil || (j.meter.Outcome != "silent" && j.meter.Outcome != "planned") {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *validator) missing(j judged) store.NewCase {
@@ -76,10 +121,8 @@ func (v *validator) joinSpread(cases []store.NewCase, all []judged) []store.NewC
 // gatewaySilent says that nothing behind the gateway answered: then the gateway is the cause, not its meters. A single meter says
 // nothing about its gateway.
 func (v *validator) gatewaySilent(all []judged) bool {
-	for _, j := range all {
-		if j.reading != nil || (j.meter.Outcome != "silent" && j.meter.Outcome != "planned") {
-			return false
-		}
+	if !noneAnswered(all) {
+		return false
 	}
 	return len(all) > 1 || len(all) == 1 && v.siteSilent
 }

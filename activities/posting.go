@@ -53,6 +53,11 @@ func (a *Posting) EnterRecharge(ctx context.Context, in EnterRecharge) (Recharge
 	if err != nil {
 		return RechargeEntered{}, err
 	}
+	if acc.CreditMode == billing.CreditMeter && acc.Service == billing.Water {
+		if err := sellable(ctx, a.Store, acc.ID, in.Amount); err != nil {
+			return RechargeEntered{}, err
+		}
+	}
 	r, err := a.Store.EnterRecharge(ctx, byPerson(ctx, in.By, ""), store.NewRecharge{
 		ID: in.RechargeID, Account: in.Account, Amount: in.Amount, Channel: in.Channel, Evidence: in.Evidence, Key: in.Key, By: in.By,
 		Max: policy.Recharge.MaxFen, Ceiling: policy.Recharge.CeilingFen, Expiry: hours(policy.Recharge.ExpiryHours),

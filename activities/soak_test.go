@@ -260,7 +260,7 @@ func (s *soak) clock(m soakMeter) {
 	s.done["clock"]++
 	off := time.Duration(s.IntN(240)-120) * time.Second
 	wall := func() time.Time { return s.now.Add(off).In(storetest.Zone) }
-	r, err := s.pool.SetClock(context.Background(), m.device, wall)
+	r, err := s.pool.SetClock(context.Background(), m.device, devices.MostClockSet, wall, nil)
 	if err == nil && r.Outcome == devices.OutcomeVerified {
 		require.InDelta(s.t, off.Seconds(), s.truth(m).ClockOffset, 5, m.meter)
 	}

@@ -105,6 +105,7 @@ func (s *server) operations() {
 	s.meterOperations()
 	s.gatewayOperations()
 	s.areaOperations()
+	s.allowanceOperations()
 	s.cutoffOperations()
 	s.messageOperations()
 	s.traceOperations()

@@ -36,6 +36,8 @@ var decisions = []struct {
 	{"set terms", "POST", "/accounts/A1/terms", `{"from":"2026-12-01","tariff":"zj-residential","persons":5,"reason":"registered"}`, []string{webtest.Administrator}, 201, false},
 	{"enter a quantity", "POST", "/accounts/A1/quantities", `{"month":"2026-09","kind":"kvarh","value":"12.5","reason":"read at the meter"}`, []string{webtest.Supervisor}, 201, false},
 	{"end a protection", "POST", "/protections/1/end", `{"reason":"moved out","second_user":"sup1","second_password":"correct horse"}`, []string{webtest.Manager}, 200, false},
+	{"allow commands", "POST", "/meters/MA1/allowances", `{"reason":"trial on site","until_at":"2026-10-01T00:00:00Z","second_user":"manager","second_password":"correct horse"}`,
+		[]string{webtest.Administrator}, 201, false},
 	{"verify the journal", "GET", "/journal/verification", "", []string{webtest.Manager, webtest.Administrator}, 200, false},
 	{"close a day", "POST", "/ledger/days/compound/2026-09-09/close", `{}`, []string{webtest.Supervisor, webtest.Manager}, 503, false},
 	{"place a hold", "POST", "/accounts/A1/holds", `{"amount":"1.00","purpose":"refund","subject":"RF1","expires_at":"2026-12-01T00:00:00Z","reason":"asked for"}`, []string{webtest.Clerk}, 201, false},
@@ -49,7 +51,7 @@ var decisions = []struct {
 var (
 	readsOfOne = []string{
 		"/cycles/compound/2026-09-09", "/cases/X1", "/runs/compound/2026-08/1", "/runs/compound/2026-08/1/bills", "/bills/BA1-202608-1", "/recharges/R1",
-		"/accounts/A1", "/accounts/A1/holds", "/ledger/balance?code=customer/A1", "/ledger/entries?code=customer/A1", "/ledger/days/compound/2026-09-10", "/meters/MA1", "/meters/MA1/readings", "/cutoffs/C1", "/trace?q=A1", "/accounts/A1/terms",
+		"/accounts/A1", "/accounts/A1/holds", "/ledger/balance?code=customer/A1", "/ledger/entries?code=customer/A1", "/ledger/days/compound/2026-09-10", "/meters/MA1", "/meters/MA1/readings", "/meters/MA1/allowances", "/cutoffs/C1", "/trace?q=A1", "/accounts/A1/terms",
 	}
 	readsOfAny = []string{
 		"/sites", "/cycles", "/cases", "/runs", "/recharges", "/accounts", "/meters", "/cutoffs", "/messages", "/ledger/trial-balance", "/ledger/chart", "/ledger/days", "/clock", "/colleagues",
@@ -94,6 +96,7 @@ func TestAuthority_reads(t *testing.T) {
 func TestAuthority_decisions(t *testing.T) {
 	s := webtest.New(t)
 	s.Rows(t)
+	unverified(t, s, "MA1")
 	people := everybody(t, s)
 	for _, d := range decisions {
 		for who, b := range people {

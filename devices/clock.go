@@ -34,7 +34,7 @@ type ClockResult struct {
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
 func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall func() time.Time, onSent func(before time.Duration) error) (ClockResult, error) {
 	most = min(most, MostClockSet)
-	c, err := p.mayCommand(m, profile.SetClock)
+	c, err := p.mayCommand(ctx, m, profile.SetClock)
 	if err != nil {
 		return ClockResult{}, err
 	}
@@ -52,7 +52,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall f
 		case off > most:
 			return fmt.Errorf("%w: it is %s off, and at most %s can be set", ErrClockSkew, result.Before.Round(time.Second), most)
 		}
-		if err := s.mayLeave(m); err != nil {
+		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
 		if onSent != nil {

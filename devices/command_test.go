@@ -2,6 +2,8 @@ package devices_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,4 +316,44 @@ func TestWaterHasNoForcedControl(t *testing.T) {
 	require.ErrorIs(t, err, devices.ErrUnsupported)
 	_, err = b.pool.Release(t.Context(), b.meter(water))
 	require.ErrorIs(t, err, devices.ErrUnsupported)
+}
+
+// An unverified map may be used for one named meter only, as long as whoever is asked says so: before anything is read, and once more
+// right before the command leaves.
+func TestUnverifiedMapNeedsAnAllowanceForTheMeter(t *testing.T) {
+	t.Parallel()
+	var asked, gone atomic.Int64
+	b := newBenchWith(t, testSpec(t), devices.Config{
+		Timeout: 250 * time.Millisecond, SwitchPoll: 10 * time.Millisecond, SwitchLimit: 400 * time.Millisecond,
+		Allowed: func(_ context.Context, m devices.Meter, mapVersion int) error {
+			if n := asked.Add(1); m.Serial != single || m.Profile != "acrel-ddsy1352" || mapVersion != 1 || gone.Load() != 0 && n >= gone.Load() {
+				return errors.New("nobody allowed it")
+			}
+			return nil
+		},
+	})
+	m := b.meter(single)
+	m.Profile = "acrel-ddsy1352"
+	order := devices.CreditOrder{AmountFen: 100, Count: 1}
+	got, err := b.pool.DeliverCredit(t.Context(), m, order, nil)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, got.Outcome, got.Note)
+	require.Len(t, b.purchases(single), 1)
+	switched, err := b.pool.Trip(t.Context(), m)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, switched.Outcome)
+
+	other := b.meter(three)
+	other.Profile = "acrel-dtsy1352"
+	_, err = b.pool.Trip(t.Context(), other)
+	require.ErrorIs(t, err, devices.ErrUnverifiedProfile, "allowed for another meter")
+
+	gone.Store(asked.Load() + 2) // the allowance ends between the first look and the command
+	order.Count = 2
+	sent := false
+	got, err = b.pool.DeliverCredit(t.Context(), m, order, func() { sent = true })
+	require.ErrorIs(t, err, devices.ErrUnverifiedProfile)
+	require.False(t, got.Sent || sent)
+	require.NotEmpty(t, got.Frames, "it was read before")
+	require.Len(t, b.purchases(single), 1)
 }

@@ -18,7 +18,7 @@ import (
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
 // The caller stores count and balance before it calls, so that VerifyCredit can finish the work after a crash.
 func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent func()) (CreditResult, error) {
-	c, err := p.mayCommand(m, profile.Purchase)
+	c, err := p.mayCommand(ctx, m, profile.Purchase)
 	if err != nil {
 		return CreditResult{}, err
 	}
@@ -35,7 +35,7 @@ func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent
 		if err := o.fits(result.Before); err != nil {
 			return err
 		}
-		if err := s.mayLeave(m); err != nil {
+		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
 		if onSent != nil {

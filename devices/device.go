@@ -51,6 +51,18 @@ type Meter struct {
 	Address
 	Serial  string // 12 digits; checked before every reading is believed and every command is sent
 	Profile string // name of the register map
+	Box     Box    // the box that it is a circuit of; zero for a meter of its own
+}
+
+// Box is a multi-circuit box: one device that answers on a run of consecutive unit ids, a meter on each.
+type Box struct {
+	Base     byte // its first unit id
+	Circuits int  // 12, 24 or 36
+}
+
+// holds says whether a circuit with so many unit ids lies in the box.
+func (b Box) holds(unit byte, units int) bool {
+	return unit >= b.Base && int(unit)+units <= int(b.Base)+b.Circuits
 }
 
 // SupplyState is what the status word says about relay or valve.
@@ -78,14 +90,16 @@ type Snapshot struct {
 	Registers     []int64
 	RemainingFen  *int64 // credit held in the meter, negative in overdraft; nil when the meter holds none
 	PurchaseCount *int64
-	Supply        SupplyState
-	ForcedOff     bool
-	ForcedOn      bool
-	InArrears     bool // the meter says that its own credit is used up
-	StatusWord    uint16
-	PowerW        int64   // load in W; for water the flow in l/h
-	Ratio         int64   // transformer ratio that the meter is set to; 0 when it shows none
-	Frames        []Frame // with WithFrames, and always for commands
+	// RemainingLitres is the bought volume left in a water meter, negative in overdraft; nil when the meter holds none.
+	RemainingLitres *int64
+	Supply          SupplyState
+	ForcedOff       bool
+	ForcedOn        bool
+	InArrears       bool // the meter says that its own credit is used up
+	StatusWord      uint16
+	PowerW          int64   // load in W; for water the flow in l/h
+	Ratio           int64   // transformer ratio that the meter is set to; 0 when it shows none
+	Frames          []Frame // with WithFrames, and always for commands
 }
 
 // Outcome is what a command came to, by the meter's own showing.

@@ -34,6 +34,9 @@ var (
 	ErrSetAside = errors.New("set aside after several tries without an answer")
 	// ErrCountMismatch: the meter's purchase count is not the one before the order's; nothing was sent.
 	ErrCountMismatch = errors.New("the meter's purchase count does not fit the order")
+	// ErrVolumeMoved: the meter's volume isn't where our last look left it, so somebody else wrote it, or an earlier write of ours came
+	// late; nothing was sent.
+	ErrVolumeMoved = errors.New("the meter's volume is not where it was left")
 	// ErrBadOrder: the order or the meter's description is wrong in itself; nothing was sent.
 	ErrBadOrder = errors.New("the order can't be carried out")
 	// ErrClockSkew: the meter's clock is further off than may be set; nothing was sent.

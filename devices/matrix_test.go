@@ -78,13 +78,13 @@ const (
 	matrixLate    = 600
 )
 
-var matrixOps = []string{"read", "credit", "trip", "close", "valve", "price", "clock"}
+var matrixOps = []string{"read", "credit", "trip", "close", "valve", "price", "clock", "volume"}
 
 // cantBe says why a cell can't exist; empty for one that does.
 func cantBe(link, fault, op string) string {
 	atWrite := strings.Contains(fault, "write") || strings.Contains(fault, "command is out")
 	switch {
-	case link == "own" && (op == "credit" || op == "price" || op == "clock"):
+	case link == "own" && (op == "credit" || op == "price" || op == "clock" || op == "volume"):
 		return "no such command in these protocols' maps"
 	case op == "read" && atWrite:
 		return "a read writes nothing"
@@ -101,7 +101,7 @@ func cantBe(link, fault, op string) string {
 // cell is one run of the matrix.
 type cell struct {
 	*bench
-	power, water devices.Meter
+	power, water, volume devices.Meter
 }
 
 // newCell starts a fleet and a pool of its own.
@@ -112,8 +112,12 @@ func newCell(t *testing.T, link int) *cell {
 	g.Link, g.Meters = l.link, []simulator.MeterSpec{g.Meters[0], g.Meters[2]}
 	g.Meters[0].Profile, g.Meters[1].Profile = l.power, l.water
 	g.Meters[0].ClockOffset = 120
+	held := g.Meters[1]
+	held.Unit, held.Serial, held.Profile, held.CreditMode, held.RemainingLitres = 4, volume, "sim-volume-water", true, 5000
 	if l.water == "sim-cjt188" {
 		g.Meters[1].OpeningRegisters = []int64{1109250}
+	} else {
+		g.Meters = append(g.Meters, held)
 	}
 	config := devices.Config{
 		Timeout: matrixTimeout, SwitchPoll: 20 * time.Millisecond, SwitchLimit: 500 * time.Millisecond, SetAsideAfter: 99, Password645: "02123456",
@@ -126,6 +130,8 @@ func newCell(t *testing.T, link int) *cell {
 	c := &cell{bench: b, power: devices.Meter{Address: at, Serial: single, Profile: l.power}}
 	at.Unit = 3
 	c.water = devices.Meter{Address: at, Serial: water, Profile: l.water}
+	at.Unit = 4
+	c.volume = devices.Meter{Address: at, Serial: volume, Profile: "sim-volume-water"}
 	if config.DialIn != nil {
 		require.Eventually(t, func() bool { _, _, ok := config.DialIn.Connected("g1"); return ok }, 10*time.Second, 5*time.Millisecond)
 	}
@@ -181,6 +187,8 @@ func (c *cell) run(op string) string {
 		return "right value"
 	case "credit":
 		return c.credit(ctx)
+	case "volume":
+		return c.bought(ctx)
 	case "trip":
 		return c.switched(ctx, c.pool.Trip, c.power, false)
 	case "close":
@@ -218,6 +226,26 @@ func (c *cell) credit(ctx context.Context) string {
 	accepted := c.purchases(single)
 	require.Equal(c.t, r.Outcome == devices.OutcomeVerified, len(accepted) == 1, "%s, and the meter accepted %d", r.Outcome, len(accepted))
 	require.LessOrEqual(c.t, len(accepted), 1)
+	return first
+}
+
+// bought delivers water to a meter that holds an absolute volume and settles it. Whatever happened, the meter holds the purchase once
+// or not at all, also when it was written twice.
+func (c *cell) bought(ctx context.Context) string {
+	order := devices.VolumeOrder{Litres: 3000}
+	var before devices.Volume
+	r, err := c.pool.DeliverVolume(ctx, c.volume, order, func(b devices.Volume, _ int64) error { before = b; return nil })
+	first := ending(r.Outcome, err, nil)
+	c.calm()
+	if r.Outcome == devices.OutcomeUnknown {
+		require.Eventually(c.t, func() bool {
+			r, err = c.pool.VerifyVolume(ctx, c.volume, order, before)
+			return err == nil && r.Outcome != devices.OutcomeUnknown
+		}, 20*time.Second, 10*time.Millisecond)
+		first += ", then " + string(r.Outcome)
+	}
+	held := c.truth(volume).RemainingLitres
+	require.Equal(c.t, map[bool]int64{true: 8000, false: 5000}[r.Outcome == devices.OutcomeVerified], held, "%s", r.Outcome)
 	return first
 }
 

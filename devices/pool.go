@@ -39,6 +39,9 @@ type Config struct {
 	Password645 string
 	// MaySend is asked right before a command leaves: whether this process still owns the gateway's line. An error keeps it back.
 	MaySend func(ctx context.Context, gateway string) error
+	// Allowed is asked before each command to a meter whose map was verified on nothing, and again right before it leaves: whether
+	// somebody allowed commands to this very meter with this version of the map. An error, or no Allowed at all, refuses.
+	Allowed func(ctx context.Context, m Meter, mapVersion int) error
 	// ReadOnly refuses every command below the drivers: nothing but reads leaves this process.
 	ReadOnly bool
 }
@@ -69,6 +72,7 @@ const (
 	PointSwitchAcked = "switch-acked"
 	PointSweepRead   = "sweep-read" // one meter of a sweep was read
 	PointPricesSent  = "prices-sent"
+	PointVolumeSent  = "volume-sent"
 	PointClockSent   = "clock-sent"
 )
 
@@ -201,6 +205,9 @@ func (p *Pool) onMeter(
 	if err != nil {
 		return about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
 	}
+	if prof.CircuitUnits != 0 && !m.Box.holds(m.Unit, prof.CircuitUnits) {
+		return about(m, fmt.Errorf("%w: unit %d is no circuit of the box with %d circuits from unit %d on", ErrBadOrder, m.Unit, m.Box.Circuits, m.Box.Base))
+	}
 	l, err := p.line(m.Address)
 	if err != nil {
 		return about(m, err)
@@ -239,7 +246,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 	}
 	return Snapshot{
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
-		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount,
+		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}, nil
@@ -266,7 +273,25 @@ func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error)
 	if err != nil {
 		return profile.Values{}, fmt.Errorf("%w: %w", ErrBadAnswer, err)
 	}
-	return values, nil
+	return values, m.inBox(prof, values)
+}
+
+// inBox holds what the box says of itself against what we think it is: at the first contact, and at each later one, because a board can be
+// exchanged.
+func (m Meter) inBox(prof *profile.Profile, values profile.Values) error {
+	if values.Board == nil {
+		return nil
+	}
+	circuits, three, err := profile.BoardOf(*values.Board)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	case circuits != m.Box.Circuits:
+		return fmt.Errorf("%w: a box with %d circuits answers, and %d were expected", ErrWrongMeter, circuits, m.Box.Circuits)
+	case three != (prof.CircuitUnits == 3):
+		return fmt.Errorf("%w: the circuit has other phases than profile %s", ErrWrongMeter, prof.Name)
+	}
+	return nil
 }
 
 // addsUp reports whether the total is the sum of the bands; a single register always adds up.
@@ -297,8 +322,8 @@ func supplyOf(s profile.Supply) SupplyState {
 }
 
 // mayCommand checks what must hold before money or switching is even queued.
-func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
-	prof, err := p.mayCommandAt(m)
+func (p *Pool) mayCommand(ctx context.Context, m Meter, name string) (profile.Command, error) {
+	prof, err := p.mayCommandAt(ctx, m)
 	if err != nil {
 		return profile.Command{}, err
 	}
@@ -310,7 +335,7 @@ func (p *Pool) mayCommand(m Meter, name string) (profile.Command, error) {
 }
 
 // mayCommandAt checks that a meter may be written to at all.
-func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
+func (p *Pool) mayCommandAt(ctx context.Context, m Meter) (*profile.Profile, error) {
 	if p.config.ReadOnly {
 		return nil, about(m, ErrReadOnly)
 	}
@@ -321,8 +346,8 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 	if m.Serial == "" {
 		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
 	}
-	if !prof.MayCommand() {
-		return nil, about(m, fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name))
+	if err := p.trusted(ctx, m, prof); err != nil {
+		return nil, about(m, err)
 	}
 	if prof.Protocol == profile.DLT645 && len(p.config.Password645) != 8 {
 		return nil, about(m, fmt.Errorf("%w: DL/T 645 commands need a password of eight hex digits", ErrBadOrder))
@@ -330,10 +355,27 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 	return prof, nil
 }
 
-// mayLeave is the last look before a command leaves: the caller still wants it, and the line is still ours.
-func (s *session) mayLeave(m Meter) error {
+// trusted refuses commands on a map that was verified on nothing, unless they were allowed for this meter.
+func (p *Pool) trusted(ctx context.Context, m Meter, prof *profile.Profile) error {
+	switch {
+	case prof.MayCommand():
+		return nil
+	case p.config.Allowed == nil:
+		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
+	}
+	if err := p.config.Allowed(ctx, m, prof.Version); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnverifiedProfile, err)
+	}
+	return nil
+}
+
+// mayLeave is the last look before a command leaves: the caller still wants it, the map may be used for it, and the line is still ours.
+func (s *session) mayLeave(m Meter, prof *profile.Profile) error {
 	if s.ctx.Err() != nil {
 		return errors.Join(ErrExpired, context.Cause(s.ctx))
+	}
+	if err := s.line.pool.trusted(s.ctx, m, prof); err != nil {
+		return err
 	}
 	if ask := s.line.pool.config.MaySend; ask != nil {
 		if err := ask(s.ctx, m.Gateway); err != nil {

@@ -52,7 +52,7 @@ func rawPrices(prof *profile.Profile, want Prices) ([]uint32, error) {
 //
 // An error means that nothing was sent. After sending, the result's Outcome speaks and the error is nil.
 func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(before Snapshot) error) (PriceResult, error) {
-	prof, err := p.mayCommandAt(m)
+	prof, err := p.mayCommandAt(ctx, m)
 	if err != nil {
 		return PriceResult{}, err
 	}
@@ -74,7 +74,7 @@ func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(
 			result.After, result.Outcome = result.Before, OutcomeVerified
 			return nil
 		}
-		if err := s.mayLeave(m); err != nil {
+		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
 		if onSent != nil {

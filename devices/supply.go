@@ -79,7 +79,7 @@ func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
 }
 
 func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
-	c, err := p.mayCommand(m, w.name)
+	c, err := p.mayCommand(ctx, m, w.name)
 	if err != nil {
 		return SwitchResult{}, err
 	}
@@ -97,7 +97,7 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if w.name == profile.Trip && result.Before.ForcedOn {
 			return ErrKeptClosed // a protection that is written to the meter is ended, never overridden
 		}
-		if err := s.mayLeave(m); err != nil {
+		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
 		result.Sent = true

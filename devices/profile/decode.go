@@ -27,6 +27,8 @@ type Values struct {
 	Clock         time.Time // zero when the map has none
 	Registers     []int64
 	Remaining     *int64 // fen
+	Board         *int64 // what a multi-circuit box says of itself; see BoardOf
+	Volume        *int64 // litres left in a meter that holds a volume
 	PurchaseCount *int64
 	Power         int64 // W or l/h
 	Ratio         int64 // current transformer ratio; 0 when the map has none
@@ -35,6 +37,16 @@ type Values struct {
 	ForcedOff     bool
 	ForcedOn      bool
 	Arrears       bool
+}
+
+// BoardOf decodes a box's board class: how many circuits it has, and whether the circuit that answered is a three-phase one.
+func BoardOf(board int64) (circuits int, three bool, err error) {
+	sizes := []int{36, 24, 12}
+	class := board >> 8
+	if class < 0 || class >= int64(len(sizes)) {
+		return 0, false, fmt.Errorf("%w: board class %d is none of a box with 36, 24 or 12 circuits", modbus.ErrBadReply, class)
+	}
+	return sizes[class], board&0xFF == 0, nil
 }
 
 // SerialBlock is the block that holds the serial number.
@@ -79,6 +91,12 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 		}
 	}
 	if v.Remaining, err = p.optional("remaining", raw); err != nil {
+		return Values{}, err
+	}
+	if v.Board, err = p.optional("board", raw); err != nil {
+		return Values{}, err
+	}
+	if v.Volume, err = p.optional("remaining_volume", raw); err != nil {
 		return Values{}, err
 	}
 	if v.PurchaseCount, err = p.optional("purchase_count", raw); err != nil {

@@ -111,18 +111,20 @@ type Profile struct {
 	Service  Service  `json:"service"`
 	Protocol Protocol `json:"protocol,omitempty"`
 	// Maker are the highest two digits of a CJ/T 188 address, in front of our twelve.
-	Maker               string             `json:"maker,omitempty"`
-	Model               string             `json:"model"`
-	Source              string             `json:"source"`
-	VerifiedOnDevice    bool               `json:"verified_on_device"`
-	VerifiedOnSimulator bool               `json:"verified_on_simulator"`
-	Note                string             `json:"note"`
-	WordOrder           string             `json:"word_order"`
-	Blocks              []Block            `json:"blocks"`
-	Fields              []Field            `json:"fields"`
-	Registers           []string           `json:"registers"`
-	Supply              SupplyBits         `json:"supply"`
-	Commands            map[string]Command `json:"commands"`
+	Maker               string `json:"maker,omitempty"`
+	Model               string `json:"model"`
+	Source              string `json:"source"`
+	VerifiedOnDevice    bool   `json:"verified_on_device"`
+	VerifiedOnSimulator bool   `json:"verified_on_simulator"`
+	Note                string `json:"note"`
+	WordOrder           string `json:"word_order"`
+	// CircuitUnits is how many unit ids a circuit of a multi-circuit box takes; 0 for meters that are no circuit.
+	CircuitUnits int                `json:"circuit_units,omitempty"`
+	Blocks       []Block            `json:"blocks"`
+	Fields       []Field            `json:"fields"`
+	Registers    []string           `json:"registers"`
+	Supply       SupplyBits         `json:"supply"`
+	Commands     map[string]Command `json:"commands"`
 	// MaxPriceFen is the highest price per unit (kWh) that the meter can be set to. It only bounds how much credit can have
 	// been used up between two snapshots when a delivery is checked.
 	MaxPriceFen int64 `json:"max_price_fen"`
@@ -138,10 +140,18 @@ const (
 	KeepClosed = "keep_closed"
 	Release    = "release"
 	SetClock   = "clock"
+	// SetVolume writes the remaining volume of a water meter, an absolute register without a count.
+	SetVolume = "set_volume"
 )
 
 // MayCommand reports whether money and switching commands are allowed with this map.
 func (p *Profile) MayCommand() bool { return p.VerifiedOnDevice || p.VerifiedOnSimulator }
+
+// HoldsVolume reports whether meters of this map hold a bought volume that is set and not added to.
+func (p *Profile) HoldsVolume() bool {
+	_, ok := p.Commands[SetVolume]
+	return ok
+}
 
 // Command returns a command by name and whether the map has it.
 func (p *Profile) Command(name string) (Command, bool) {

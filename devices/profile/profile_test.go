@@ -14,8 +14,8 @@ func TestEmbeddedMaps(t *testing.T) {
 	names, err := Names()
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
-		"sim-valve-water", "xintai-valve-water",
+		"acrel-adf300", "acrel-adf300-three", "acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-adf300", "sim-adf300-three", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
+		"sim-valve-water", "sim-volume-water", "xintai-valve-water",
 	}, names)
 	for _, name := range names {
 		p, err := Get(name)
@@ -24,7 +24,7 @@ func TestEmbeddedMaps(t *testing.T) {
 		require.Equal(t, strings.HasPrefix(name, "sim-"), p.MayCommand(), name)
 	}
 	_, err = Get("sim-nothing")
-	require.ErrorContains(t, err, "choose one of: acrel-ddsy1352")
+	require.ErrorContains(t, err, "choose one of: acrel-adf300")
 }
 
 func TestWrongMapsAreRefusedWithAReason(t *testing.T) {
@@ -117,6 +117,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0}, []byte{1, 2, 3, 4, 5, 6}, make([]byte, 96))
 	f.Add([]byte{}, []byte{0xFF}, make([]byte, 58))
 	f.Add([]byte{0x78, 0x56, 0x34, 0x12}, []byte{0x99, 0x99, 0x99, 0x99, 0x2C, 0, 0}, []byte{0, 0x50, 0, 0, 0, 0x2C})
+	spent := make([]byte, 58) // a remaining volume below zero
+	copy(spent[14:], []byte{0x9A, 0x99, 0x99, 0xBF})
+	f.Add([]byte{}, []byte{}, spent)
 	names, err := Names()
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, deep, serial, live []byte) {

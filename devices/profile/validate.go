@@ -15,19 +15,21 @@ var typeWords = map[string]uint16{
 // canonical fixes unit and scale per field, so that a Snapshot's integers mean the same for every profile: energy in
 // 0.01 kWh, water in litres, money in fen, load in W or l/h.
 var canonical = map[string]map[Service][2]string{
-	"total":          {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
-	"sharp":          {Electricity: {"kWh", "0.01"}},
-	"peak":           {Electricity: {"kWh", "0.01"}},
-	"flat":           {Electricity: {"kWh", "0.01"}},
-	"valley":         {Electricity: {"kWh", "0.01"}},
-	"deep_valley":    {Electricity: {"kWh", "0.01"}},
-	"remaining":      {Electricity: {"yuan", "0.01"}},
-	"purchase_count": {Electricity: {"", "1"}},
-	"status":         {Electricity: {"", "1"}, Water: {"", "1"}},
-	"power":          {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
-	"ratio":          {Electricity: {"", "1"}},
-	"serial":         {Electricity: {"", "1"}, Water: {"", "1"}},
-	"clock":          {Electricity: {"", "1"}, Water: {"", "1"}},
+	"total":            {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
+	"sharp":            {Electricity: {"kWh", "0.01"}},
+	"peak":             {Electricity: {"kWh", "0.01"}},
+	"flat":             {Electricity: {"kWh", "0.01"}},
+	"valley":           {Electricity: {"kWh", "0.01"}},
+	"deep_valley":      {Electricity: {"kWh", "0.01"}},
+	"remaining":        {Electricity: {"yuan", "0.01"}},
+	"remaining_volume": {Water: {"m3", "0.001"}},
+	"purchase_count":   {Electricity: {"", "1"}},
+	"status":           {Electricity: {"", "1"}, Water: {"", "1"}},
+	"power":            {Electricity: {"kW", "0.001"}, Water: {"m3/h", "0.001"}},
+	"board":            {Electricity: {"", "1"}},
+	"ratio":            {Electricity: {"", "1"}},
+	"serial":           {Electricity: {"", "1"}, Water: {"", "1"}},
+	"clock":            {Electricity: {"", "1"}, Water: {"", "1"}},
 }
 
 // Parse reads and validates one map. Every error names the field and what must be changed.
@@ -56,6 +58,8 @@ func (p *Profile) validate() error {
 		return fmt.Errorf("service %q must be electricity or water", p.Service)
 	case p.Protocol != Modbus && p.Protocol != DLT645 && p.Protocol != CJT188:
 		return fmt.Errorf("protocol %q is unknown: leave it out for Modbus, or use dlt645 or cjt188", p.Protocol)
+	case p.CircuitUnits != 0 && p.CircuitUnits != 1 && p.CircuitUnits != 3:
+		return fmt.Errorf("circuit_units %d must be 1 for a single-phase circuit of a box or 3 for a three-phase one", p.CircuitUnits)
 	case p.Protocol == Modbus && p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
 		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
 	}
@@ -165,6 +169,9 @@ func (p *Profile) checkRegisters() error {
 	if len(p.Registers) != want {
 		return fmt.Errorf("%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
 	}
+	if _, ok := p.field("board"); ok != (p.CircuitUnits != 0) {
+		return fmt.Errorf("a circuit of a box has circuit_units and the field board; other meters have neither")
+	}
 	for _, name := range append([]string{"serial", "status"}, p.Registers...) {
 		if _, ok := p.field(name); !ok {
 			return fmt.Errorf("field %s is missing", name)
@@ -189,6 +196,10 @@ func (p *Profile) checkCommands() error {
 			}
 			if p.MaxPriceFen <= 0 {
 				return fmt.Errorf("state max_price_fen: a purchase can't be checked without it")
+			}
+		case name == SetVolume:
+			if f, ok := p.field("remaining_volume"); !ok || f.Type != "float32" || f.Words != 2 || c.Function != 0x10 || len(c.Values) != 0 || c.Address != f.Address {
+				return fmt.Errorf("command set_volume must be function 16 without fixed values, at the address of a float32 field remaining_volume")
 			}
 		case name != Trip && name != Close && name != KeepClosed && name != Release:
 			return fmt.Errorf("command %q is unknown", name)

@@ -128,6 +128,7 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 		return nil, err
 	}
 	m := &meter{spec: spec, load: load, location: g.location, faults: f.faults, record: f.record}
+	m.box, _ = g.spec.box(spec.Unit)
 	if state, ok := states[spec.Serial]; ok && len(state.Registers) == spec.registers() {
 		if state.PricesE8 == ([5]int64{}) {
 			state.PricesE8 = spec.PricesE8 // a record from before meters could be given other prices
@@ -137,7 +138,7 @@ func (f *Fleet) newMeter(g *gateway, spec MeterSpec, states map[string]State, ex
 	}
 	m.state = State{
 		Serial: spec.Serial, Gateway: g.spec.ID, Unit: spec.Unit, At: f.now().Truncate(time.Second),
-		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
+		Registers: make([]int64, spec.registers()), RemainingFen: spec.RemainingFen, RemainingLitres: spec.RemainingLitres, PricesE8: spec.PricesE8, RelayOn: true, ClockOffset: spec.ClockOffset,
 	}
 	m.state.ClockSince = m.state.At
 	copy(m.state.Registers, spec.OpeningRegisters)
@@ -263,6 +264,9 @@ func (f *Fleet) ExchangeMeter(gatewayID string, unit byte, spec MeterSpec) error
 	spec = spec.withDefaults()
 	spec.Unit = unit
 	if err := spec.validate(); err != nil {
+		return err
+	}
+	if err := g.spec.inBox(spec); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -21,6 +21,7 @@ type meter struct {
 	spec     MeterSpec
 	load     *series
 	location *time.Location
+	box      BoxSpec // that it is a circuit of; zero for a meter of its own
 	faults   *faults
 	record   *record
 
@@ -111,6 +112,9 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	steps := c.state.Remainder / unit
 	c.state.Remainder -= steps * unit
 	m.count(&c.state.Registers[0], steps)
+	if m.spec.volume() {
+		c.state.RemainingLitres -= steps
+	}
 	if m.spec.water() {
 		return
 	}
@@ -210,7 +214,11 @@ func (s BandSpan) inMonth(month int) bool {
 // checkCredit is the meter's own cut-off, at the end of a half hour.
 func (m *meter) checkCredit(c *change) {
 	s := &c.state
-	if !m.spec.CreditMode || s.RemainingFen > -m.spec.OverdraftFen || s.Forced != forcedNone || !s.RelayOn {
+	usedUp := s.RemainingFen <= -m.spec.OverdraftFen
+	if m.spec.volume() {
+		usedUp = s.RemainingLitres <= 0
+	}
+	if !m.spec.CreditMode || !usedUp || s.Forced != forcedNone || !s.RelayOn {
 		return
 	}
 	if _, stuck := m.faults.take(FaultStuckRelay, m.place(), s.At); stuck {
@@ -237,6 +245,19 @@ func (m *meter) purchase(c *change, amountFen, count int64) bool {
 		}
 	}
 	return true
+}
+
+// setVolume sets what is left to an absolute value: nothing is added, and no count tells one write from its repeat.
+func (m *meter) setVolume(c *change, litres int64) {
+	s := &c.state
+	s.RemainingLitres = litres
+	c.note(EntryVolume, RecordEntry{VolumeLitres: litres})
+	if s.SelfTripped && litres > 0 {
+		s.SelfTripped = false
+		if m.moveRelay(c, true) {
+			c.note(EntrySelfClose, RecordEntry{})
+		}
+	}
 }
 
 // setPrices takes new prices, in 10^-4 yuan, at once and for what is used from now on.

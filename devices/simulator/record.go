@@ -22,6 +22,7 @@ const (
 	EntryOpened       = "opened"        // the meter's first start
 	EntryCheckpoint   = "checkpoint"    // nothing happened; the state at an instant
 	EntryPurchase     = "purchase"      // an accepted purchase: Count is the new count, AmountFen what was added
+	EntryVolume       = "volume"        // the remaining volume was set: VolumeLitres is what to
 	EntryPrices       = "prices"        // new prices were accepted; the state has them
 	EntryTrip         = "trip"          // forced off by command, or the valve told to close
 	EntryClose        = "close"         // forced on by command (keep-power)
@@ -43,8 +44,10 @@ type RecordEntry struct {
 	Serial    string    `json:"serial,omitempty"`
 	Count     int64     `json:"count,omitempty"`
 	AmountFen int64     `json:"amount_fen,omitempty"`
-	State     *State    `json:"state,omitempty"`
-	Fault     *Fault    `json:"fault,omitempty"`
+	// VolumeLitres is what the remaining volume was set to.
+	VolumeLitres int64  `json:"volume_litres,omitempty"`
+	State        *State `json:"state,omitempty"`
+	Fault        *Fault `json:"fault,omitempty"`
 	// Spec is set when a meter starts by an exchange, so that it is there again after a restart.
 	Spec    *MeterSpec `json:"spec,omitempty"`
 	Gateway string     `json:"gateway,omitempty"`

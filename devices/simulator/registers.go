@@ -47,6 +47,8 @@ func (m *meter) execute(c *change, function byte, data []byte) (reply []byte, ex
 		return m.read(c, data)
 	case function == fnWrite1 && m.spec.water():
 		return m.writeValve(c, data)
+	case function == fnWriteN && m.spec.volume():
+		return m.writeVolume(c, data)
 	case function == fnWriteN && !m.spec.water():
 		return m.writeForced(c, data)
 	case function == fnCommand && !m.spec.water():
@@ -93,6 +95,23 @@ func (m *meter) writeValve(c *change, data []byte) ([]byte, byte) {
 		return nil, exValue
 	}
 	return data, 0
+}
+
+// writeVolume is function 16 at 0008: the remaining volume as a float of two registers, lowest byte first.
+func (m *meter) writeVolume(c *change, data []byte) ([]byte, byte) {
+	address, words, values, ok := payload(data)
+	switch {
+	case !ok:
+		return nil, exValue
+	case address != 0x0008 || words != 2:
+		return nil, exAddress
+	}
+	litres := math.Round(float64(math.Float32frombits(binary.LittleEndian.Uint32(values))) * 1000)
+	if !(litres > -1e7 && litres < 1e7) { // beyond, and no number at all
+		return nil, exValue
+	}
+	m.setVolume(c, int64(litres))
+	return data[:4], 0
 }
 
 // payload checks the shape of function 16 and 0x20: address, words, bytes, data.
@@ -266,6 +285,14 @@ func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64,
 	if m.spec.phases() == 3 {
 		model = 5
 	}
+	if m.box.Circuits != 0 {
+		model = 10
+		image[0x022F] = map[int]uint16{36: 0, 24: 1, 12: 2}[m.box.Circuits] << 8
+		if m.spec.phases() == 1 {
+			image[0x022F] |= 1
+		}
+		image[0x0900], image[0x0910] = uint16(m.box.Base), uint16(m.box.Circuits)
+	}
 	image[0x0200] = model
 	amps := uint16(watts * 100 / 220 / int64(m.spec.phases())) // 0.01 A at 220 V
 	for phase := range m.spec.phases() {
@@ -333,6 +360,9 @@ func (m *meter) waterImage(image map[int]uint16, c *change, shown []int64, wall 
 	}
 	putBytes(image, 0x0001, reversedFloat(shown[0]))
 	putBytes(image, 0x0005, reversedFloat(m.loadNow(&c.state)))
+	if m.spec.volume() {
+		putBytes(image, 0x0008, reversedFloat(c.state.RemainingLitres))
+	}
 	image[0x0007], image[0x000E] = 0x00AA, uint16(m.spec.Unit)
 	putBytes(image, 0x0012, packBCD("0000"+m.spec.Serial))
 	putBytes(image, 0x0016, append(clockBytes(wall), 0))
@@ -362,7 +392,11 @@ func putBytes(image map[int]uint16, address int, data []byte) {
 
 // reversedFloat writes thousandths as the nearest float32, lowest byte first.
 func reversedFloat(thousandths int64) []byte {
-	value, err := strconv.ParseFloat(fmt.Sprintf("%d.%03d", thousandths/1000, thousandths%1000), 32)
+	sign, size := "", thousandths
+	if size < 0 {
+		sign, size = "-", -size
+	}
+	value, err := strconv.ParseFloat(fmt.Sprintf("%s%d.%03d", sign, size/1000, size%1000), 32)
 	if err != nil {
 		value = 0 // cannot happen: the text is made of digits and is far from the largest float
 	}

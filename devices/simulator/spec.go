@@ -56,13 +56,25 @@ type GatewaySpec struct {
 	// CacheMillis is how long the gateway answers a repeated read from its memory, in real time.
 	CacheMillis int         `json:"cache_millis,omitempty"`
 	Meters      []MeterSpec `json:"meters"`
+	Boxes       []BoxSpec   `json:"boxes,omitempty"`
+}
+
+// BoxSpec is a multi-circuit box: one device with one clock, whose circuits are the gateway's meters with the unit ids from Base on. A
+// three-phase circuit takes three of them and answers on the first.
+type BoxSpec struct {
+	Base     byte `json:"base"`     // 1 + k × Circuits
+	Circuits int  `json:"circuits"` // 12, 24 or 36
+}
+
+func (b BoxSpec) holds(unit byte, units int) bool {
+	return unit >= b.Base && int(unit)+units <= int(b.Base)+b.Circuits
 }
 
 // MeterSpec is one meter behind a gateway.
 type MeterSpec struct {
 	Unit    byte   `json:"unit"`
 	Serial  string `json:"serial"`  // 12 digits
-	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-dlt645 or sim-cjt188
+	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-volume-water, sim-dlt645, sim-cjt188, and sim-adf300 or sim-adf300-three for a circuit of a box
 	// LoadProfile is the id of a series; ScalePermille multiplies it (1000 = as measured; 0 is read as 1000);
 	// OffsetDays shifts the day at which it starts.
 	LoadProfile   string `json:"load_profile"`
@@ -79,6 +91,8 @@ type MeterSpec struct {
 	CreditMode   bool  `json:"credit_mode"`
 	RemainingFen int64 `json:"remaining_fen"`
 	OverdraftFen int64 `json:"overdraft_fen"`
+	// RemainingLitres is what a meter that holds a volume starts with; it closes its valve when nothing is left.
+	RemainingLitres int64 `json:"remaining_litres,omitempty"`
 	// PricesE8 are yuan×10^8 per kWh for sharp, peak, flat, valley, deep valley.
 	PricesE8  [5]int64   `json:"prices_e8"`
 	AlarmFen  int64      `json:"alarm_fen"`
@@ -110,22 +124,41 @@ type BandSpan struct {
 // The profiles that are told apart by more than their number of phases.
 const (
 	profileWater  = "sim-valve-water"
+	profileVolume = "sim-volume-water"
 	profile645    = "sim-dlt645"
 	profile188    = "sim-cjt188"
 	profileSingle = "sim-ddsy1352"
+	profileBox    = "sim-adf300"
+	profileBox3   = "sim-adf300-three"
 	profileThree  = "sim-dtsy1352"
 )
 
-func (s MeterSpec) water() bool { return s.Profile == profileWater || s.Profile == profile188 }
+func (s MeterSpec) water() bool {
+	return s.Profile == profileWater || s.Profile == profile188 || s.volume()
+}
+
+// volume says whether the meter holds a bought volume.
+func (s MeterSpec) volume() bool { return s.Profile == profileVolume }
 
 // modbus says whether the meter is asked in Modbus frames.
 func (s MeterSpec) modbus() bool { return s.Profile != profile645 && s.Profile != profile188 }
 
 func (s MeterSpec) phases() int {
-	if s.Profile == profileThree {
+	if s.Profile == profileThree || s.Profile == profileBox3 {
 		return 3
 	}
 	return 1
+}
+
+// circuitUnits is how many unit ids a circuit of a box takes; 0 for a meter of its own.
+func (s MeterSpec) circuitUnits() int {
+	switch s.Profile {
+	case profileBox:
+		return 1
+	case profileBox3:
+		return 3
+	}
+	return 0
 }
 
 // withDefaults fills the zero values that stand for a usual one.
@@ -139,7 +172,7 @@ func (s MeterSpec) withDefaults() MeterSpec {
 	if s.RegisterDigits == 0 {
 		s.RegisterDigits = 8
 		switch s.Profile {
-		case profileWater:
+		case profileWater, profileVolume:
 			s.RegisterDigits = 7
 		case profile188:
 			s.RegisterDigits = 9 // litres behind eight digits of ten litres
@@ -173,13 +206,13 @@ func (s MeterSpec) validate() error {
 		return fail("the serial must be %d digits", serialDigits)
 	case s.Unit < 1 || s.Unit > 247:
 		return fail("the unit id must be 1 to 247")
-	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.water():
-		return fail("profile %q must be one of %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profile645, profile188)
+	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.water() && s.circuitUnits() == 0:
+		return fail("profile %q must be one of %s, %s, %s, %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profileVolume, profile645, profile188, profileBox, profileBox3)
 	case s.ScalePermille < 0 || s.ScalePermille > 1_000_000:
 		return fail("scale_permille %d must be 1 to 1000000", s.ScalePermille)
 	case s.Ratio < 1 || s.Ratio > 10_000:
 		return fail("ratio %d must be 1 to 10000", s.Ratio)
-	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || s.Profile == profileWater && s.RegisterDigits > 7:
+	case s.RegisterDigits < 4 || s.RegisterDigits > 9 || (s.Profile == profileWater || s.volume()) && s.RegisterDigits > 7:
 		return fail("register_digits %d must be 4 to 9, for water at most 7", s.RegisterDigits)
 	case len(s.OpeningRegisters) != 0 && len(s.OpeningRegisters) != s.registers():
 		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
@@ -187,7 +220,7 @@ func (s MeterSpec) validate() error {
 		return fail("loss_permille %d must be 0 to 1000", s.LossPermille)
 	case s.CreditMode && len(s.SumOf) > 0:
 		return fail("a master meter holds no credit")
-	case s.CreditMode && s.water():
+	case s.CreditMode && s.water() && !s.volume():
 		return fail("a water meter of this kind holds no credit")
 	}
 	for _, opening := range s.OpeningRegisters {
@@ -231,6 +264,59 @@ func (f FleetSpec) validate() error {
 				return fmt.Errorf("gateway %s: meter %s: unit %d or serial is taken twice", g.ID, m.Serial, m.Unit)
 			}
 			units[m.Unit], serials[m.Serial] = true, true
+		}
+		if err := g.validateBoxes(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// box is the box that a unit id belongs to.
+func (g GatewaySpec) box(unit byte) (BoxSpec, bool) {
+	for _, b := range g.Boxes {
+		if b.holds(unit, 1) {
+			return b, true
+		}
+	}
+	return BoxSpec{}, false
+}
+
+// inBox refuses a circuit outside of a box, and a meter of its own inside one.
+func (g GatewaySpec) inBox(m MeterSpec) error {
+	b, in := g.box(m.Unit)
+	if units := m.circuitUnits(); in != (units > 0) || in && !b.holds(m.Unit, units) {
+		return fmt.Errorf("gateway %s: meter %s: unit %d is no circuit of a box as its profile says", g.ID, m.Serial, m.Unit)
+	}
+	return nil
+}
+
+func (g GatewaySpec) validateBoxes() error {
+	for i, b := range g.Boxes {
+		if b.Circuits != 12 && b.Circuits != 24 && b.Circuits != 36 || b.Base < 1 || (int(b.Base)-1)%b.Circuits != 0 || int(b.Base)+b.Circuits > 248 {
+			return fmt.Errorf("gateway %s: a box has 12, 24 or 36 circuits and begins at unit 1 + k × that, not %d at unit %d", g.ID, b.Circuits, b.Base)
+		}
+		for _, other := range g.Boxes[:i] {
+			if int(b.Base) < int(other.Base)+other.Circuits && int(other.Base) < int(b.Base)+b.Circuits {
+				return fmt.Errorf("gateway %s: the boxes at units %d and %d overlap", g.ID, other.Base, b.Base)
+			}
+		}
+	}
+	taken, clocks := map[byte]string{}, map[byte]int64{}
+	for _, m := range g.Meters {
+		if err := g.inBox(m); err != nil {
+			return err
+		}
+		b, in := g.box(m.Unit)
+		if offset, known := clocks[b.Base]; in && known && offset != m.ClockOffset {
+			return fmt.Errorf("gateway %s: meter %s: a box has one clock; give all its circuits the same clock_offset", g.ID, m.Serial)
+		}
+		clocks[b.Base] = m.ClockOffset
+		for k := range byte(m.circuitUnits()) {
+			if other, twice := taken[m.Unit+k]; twice {
+				return fmt.Errorf("gateway %s: meters %s and %s both take unit %d", g.ID, other, m.Serial, m.Unit+k)
+			}
+			taken[m.Unit+k] = m.Serial
 		}
 	}
 	return nil

@@ -37,6 +37,8 @@ type State struct {
 	RemainingFen   int64 `json:"remaining_fen"`
 	MoneyRemainder int64 `json:"money_remainder"`
 	PurchaseCount  int64 `json:"purchase_count"`
+	// RemainingLitres is the bought volume left, signed.
+	RemainingLitres int64 `json:"remaining_litres,omitempty"`
 	// PricesE8 are yuan×10^8 per kWh for sharp, peak, flat, valley, deep valley: those of the meter's description until others are written.
 	PricesE8 [5]int64 `json:"prices_e8"`
 	// RelayOn is the position of relay or valve: where it stands, or where it is going while MovesUntil is ahead.

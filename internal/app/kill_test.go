@@ -23,7 +23,7 @@ var allKills = []string{
 	"prices-sent:1", "prices-sent-not-recorded:1", // both on the one day on which prices go to the meters
 	"case-applied-not-acked:1", "recharge-approved-not-posted:2", "credit-sent:2", "credit-sent-not-recorded:2",
 	"switch-sent-not-recorded:2", "switch-recorded-not-acked:2", "posted-not-acked:3", "bills-page-open:1", "bills-page-committed:1",
-	"correction-begun:1", "correction-bill-committed:1", "issue-page-open:1", "issue-page-committed:1",
+	"issue-page-open:1", "issue-page-committed:1", "correction-begun:1", "correction-bill-committed:1",
 }
 
 // inFlight says that money or a command was in flight at a point.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/api"
+	"github.com/meterflow/meterflow/devices/profile"
+	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/session"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web"
@@ -21,10 +23,16 @@ type Serve struct {
 	Database
 	Temporal
 	Web
+	Profiles string `help:"Folder with register maps of your own (*.json), the one that the workers have." placeholder:"DIR"`
 }
 
 // Run serves until ctx ends.
 func (c Serve) Run(ctx context.Context, log *slog.Logger) error {
+	if c.Profiles != "" {
+		if err := profile.AddFolder(c.Profiles); err != nil {
+			return billing.Errorf(billing.CodeInvalidInput, "%v", err)
+		}
+	}
 	s, err := c.open(ctx)
 	if err != nil {
 		return err

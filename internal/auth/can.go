@@ -56,6 +56,9 @@ const (
 	SetCeiling     Action = "set_ceiling"
 	// MasterData changes sites, gateways, meters, customers, tariffs, calendars.
 	MasterData Action = "master_data"
+	// AllowCommands lets commands reach a named meter whose register map was never verified, with a manager; StopCommands ends that.
+	AllowCommands Action = "allow_commands"
+	StopCommands  Action = "stop_commands"
 	// ManageUsers adds people and changes their roles.
 	ManageUsers Action = "manage_users"
 	// VerifyJournal recomputes the hash chains.
@@ -115,6 +118,8 @@ var table = map[Action]rule{
 	PushPrices:        {"have prices written to meters again", []billing.Role{supervisor, manager}},
 	SetCeiling:        {"set a price ceiling", []billing.Role{manager}},
 	MasterData:        {"change master data", []billing.Role{administrator}},
+	AllowCommands:     {"allow commands with an unverified register map", []billing.Role{administrator}},
+	StopCommands:      {"end an allowance of commands", []billing.Role{manager, administrator}},
 	ManageUsers:       {"manage users", []billing.Role{administrator}},
 	VerifyJournal:     {"verify the journal", []billing.Role{manager, administrator}},
 	SeeRounds:         {"see reading rounds", []billing.Role{supervisor, clerk, manager, administrator, reader}},

@@ -119,7 +119,7 @@ func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
 	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, r.state, coalesce(c.count_intended, 0), c.amount_fen
 		FROM commands c JOIN meters m ON m.id = c.meter_id
 		JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
-		WHERE c.kind = 'credit' AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
+		WHERE c.kind = 'credit' AND c.volume_litres IS NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
 	ours, err := pgx.CollectRows(rows, pgx.RowToStructByPos[delivery])
 	if err != nil {
 		return err
@@ -159,7 +159,71 @@ func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
 			inv.violate("command %s says that meter %s took purchase %d; the meter knows nothing of it", d.Command, d.Serial, d.Count)
 		}
 	}
+	return c.volumesMatch(ctx, inv)
+}
+
+// volumesMatch holds the meters that hold an absolute volume against our orders: each value that a meter was set to is the target of one
+// of ours, each credited one was set, and a meter never gained more than that order's litres and what it counted meanwhile. All purchases
+// of one price together buy what was paid for them, to less than a litre.
+func (c *checker) volumesMatch(ctx context.Context, inv *Invariant) error {
+	if err := c.none(ctx, inv, `SELECT format('meter %s: %s fen at %s yuan/10^8 buy %s litres, it was credited with %s', meter_id, sum(amount_fen), volume_price_e8,
+			div(sum(amount_fen) * 1000000000, volume_price_e8), sum(volume_litres))
+		FROM commands WHERE kind = 'credit' AND state = 'verified' AND volume_litres IS NOT NULL GROUP BY meter_id, volume_price_e8
+		HAVING div(sum(amount_fen) * 1000000000, volume_price_e8) <> sum(volume_litres)`); err != nil {
+		return err
+	}
+	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, r.state, c.volume_target, c.volume_litres
+		FROM commands c JOIN meters m ON m.id = c.meter_id
+		JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
+		WHERE c.volume_target IS NOT NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
+	orders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[volumeOrder])
+	if err != nil {
+		return err
+	}
+	type key struct {
+		serial string
+		target int64
+	}
+	ours, met := map[key]volumeOrder{}, map[string]bool{}
+	for _, o := range orders {
+		ours[key{o.Serial, o.Target}] = o
+	}
+	for serial, entries := range c.record {
+		var before *simulator.State
+		for _, e := range entries {
+			if e.Kind == simulator.EntryVolume {
+				inv.check(1)
+				o, known := ours[key{serial, e.VolumeLitres}]
+				switch {
+				case !known:
+					inv.violate("meter %s was set to %d litres, which no recharge explains", serial, e.VolumeLitres)
+				case met[o.Command]: // written again by the gateway: it sets what was set
+				case before != nil && e.State.RemainingLitres+e.State.Registers[0]-before.RemainingLitres-before.Registers[0] < o.Litres:
+					inv.violate("meter %s gained less than the %d litres of command %s", serial, o.Litres, o.Command)
+				}
+				if known {
+					met[o.Command] = true
+				}
+			}
+			if e.State != nil {
+				before = e.State
+			}
+		}
+	}
+	for _, o := range orders {
+		if o.State == "credited" && !met[o.Command] {
+			inv.violate("command %s says that meter %s was set to %d litres; the meter knows nothing of it", o.Command, o.Serial, o.Target)
+		}
+	}
 	return nil
+}
+
+type volumeOrder struct {
+	Command string
+	Serial  string
+	State   string
+	Target  int64
+	Litres  int64
 }
 
 // billedEqualsRead: for every issued account and period, billed quantity = closing − opening reading through rollover and exchange;

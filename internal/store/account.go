@@ -94,6 +94,17 @@ func fittedMeter(ctx context.Context, tx *Tx, account billing.AccountID) (billin
 	return id, err
 }
 
+// FittedMeter is the meter that measures an account now.
+func (s *Store) FittedMeter(ctx context.Context, account billing.AccountID) (Meter, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+` FROM accounts a JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
+		JOIN meters m ON m.id = f.meter_id WHERE a.id = $1`, account)
+	m, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Meter])
+	if err == pgx.ErrNoRows {
+		return m, billing.Errorf(billing.CodeBlocked, "Account %s has no meter fitted: fit one first.", account)
+	}
+	return m, translate(err)
+}
+
 // AccountGateway is the gateway on whose line the account's meter hangs.
 func (s *Store) AccountGateway(ctx context.Context, account billing.AccountID) (billing.GatewayID, error) {
 	var id billing.GatewayID

@@ -90,9 +90,17 @@ type Meter struct {
 	Ratio           int   // CT × PT
 	CapacityPerHour int64 // raw units that the meter can pass in an hour at most, before the ratio
 	State           string
+	// Box is the multi-circuit box that it is a circuit of, with the box's first unit id and size; empty and 0 for a meter of its own. Units
+	// is how many unit ids it takes: 3 for a three-phase circuit.
+	Box         string `db:"box_id"`
+	BoxBase     int
+	BoxCircuits int
+	Units       int
 }
 
-const meterColumns = `m.id, m.site_id, m.gateway_id, m.unit, m.serial, m.profile, m.service, m.digits, m.ratio, m.capacity_per_hour, m.state`
+const meterColumns = `m.id, m.site_id, m.gateway_id, m.unit, m.serial, m.profile, m.service, m.digits, m.ratio, m.capacity_per_hour, m.state,
+	coalesce(m.box_id, '') AS box_id, coalesce((SELECT x.base_unit FROM boxes x WHERE x.id = m.box_id), 0) AS box_base,
+	coalesce((SELECT x.circuits FROM boxes x WHERE x.id = m.box_id), 0) AS box_circuits, m.units`
 
 // Meter reads one meter.
 func (s *Store) Meter(ctx context.Context, id billing.MeterID) (Meter, error) {
@@ -152,9 +160,9 @@ func fitMeter(ctx context.Context, tx *Tx, n NewFitting, refs []string) error {
 	if err := n.Opening.Validate(m.Service); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO meters (id, site_id, gateway_id, unit, serial, profile, service, digits, ratio, capacity_per_hour, state)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'fitted')`,
-		m.ID, m.Site, m.Gateway, m.Unit, m.Serial, m.Profile, m.Service, m.Digits, m.Ratio, m.CapacityPerHour)
+	_, err := tx.Exec(ctx, `INSERT INTO meters (id, site_id, gateway_id, unit, serial, profile, service, digits, ratio, capacity_per_hour, state, box_id, units)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'fitted', nullif($11, ''), $12)`,
+		m.ID, m.Site, m.Gateway, m.Unit, m.Serial, m.Profile, m.Service, m.Digits, m.Ratio, m.CapacityPerHour, m.Box, max(m.Units, 1))
 	if err != nil {
 		return err
 	}

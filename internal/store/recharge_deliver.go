@@ -96,6 +96,7 @@ type CreditOutcome struct {
 	State     billing.CommandState // verified, refused (nothing was credited) or unknown
 	Count     *int64
 	Remaining *int64 // fen
+	Volume    *Volume
 	ReadReal  *time.Time
 	Note      string
 	Frames    json.RawMessage
@@ -137,6 +138,9 @@ func recordCredit(ctx context.Context, tx *Tx, c Command, o CreditOutcome) (Comm
 	c.State, c.Error = o.State, o.Note
 	if o.Count != nil {
 		c.CountAfter, c.RemainingAfter, c.ReadbackReal = o.Count, o.Remaining, o.ReadReal
+	}
+	if o.Volume != nil {
+		c.VolumeAfter, c.VolumeTotalAfter, c.ReadbackReal = &o.Volume.Remaining, &o.Volume.Total, o.ReadReal
 	}
 	if err := c.addFrames(o.Frames); err != nil {
 		return c, err

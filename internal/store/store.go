@@ -246,6 +246,7 @@ var ownCodes = map[string]billing.Code{
 	"MF010": billing.CodeClosed,   // a bill that is issued stays what it is
 	"MF011": billing.CodeClosed,   // and is reversed only by its successor
 	"MF012": billing.CodeClosed,   // a bill without the late fee that is to be waived
+	"MF013": billing.CodeConflict, // unit ids of boxes and circuits that overlap
 }
 
 // translate turns what PostgreSQL refuses into a billing error; anything else passes through.

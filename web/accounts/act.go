@@ -94,23 +94,15 @@ func (h handler) endProtection(r *http.Request) (page.Done, error) {
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	agrees, err := h.Sessions.Confirm(ctx, second, r.PostForm.Get("password"), r.RemoteAddr)
+	agrees, err := h.Second(r)
 	if err != nil {
-		return page.Done{}, refusedSecond(err)
+		return page.Done{}, err
 	}
 	if auth.Can(agrees, auth.Protect, a.Site) != nil {
 		return page.Done{}, billing.Errorf(billing.CodeForbidden, "the second person may not protect customers at this site: ask a manager or a supervisor")
 	}
 	err = h.Store.EndProtection(ctx, store.By{Actor: string(actor.UserID), Reason: reason}, p.ID, agrees.UserID)
 	return page.Done{To: href(a.ID), Said: locale.T(ctx, "accounts.protection_ended", string(a.ID))}, err
-}
-
-// refusedSecond says whose password was wrong; the code isn't "sign in first", because the first person is signed in.
-func refusedSecond(err error) error {
-	if billing.CodeOf(err) == billing.CodeUnauthenticated {
-		return billing.Errorf(billing.CodeForbidden, "the second person's name or password is wrong: nothing was changed")
-	}
-	return err
 }
 
 // standing is the protection that the address names, when it is one of the account's and isn't over.

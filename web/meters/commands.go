@@ -65,6 +65,9 @@ func proofOf(ctx context.Context, c store.Command) templ.Component {
 	if c.RemainingBefore != nil && c.RemainingAfter != nil {
 		add("remaining", locale.T(ctx, "meters.remaining"), components.Text(locale.Money(billing.Money(*c.RemainingBefore))+" → "+locale.Money(billing.Money(*c.RemainingAfter))))
 	}
+	if c.VolumeBefore != nil && c.VolumeTarget != nil {
+		add("volume", locale.T(ctx, "meters.volume"), components.Text(locale.T(ctx, "meters.volume_set", *c.VolumeBefore, *c.VolumeLitres, *c.VolumeTarget)))
+	}
 	if c.Attempts > 1 {
 		add("attempts", locale.T(ctx, "meters.attempts"), components.Count(c.Attempts))
 	}

@@ -1,5 +1,6 @@
 // Package meters is the pages of meters: the list with what each said last, one meter with its live values, its supply and why, its use,
-// its commands with their proof and its fittings, and the read on demand. It refuses to switch anything: that is decided on an account.
+// its commands with their proof and its fittings, the read on demand, and who let commands reach it although its register map was never
+// verified. It refuses to switch anything: that is decided on an account.
 package meters
 
 import (
@@ -22,6 +23,8 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Get(base, d.Handle(h.list))
 	r.Get(base+"/{id}", d.Handle(h.show))
 	r.Post(base+"/{id}/read", d.Act("read", h.read, h.show))
+	r.Post(base+"/{id}/allow", d.Act("allow", h.allow, h.show))
+	r.Post(base+"/{id}/allowances/{allowance}/end", d.Act("forbid", h.forbid, h.show))
 }
 
 type handler struct{ page.Deps }
@@ -86,6 +89,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if k.fittings, err = h.Store.MeterFittings(ctx, m.ID); err != nil {
 		return err
 	}
+	if k.allowances, err = h.Store.Allowances(ctx, m.ID); err != nil {
+		return err
+	}
 	site := []billing.SiteID{m.Site}
 	if k.cases, _, err = h.Store.CasePage(ctx, store.CaseFilter{Sites: site, Meter: m.ID}, caseRows, 0); err != nil {
 		return err
@@ -97,7 +103,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	r = r.WithContext(ctx)
 	v := meterOf(ctx, k)
 	v.timeline = page.Timeline(ctx, "meter", string(m.ID), events)
-	v.read = readOf(r, m)
+	v.read, v.trust = readOf(r, m), trustOf(r, k)
 	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
 

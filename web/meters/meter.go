@@ -18,15 +18,16 @@ import (
 
 // known is what the page of a meter is made of.
 type known struct {
-	row      store.MeterRow
-	gateway  store.Gateway
-	reading  *store.Reading // newest; nil before the first
-	use      []store.DayUse
-	commands []store.Command
-	fittings []store.Fitting
-	cases    []store.CaseRow
-	versions []store.VersionRow
-	now      time.Time
+	row        store.MeterRow
+	gateway    store.Gateway
+	reading    *store.Reading // newest; nil before the first
+	use        []store.DayUse
+	commands   []store.Command
+	fittings   []store.Fitting
+	cases      []store.CaseRow
+	versions   []store.VersionRow
+	allowances []store.Allowance
+	now        time.Time
 }
 
 // meterView is the page of one meter.
@@ -43,6 +44,7 @@ type meterView struct {
 	versions  components.Table
 	timeline  components.TimelineView
 	read      components.Action
+	trust     *trustView // nil for a meter whose map is verified
 }
 
 func meterOf(ctx context.Context, k known) meterView {
@@ -202,11 +204,15 @@ func deviceFacts(ctx context.Context, k known) []components.Fact {
 	if m.Account != "" {
 		account = components.Link(page.Home("account", string(m.Account)), string(m.Account)+" "+m.Customer)
 	}
+	unit := components.Fact{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)}
+	if m.Box != "" {
+		unit.Hint = locale.T(ctx, "meters.in_box", m.Box, m.BoxCircuits, m.BoxBase, m.BoxBase+m.BoxCircuits-1)
+	}
 	return []components.Fact{
 		{ID: "account", Label: locale.T(ctx, "meters.account"), Value: account},
 		{ID: "serial", Label: locale.T(ctx, "meters.serial"), Value: components.Code(m.Serial)},
 		{ID: "gateway", Label: locale.T(ctx, "meters.gateway"), Value: components.Link(page.Home("gateway", string(m.Gateway)), string(m.Gateway)+" · "+m.GatewayName), Hint: k.gateway.Address},
-		{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)},
+		unit,
 		{ID: "profile", Label: locale.T(ctx, "meters.profile"), Value: components.Code(m.Profile)},
 		{ID: "ratio", Label: locale.T(ctx, "meters.ratio"), Value: components.Count(m.Ratio), Hint: locale.T(ctx, "meters.digits", m.Digits)},
 	}

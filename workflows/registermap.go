@@ -1,0 +1,9 @@
+package workflows
+
+import "github.com/meterflow/meterflow/activities"
+
+// RegisterMap is what people must know of a meter's register map; the activities' own type, under a name of this package.
+type RegisterMap = activities.RegisterMap
+
+// RegisterMapOf finds a register map by its name.
+func RegisterMapOf(name string) (RegisterMap, error) { return activities.RegisterMapOf(name) }
