@@ -189,7 +189,7 @@ func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, e
 		}
 	}
 	shot, err := look(ctx, deviceMeter(sw.gateway, m.Meter))
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
+	if interrupted(ctx, err) {
 		return store.Swept{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", sw.gateway.ID), err)
 	}
 	outcome := outcomeOf(err)
@@ -210,6 +210,11 @@ func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, e
 	}
 	r.Cycle = &sw.cycle.ID
 	return store.Swept{Meter: m.ID, Outcome: "read", Reading: &r}, nil
+}
+
+// interrupted says that a try ended for reasons of ours, not of the meter: whoever owns the line then makes it again.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) || errors.Is(err, devices.ErrNotOwner)
 }
 
 // outcomeOf says what a failed try at a meter is called.

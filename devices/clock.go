@@ -54,7 +54,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, wall func() time.Time) (Cl
 			return err
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
+		sent := s.send(m, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
 		p.point(PointClockSent)
 		result.conclude(s, m, prof, wall, sent)
 		return nil

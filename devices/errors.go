@@ -78,6 +78,8 @@ func translate(err error) error {
 			return fmt.Errorf("%w (gateway exception 0x%02X)", ErrSilent, exception.Exception)
 		}
 		return &RefusedError{Function: exception.Function, Exception: exception.Exception}
+	case errors.Is(err, errOutside):
+		return fmt.Errorf("%w: %w", ErrBadOrder, err)
 	case errors.Is(err, modbus.ErrTimeout):
 		return fmt.Errorf("%w: %w", ErrSilent, err)
 	case errors.Is(err, modbus.ErrNotConnected), errors.Is(err, modbus.ErrLinkLost):

@@ -44,7 +44,7 @@ func TestCachingGatewayIsOutlasted(t *testing.T) {
 
 func TestNothingLeavesForAnother(t *testing.T) {
 	t.Parallel()
-	b := newBenchWith(t, testSpec(t), devices.Config{MaySend: func(context.Context, string) error { return errors.New("the lease is gone") }})
+	b := newBenchWith(t, testSpec(t), devices.Config{MaySend: func(context.Context, string, time.Duration) error { return errors.New("the lease is gone") }})
 	_, err := b.pool.Trip(t.Context(), b.meter(single))
 	require.ErrorIs(t, err, devices.ErrNotOwner)
 	_, err = b.pool.DeliverCredit(t.Context(), b.meter(single), devices.CreditOrder{AmountFen: 1, Count: 1}, nil)

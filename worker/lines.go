@@ -18,44 +18,84 @@ type Lines struct {
 	// DialIn knows which units have called this worker; nil when it doesn't listen for any.
 	DialIn *devices.DialIn
 
-	mu     sync.Mutex
-	fences map[billing.GatewayID]int64
+	mu   sync.Mutex
+	held map[billing.GatewayID]held
 }
 
-// sendWithin is how long a command may take from the last look at its lease to the meter's answer.
-const sendWithin = 5 * time.Second
+// held is a lease as this worker knows it. until is by our own clock and never later than the database's: a worker that can't reach the
+// database knows all the same when others may take its lines over.
+type held struct {
+	fence int64
+	until time.Time
+}
+
+// spareForAnswer is what a command needs beside the time of its line: our own work before and after it.
+const spareForAnswer = time.Second
 
 // hold takes and renews leases, and ends the lines that were lost: nothing of ours speaks on another's line.
-func (l *Lines) hold(ctx context.Context, pool *devices.Pool) error {
+func (l *Lines) hold(ctx context.Context, pool *devices.Pool, ttl time.Duration) error {
 	var connected []billing.GatewayID
 	for _, id := range l.DialIn.Gateways() {
 		connected = append(connected, billing.GatewayID(id))
 	}
-	held, err := l.Store.HoldLines(ctx, l.Holder, connected, leaseTTL)
+	asked := time.Now()
+	leases, err := l.Store.HoldLines(ctx, l.Holder, connected, ttl)
 	if err != nil {
 		return err
 	}
-	fences := make(map[billing.GatewayID]int64, len(held))
-	for _, lease := range held {
-		fences[lease.Gateway] = lease.Fence
-	}
+	now := make(map[billing.GatewayID]held, len(leases))
 	l.mu.Lock()
-	before := l.fences
-	l.fences = fences
+	before := l.held
+	for _, lease := range leases {
+		h := held{lease.Fence, asked.Add(ttl)}
+		if was := before[lease.Gateway]; was.fence == h.fence && was.until.After(h.until) {
+			h.until = was.until // a command has prolonged it
+		}
+		now[lease.Gateway] = h
+	}
+	l.held = now
 	l.mu.Unlock()
-	for gateway, fence := range before {
-		if fences[gateway] != fence {
+	for gateway, was := range before {
+		if now[gateway].fence != was.fence {
 			pool.CloseLine(string(gateway))
 		}
 	}
 	return nil
 }
 
-// MaySend refuses to let a command leave on a line that this worker doesn't own any more, or not for long enough.
-func (l *Lines) MaySend(ctx context.Context, gateway string) error {
+// Owns says whether a gateway's line is this worker's at this moment. It asks nobody.
+func (l *Lines) Owns(gateway string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, ok := l.held[billing.GatewayID(gateway)]
+	return ok && time.Now().Before(h.until)
+}
+
+// MaySend refuses to let a command leave on a line that this worker doesn't own any more. It owns it for as long as the command takes.
+func (l *Lines) MaySend(ctx context.Context, gateway string, within time.Duration) error {
 	id := billing.GatewayID(gateway)
 	l.mu.Lock()
-	lease := store.Lease{Gateway: id, Fence: l.fences[id]}
+	h := l.held[id]
 	l.mu.Unlock()
-	return l.Store.MaySend(ctx, l.Holder, lease, sendWithin)
+	within += spareForAnswer
+	asked := time.Now()
+	if err := l.Store.MaySend(ctx, l.Holder, store.Lease{Gateway: id, Fence: h.fence}, within); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h, ok := l.held[id]; ok && asked.Add(within).After(h.until) {
+		h.until = asked.Add(within)
+		l.held[id] = h
+	}
+	return nil
+}
+
+// giveUp ends the lines, after their running jobs, and gives the leases up, so that another worker need not wait for them to run out.
+func (l *Lines) giveUp(ctx context.Context, pool *devices.Pool) error {
+	pool.Shutdown()
+	l.mu.Lock()
+	l.held = nil
+	l.mu.Unlock()
+	return l.Store.ReleaseLines(ctx, l.Holder)
 }
