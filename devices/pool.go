@@ -243,12 +243,16 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 	if n := len(s.frames); n > first {
 		taken = s.frames[n-1].AnsweredAt
 	}
-	return Snapshot{
+	shot := Snapshot{
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
-	}, nil
+	}
+	if shot.Supply == SupplyOff && shot.loaded() {
+		shot.Supply = SupplyFault
+	}
+	return shot, nil
 }
 
 // blocks reads all blocks of a meter as they are at one time: when a command to the meter came between two of them, all are read again.

@@ -53,6 +53,56 @@ func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
 	return p.change(ctx, m, release)
 }
 
+// Order names a switching command.
+type Order string
+
+// The switching commands.
+const (
+	OrderTrip       Order = profile.Trip
+	OrderClose      Order = profile.Close
+	OrderKeepClosed Order = profile.KeepClosed
+	OrderRelease    Order = profile.Release
+)
+
+// Look finds out, by reading only, whether a switching command that was sent before stands: verified when the meter shows it, unknown when
+// it shows anything else. A trip stands here also when the meter holds itself open: nothing reaches the customer. An error means that
+// the meter was not read.
+func (p *Pool) Look(ctx context.Context, m Meter, o Order) (SwitchResult, error) {
+	w, ok := map[Order]switching{OrderTrip: trip, OrderClose: closing, OrderKeepClosed: keepClosed, OrderRelease: release}[o]
+	if !ok {
+		return SwitchResult{}, about(m, fmt.Errorf("%w: %q is no switching command", ErrBadOrder, o))
+	}
+	result := SwitchResult{Outcome: OutcomeUnknown}
+	err := p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
+		defer func() { result.Frames = s.frames }()
+		var err error
+		result.After, err = s.snapshot(m, prof)
+		return err
+	})
+	switch {
+	case err != nil:
+	case w.stands(result.After):
+		result.Outcome = OutcomeVerified
+	default:
+		result.Note = result.After.supplyText()
+	}
+	return result, err
+}
+
+// supplyText says what a meter shows of its supply.
+func (s Snapshot) supplyText() string {
+	text := "supply reads " + string(s.Supply)
+	switch {
+	case s.Supply == SupplyFault && s.loaded():
+		text += fmt.Sprintf(": the meter measures a load of %d W (water: l/h)", s.PowerW)
+	case s.ForcedOn:
+		text += ", and the meter is held on"
+	case s.ForcedOff:
+		text += ", and the meter is held off"
+	}
+	return text
+}
+
 func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
 	c, err := p.mayCommand(m, w.name)
 	if err != nil {
@@ -138,6 +188,6 @@ func (p *Pool) wait(ctx context.Context, m Meter, w switching, result *SwitchRes
 		}
 	}
 	if result.Outcome == OutcomeUnknown {
-		result.Note = fmt.Sprintf("supply is still %s; %s", result.After.Supply, result.Note)
+		result.Note = fmt.Sprintf("%s; %s", result.After.supplyText(), result.Note)
 	}
 }
