@@ -46,6 +46,9 @@ var (
 	ErrClosed = errors.New("the device pool is closed")
 )
 
+// errNoise: what came was no answer to the request, so that it took as long as silence does. It is an ErrBadAnswer.
+var errNoise = fmt.Errorf("%w: noise, or another's frame", ErrBadAnswer)
+
 // RefusedError is a Modbus exception other than 0x0A and 0x0B, or what other protocols have for it: control code and error bits.
 // errors.Is(err, ErrRefused) holds.
 type RefusedError struct {
@@ -85,6 +88,6 @@ func translate(err error) error {
 	case errors.Is(err, modbus.ErrNotConnected), errors.Is(err, modbus.ErrLinkLost):
 		return fmt.Errorf("%w: %w", ErrLinkDown, err)
 	default:
-		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+		return fmt.Errorf("%w: %w", errNoise, err)
 	}
 }
