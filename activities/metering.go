@@ -119,6 +119,9 @@ func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id b
 		return 0, err
 	}
 	sw := sweep{Metering: a, cycle: c, zone: site.Zone, gateway: gateway, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes)}
+	if sw.answered, err = a.answered(ctx, c.ID, id, pass); err != nil {
+		return 0, err
+	}
 	for {
 		meters, err := a.Store.CycleMeters(ctx, c.ID, id, "", pass, sweepPage)
 		if err != nil {
@@ -139,6 +142,20 @@ func (a *Metering) sweepGateway(ctx context.Context, cycle billing.CycleID, id b
 	}
 }
 
+// answered says whether a pass before this one has read a meter of the gateway.
+func (a *Metering) answered(ctx context.Context, cycle billing.CycleID, id billing.GatewayID, pass int) (bool, error) {
+	if pass == 1 {
+		return false, nil
+	}
+	gateways, err := a.Store.CycleGateways(ctx, cycle)
+	for _, g := range gateways {
+		if g.Gateway == id {
+			return g.Left < g.Planned, err
+		}
+	}
+	return false, err
+}
+
 // sweep is one gateway's part of a pass.
 type sweep struct {
 	*Metering
@@ -147,11 +164,19 @@ type sweep struct {
 	gateway   store.Gateway
 	pass      int
 	tolerance time.Duration
-	silent    int // in a row, since a meter answered
+	answered  bool // one of its meters has answered in the cycle
+	silent    int  // in a row, since a meter answered
+	down      int  // in a row, without a connection to the gateway
 }
 
-// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out.
+// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out. A gateway that has answered in the
+// cycle isn't: those that are left are the dead ones, and three of them must not hide those that have come back.
 const giveUpAfter = 3
+
+// givesUp says that the rest of the gateway's meters need not be asked in this pass.
+func (sw *sweep) givesUp() bool {
+	return sw.down >= giveUpAfter || sw.silent >= giveUpAfter && !sw.answered
+}
 
 func (sw *sweep) page(ctx context.Context, meters []store.PlannedMeter) ([]store.Swept, error) {
 	ids := make([]billing.MeterID, len(meters))
@@ -184,7 +209,7 @@ func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, e
 	look := sw.Pool.Sweep
 	if sw.pass > 1 {
 		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
-		if look = sw.Pool.Snapshot; sw.silent >= giveUpAfter {
+		if look = sw.Pool.Snapshot; sw.givesUp() {
 			return store.Swept{Meter: m.ID, Outcome: "silent", Error: "the gateway's other meters gave no answer"}, nil
 		}
 	}
@@ -196,7 +221,10 @@ func (sw *sweep) read(ctx context.Context, m store.PlannedMeter) (store.Swept, e
 	if outcome == "silent" {
 		sw.silent++
 	} else {
-		sw.silent = 0
+		sw.silent, sw.answered = 0, true
+	}
+	if sw.down++; !errors.Is(err, devices.ErrLinkDown) {
+		sw.down = 0
 	}
 	if err != nil {
 		return store.Swept{Meter: m.ID, Outcome: outcome, Error: err.Error()}, nil

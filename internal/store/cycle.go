@@ -225,7 +225,7 @@ type PlannedMeter struct {
 func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateway billing.GatewayID, after billing.MeterID, pass, limit int) ([]PlannedMeter, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT `+meterColumns+`, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
 		WHERE cm.cycle_id = $1 AND cm.gateway_id = $2 AND cm.meter_id > $3 AND ($4 = 0 OR (cm.tries < $4 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')))
-		ORDER BY cm.meter_id LIMIT $5`, id, gateway, after, pass, limit)
+		ORDER BY CASE WHEN $4 > 1 THEN md5(cm.meter_id || $4::int) ELSE '' END, cm.meter_id LIMIT $5`, id, gateway, after, pass, limit)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }
