@@ -82,7 +82,8 @@ func stop(workers []worker.Worker) {
 	}
 }
 
-// build makes one worker per queue, so that each has slots of its own: sweeps can't fill those of commands.
+// build makes one worker per queue, so that each has slots of its own: sweeps can't fill those of commands, and cuts
+// not those of restores.
 func build(c Config) []worker.Worker {
 	options := func(activitySlots int) worker.Options {
 		return worker.Options{
@@ -112,10 +113,12 @@ func build(c Config) []worker.Worker {
 	command.RegisterActivity(&activities.Delivery{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Tariffs{Store: c.Store, Pool: c.Pool})
+	restore := worker.New(c.Temporal, workflows.RestoreQueue(c.Lines.Holder), options(32))
+	restore.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
 	rating := worker.New(c.Temporal, workflows.QueueRating, options(ratingSlots))
 	rating.RegisterActivity(&activities.Rating{Store: c.Store})
 	rating.RegisterActivity(&activities.Billing{Store: c.Store})
 	messages := worker.New(c.Temporal, workflows.QueueMessages, options(8))
 	messages.RegisterActivity(&activities.Messaging{Store: c.Store, Sender: c.Sender})
-	return []worker.Worker{main, sweep, command, rating, messages}
+	return []worker.Worker{main, sweep, command, restore, rating, messages}
 }
