@@ -145,7 +145,8 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, ter
 	if err != nil {
 		return CutState{}, err
 	}
-	result, err := a.trip(ctx, m, step.Guarded)
+	wanted := devices.WithLastWord(ctx, func(ctx context.Context) error { return a.Store.CutStands(ctx, cmd.ID) })
+	result, err := a.trip(wanted, m, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}

@@ -2,6 +2,7 @@ package devices_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -385,4 +386,21 @@ func TestWaterHasNoForcedControl(t *testing.T) {
 	require.ErrorIs(t, err, devices.ErrUnsupported)
 	_, err = b.pool.Release(t.Context(), b.meter(water))
 	require.ErrorIs(t, err, devices.ErrUnsupported)
+}
+
+// A command asks for a last time, right before it leaves, whether it is still wanted.
+func TestLastWordKeepsACommandBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	asked := 0
+	ctx := devices.WithLastWord(t.Context(), func(context.Context) error { asked++; return errors.New("it was paid") })
+	r, err := b.pool.Trip(ctx, b.meter(three))
+	require.ErrorIs(t, err, devices.ErrExpired)
+	require.ErrorContains(t, err, "it was paid")
+	require.False(t, r.Sent)
+	require.Equal(t, 1, asked)
+	require.Equal(t, devices.SupplyOn, b.read(three).Supply)
+	for _, f := range r.Frames {
+		require.False(t, f.Write)
+	}
 }

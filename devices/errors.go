@@ -22,8 +22,8 @@ var (
 	ErrBadAnswer = errors.New("the answer makes no sense")
 	// ErrLinkDown: there is no connection to the gateway.
 	ErrLinkDown = errors.New("the gateway can't be reached")
-	// ErrExpired: the caller's deadline passed before anything was sent.
-	ErrExpired = errors.New("too late: the deadline passed before the request was sent")
+	// ErrExpired: the caller's deadline passed, or the command was not wanted any more, before anything was sent.
+	ErrExpired = errors.New("too late: nothing was sent")
 	// ErrUnverifiedProfile: the register map was never verified, so money and switching are refused.
 	ErrUnverifiedProfile = errors.New("the register map is not verified")
 	// ErrUnsupported: this kind of meter can't do it.

@@ -166,6 +166,14 @@ func WithFrames(ctx context.Context) context.Context {
 	return context.WithValue(ctx, framesKey{}, true)
 }
 
+type lastWordKey struct{}
+
+// WithLastWord makes commands ask, right before they leave, whether they are still wanted; an error keeps them back (ErrExpired). A command may wait for its
+// line for longer than what it was decided on stands.
+func WithLastWord(ctx context.Context, stillWanted func(context.Context) error) context.Context {
+	return context.WithValue(ctx, lastWordKey{}, stillWanted)
+}
+
 // Snapshot reads a meter on demand, before any sweep and whether or not it is set aside.
 func (p *Pool) Snapshot(ctx context.Context, m Meter) (Snapshot, error) {
 	return p.look(ctx, m, priorityRead)
@@ -358,6 +366,11 @@ func (p *Pool) mayCommandAt(m Meter) (*profile.Profile, error) {
 func (s *session) mayLeave(m Meter) error {
 	if s.ctx.Err() != nil {
 		return errors.Join(ErrExpired, context.Cause(s.ctx))
+	}
+	if wanted, ok := s.ctx.Value(lastWordKey{}).(func(context.Context) error); ok {
+		if err := wanted(s.ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrExpired, err)
+		}
 	}
 	if ask := s.line.pool.config.MaySend; ask != nil {
 		// A connection may have to be made first, which takes as long as an exchange at most.
