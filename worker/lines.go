@@ -17,6 +17,8 @@ type Lines struct {
 	Holder string
 	// DialIn knows which units have called this worker; nil when it doesn't listen for any.
 	DialIn *devices.DialIn
+	// Now is real time, by which leases run.
+	Now func() time.Time
 
 	mu   sync.Mutex
 	held map[billing.GatewayID]held
@@ -38,7 +40,7 @@ func (l *Lines) hold(ctx context.Context, pool *devices.Pool, ttl time.Duration)
 	for _, id := range l.DialIn.Gateways() {
 		connected = append(connected, billing.GatewayID(id))
 	}
-	asked := time.Now()
+	asked := l.Now()
 	leases, err := l.Store.HoldLines(ctx, l.Holder, connected, ttl)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func (l *Lines) Owns(gateway string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h, ok := l.held[billing.GatewayID(gateway)]
-	return ok && time.Now().Before(h.until)
+	return ok && l.Now().Before(h.until)
 }
 
 // MaySend refuses to let a command leave on a line that this worker doesn't own any more. It owns it for as long as the command takes.
@@ -78,7 +80,7 @@ func (l *Lines) MaySend(ctx context.Context, gateway string, within time.Duratio
 	h := l.held[id]
 	l.mu.Unlock()
 	within += spareForAnswer
-	asked := time.Now()
+	asked := l.Now()
 	if err := l.Store.MaySend(ctx, l.Holder, store.Lease{Gateway: id, Fence: h.fence}, within); err != nil {
 		return err
 	}

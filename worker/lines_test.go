@@ -15,7 +15,7 @@ import (
 func TestLinesRunOut(t *testing.T) {
 	t.Parallel()
 	u := storetest.NewUtility(t, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
-	one, two := &Lines{Store: u.Store, Holder: "w1"}, &Lines{Store: u.Store, Holder: "w2"}
+	one, two := &Lines{Store: u.Store, Holder: "w1", Now: time.Now}, &Lines{Store: u.Store, Holder: "w2", Now: time.Now}
 	pool := devices.NewPool(devices.Config{})
 	t.Cleanup(pool.Shutdown)
 	require.False(t, one.Owns("G1"), "nothing is ours before the first lease")
