@@ -102,15 +102,15 @@ func (j batchJudge) judge(f store.BatchFacts) (store.BatchVerdict, error) {
 	return store.BatchVerdict{Skip: skip}, nil
 }
 
-// orders are what the actions ask of a register map.
-var orders = map[billing.BatchAction]string{
+// batchOrders are what the actions ask of a register map.
+var batchOrders = map[billing.BatchAction]devices.Order{
 	billing.BatchSetPrices: devices.OrderSetPrices, billing.BatchSetClock: devices.OrderSetClock, billing.BatchRestore: devices.OrderClose,
 	billing.BatchKeepOn: devices.OrderKeepClosed, billing.BatchRelease: devices.OrderRelease,
 }
 
 // common is what holds for every action. A restore is also ordered from a silent meter: its own workflow doesn't rest until supply is back.
 func (j batchJudge) common(f store.BatchFacts) billing.SkipReason {
-	err := devices.CanDo(f.Profile, orders[j.action])
+	err := devices.CanDo(f.Profile, batchOrders[j.action])
 	switch {
 	case f.Account == nil:
 		return billing.SkipNoAccount

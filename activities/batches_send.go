@@ -74,9 +74,9 @@ func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMembe
 	return BatchMemberDone{State: member.State}, err
 }
 
-// interrupted turns an error that says nothing about the meter into one that is tried again, by whoever owns the line then.
-func interrupted(ctx context.Context, gateway string, err error) error {
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) || errors.Is(err, devices.ErrNotOwner) {
+// again is the error with which an interrupted try ends, so that it is made again by whoever owns the line then; nil when err is the meter's.
+func again(ctx context.Context, gateway string, err error) error {
+	if interrupted(ctx, err) {
 		return errors.Join(billing.Errorf(billing.CodeUnavailable, "work on the meters of gateway %s was interrupted", gateway), err)
 	}
 	return nil
@@ -94,7 +94,7 @@ func (a *Batches) hold(ctx context.Context, j batchJudge, m devices.Meter, cmd s
 		send = a.Pool.Release
 	}
 	result, err := send(ctx, m)
-	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+	if stop := again(ctx, m.Gateway, err); stop != nil && !result.Sent {
 		return store.BatchOutcome{}, stop
 	}
 	if result.Sent {
@@ -121,7 +121,7 @@ func (a *Batches) setPrices(ctx context.Context, _ batchJudge, m devices.Meter, 
 	if unmarked != nil {
 		return store.BatchOutcome{}, unmarked
 	}
-	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+	if stop := again(ctx, m.Gateway, err); stop != nil && !result.Sent {
 		return store.BatchOutcome{}, stop
 	}
 	if err != nil {
@@ -153,7 +153,7 @@ func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, c
 	if unmarked != nil {
 		return store.BatchOutcome{}, unmarked
 	}
-	if stop := interrupted(ctx, m.Gateway, err); stop != nil && !result.Sent {
+	if stop := again(ctx, m.Gateway, err); stop != nil && !result.Sent {
 		return store.BatchOutcome{}, stop
 	}
 	if err != nil {
@@ -172,7 +172,7 @@ func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, c
 
 func (a *Batches) lookAtClock(ctx context.Context, m devices.Meter, wall func() time.Time) (store.BatchOutcome, error) {
 	skew, right, err := a.Pool.ClockSkew(ctx, m, wall)
-	if stop := interrupted(ctx, m.Gateway, err); stop != nil {
+	if stop := again(ctx, m.Gateway, err); stop != nil {
 		return store.BatchOutcome{}, stop
 	}
 	o := store.BatchOutcome{State: billing.CommandUnknown, Sent: true}

@@ -155,6 +155,25 @@ func TestReread_settlesWhatAnswers(t *testing.T) {
 	w.intact()
 }
 
+// Three dead meters, the first ones on their line, don't hide those behind them from the second pass.
+func TestSweep_deadNeighboursHideNobody(t *testing.T) {
+	w := newWired(t, "2026-01-01", 5)
+	for n := 1; n <= 4; n++ {
+		f := simulator.Fault{Kind: simulator.FaultSilent, Serial: serial(n)}
+		if n == 4 {
+			f.Until = billing.MustDate("2026-01-02").At(0, 30, storetest.Zone)
+		}
+		_, err := w.fleet.Inject(f)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 5, w.pass("2026-01-02", 0, 5, 1).Left, "three in a row without an answer set the whole line aside")
+	require.Equal(t, 3, w.pass("2026-01-02", 1, 5, 2).Left)
+	for _, m := range w.meters[3:] {
+		require.NotZero(t, w.current(m, "2026-01-02").Version)
+	}
+	w.intact()
+}
+
 func TestOnDemand_readsOneMeterNow(t *testing.T) {
 	w := newWired(t, "2026-01-01", 2)
 	w.at("2026-01-01", 9, 0)

@@ -376,7 +376,7 @@ func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store
 		return nil, false, nil
 	}
 	shot, err := pool.Snapshot(ctx, deviceMeter(gateway, m))
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
+	if interrupted(ctx, err) {
 		return nil, false, errors.Join(billing.Errorf(billing.CodeUnavailable, "the reading of meter %s was interrupted", m.ID), err)
 	}
 	if err != nil {

@@ -145,7 +145,8 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, ter
 	if err != nil {
 		return CutState{}, err
 	}
-	result, err := a.trip(ctx, m, step.Guarded)
+	wanted := devices.WithLastWord(ctx, func(ctx context.Context) error { return a.Store.CutStands(ctx, cmd.ID) })
+	result, err := a.trip(wanted, m, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
@@ -209,7 +210,7 @@ func withReadback(out store.SwitchOutcome, s devices.Snapshot) store.SwitchOutco
 	return out
 }
 
-// look only reads: is supply as the command wants it?
+// look only reads: does the meter show what the command was to bring about?
 func (a *Supply) look(ctx context.Context, c store.Command) store.SwitchOutcome {
 	out := store.SwitchOutcome{State: billing.CommandUnknown}
 	m, err := commandMeter(ctx, a.Store, c.Meter)
@@ -217,26 +218,20 @@ func (a *Supply) look(ctx context.Context, c store.Command) store.SwitchOutcome 
 		out.Note = err.Error()
 		return out
 	}
-	shot, err := a.Pool.Snapshot(devices.WithFrames(ctx), m)
+	seen, err := a.Pool.Look(ctx, m, orders[c.Kind])
+	out.Frames = frames(seen.Frames)
 	if err != nil {
 		out.Note = "the state could not be read back: " + err.Error()
 		return out
 	}
-	out.Frames = frames(shot.Frames)
-	if out = withReadback(out, shot); out.Readback == string(wantedBy(c.Kind)) {
-		out.State = billing.CommandVerified
-	} else {
-		out.Note = "supply reads " + string(shot.Supply)
-	}
-	return out
+	out.State, out.Note = commandState(seen.Outcome), seen.Note
+	return withReadback(out, seen.After)
 }
 
-// wantedBy is the supply that a command is to bring about.
-func wantedBy(k billing.CommandKind) billing.SupplyState {
-	if k == billing.CommandTrip {
-		return billing.SupplyOff
-	}
-	return billing.SupplyOn
+// orders are the switching commands as the meters know them.
+var orders = map[billing.CommandKind]devices.Order{
+	billing.CommandTrip: devices.OrderTrip, billing.CommandClose: devices.OrderClose,
+	billing.CommandKeepOn: devices.OrderKeepClosed, billing.CommandRelease: devices.OrderRelease,
 }
 
 // LookAtCut reads again whether a cut in doubt has happened. It never sends anything.

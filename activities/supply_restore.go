@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 
 	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/auth"
@@ -118,6 +119,9 @@ func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms
 		return store.SwitchSettled{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)
 	}
 	result, err := send(ctx, m)
+	if err != nil && interrupted(ctx, err) { // no word about the meter: the line's next owner sends it
+		return store.SwitchSettled{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "an order to meter %s was interrupted before it was sent", cmd.Meter), err)
+	}
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}

@@ -148,6 +148,32 @@ func TestCutOff_paidBetweenMarkAndSending(t *testing.T) {
 	g.intact()
 }
 
+// The order waits for its line, which is slow, and meanwhile the customer pays: it doesn't leave.
+func TestCutOff_paidWhileTheLineIsBusy(t *testing.T) {
+	g, ref := due(t)
+	g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+	g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 3000}) // each of the three reads before the order
+	cut := make(chan activities.CutState, 1)
+	go func() { cut <- run[activities.CutState](g, g.supply.CutOff, ref) }()
+	require.Eventually(t, func() bool {
+		c, err := g.Cutoff(context.Background(), ref.CutoffID)
+		return err == nil && c.State == store.CutSending
+	}, 10*time.Second, time.Millisecond)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.NotEmpty(t, s.Restore, "for all that the payment knows, the order is out")
+	g.heal(simulator.FaultSlow, 2)
+	require.Equal(t, store.CutPlanned, (<-cut).State, "it is judged anew, and then prevented")
+	c, err := g.Cutoff(context.Background(), ref.CutoffID)
+	require.NoError(t, err)
+	cmd, err := g.Command(context.Background(), c.CommandID)
+	require.NoError(t, err)
+	require.Equal(t, billing.CommandCancelled, cmd.State)
+	require.Contains(t, cmd.Error, "supply is to be given back")
+	require.Equal(t, "on", g.relay(serialPlatform))
+	require.Equal(t, store.RestoreNotNeeded, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	g.intact()
+}
+
 func allowed(store.SupplyFacts) (store.Judgement, error) {
 	return store.Judgement{Allowed: true, Print: []byte(`{}`)}, nil
 }

@@ -29,7 +29,8 @@ type sweep struct {
 	zone      *time.Location
 	pass      int
 	tolerance time.Duration
-	demo      bool // the business clock is a demo's
+	demo      bool                       // the business clock is a demo's
+	answered  map[billing.GatewayID]bool // whose meters a pass before this one has read one of
 }
 
 func (a *Metering) newSweep(ctx context.Context, c store.Cycle, pass int) (*sweep, error) {
@@ -38,7 +39,22 @@ func (a *Metering) newSweep(ctx context.Context, c store.Cycle, pass int) (*swee
 		return nil, err
 	}
 	clock, err := a.Store.Clock(ctx)
-	return &sweep{Metering: a, cycle: c, zone: site.Zone, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes), demo: clock.Mode != "real"}, err
+	if err != nil {
+		return nil, err
+	}
+	answered := map[billing.GatewayID]bool{}
+	if pass > 1 {
+		gateways, err := a.Store.CycleGateways(ctx, c.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range gateways {
+			answered[g.Gateway] = g.Left < g.Planned
+		}
+	}
+	return &sweep{
+		Metering: a, cycle: c, zone: site.Zone, pass: pass, tolerance: minutes(policy.Reading.ToleranceMinutes), demo: clock.Mode != "real", answered: answered,
+	}, nil
 }
 
 // brought is a meter with what one try at it brought.
@@ -58,7 +74,7 @@ func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store
 	came := make(chan brought, storeAt)
 	var asking sync.WaitGroup
 	var mu sync.Mutex
-	var interrupted []error
+	var ended []error // before they had asked all
 	for id, of := range lines {
 		asking.Go(func() {
 			err := sw.line(ctx, gateways[id], of, came)
@@ -67,7 +83,7 @@ func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			interrupted = append(interrupted, err)
+			ended = append(ended, err)
 		})
 	}
 	go func() {
@@ -81,7 +97,7 @@ func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store
 	if err != nil {
 		return err
 	}
-	return errors.Join(interrupted...)
+	return errors.Join(ended...)
 }
 
 // store takes in what the lines bring until they have ended.
@@ -166,12 +182,15 @@ func (sw *sweep) late(r *store.Reading) bool {
 	return r != nil && r.TakenAt.Sub(r.FreezeAt) > sw.tolerance
 }
 
-// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out.
+// giveUpAfter silent meters in a row a later pass takes the gateway for silent: each try costs its whole time-out. A gateway that has answered in the
+// cycle isn't: those that are left are the dead ones, and three of them must not hide those that have come back.
 const giveUpAfter = 3
 
-// line asks the meters of one gateway one after the other.
+// line asks the meters of one gateway one after the other. A closed pool or an ended context is an error, so that the activity is tried again by
+// whoever owns the line then.
 func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.PlannedMeter, came chan<- brought) error {
-	silent := 0 // in a row, since a meter answered
+	answered := sw.answered[gateway.ID]
+	silent, down := 0, 0 // in a row, since a meter answered, or since there was a connection to the gateway
 	for _, m := range meters {
 		s := store.Swept{Outcome: "silent", Error: "the gateway's other meters gave no answer"}
 		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
@@ -179,16 +198,20 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 		if sw.pass > 1 {
 			look = sw.Pool.Snapshot
 		}
-		if sw.pass == 1 || silent < giveUpAfter {
-			var err error
-			if s, err = sw.read(ctx, look, gateway, m.Meter); err != nil {
+		if givesUp := down >= giveUpAfter || silent >= giveUpAfter && !answered; sw.pass == 1 || !givesUp {
+			shot, err := look(ctx, deviceMeter(gateway, m.Meter))
+			if interrupted(ctx, err) {
+				return errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", gateway.ID), err)
+			}
+			if down++; !errors.Is(err, devices.ErrLinkDown) {
+				down = 0
+			}
+			if s, err = sw.swept(ctx, m.Meter, shot, err); err != nil {
 				return err
 			}
 		}
-		if s.Outcome == "silent" {
-			silent++
-		} else {
-			silent = 0
+		if silent++; s.Outcome != "silent" {
+			silent, answered = 0, true
 		}
 		s.Gateway, s.Meter = gateway.ID, m.ID
 		came <- brought{s, m.Digits}
@@ -198,13 +221,13 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 	return nil
 }
 
-// read asks one meter. Only what the meter's own state explains is an outcome; a closed pool or an ended context is an error, so
-// that the activity is tried again by whoever owns the line then.
-func (sw *sweep) read(ctx context.Context, look func(context.Context, devices.Meter) (devices.Snapshot, error), gateway store.Gateway, m store.Meter) (store.Swept, error) {
-	shot, err := look(ctx, deviceMeter(gateway, m))
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
-		return store.Swept{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", gateway.ID), err)
-	}
+// interrupted says that a try ended for reasons of ours, not of the meter: whoever owns the line then makes it again.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) || errors.Is(err, devices.ErrNotOwner)
+}
+
+// swept is what one try at a meter brought. Only what the meter's own state explains is an outcome.
+func (sw *sweep) swept(ctx context.Context, m store.Meter, shot devices.Snapshot, err error) (store.Swept, error) {
 	if err != nil {
 		return store.Swept{Outcome: outcomeOf(err), Error: err.Error()}, nil
 	}

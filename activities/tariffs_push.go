@@ -85,7 +85,7 @@ func (a *Tariffs) pushOne(ctx context.Context, p store.TariffPush) (store.PushOu
 	result, err := a.Pool.SetPrices(ctx, m, want, func(before devices.Snapshot) error {
 		return a.Store.MarkPushSending(ctx, byWorkflow(ctx), p.ID, before.Registers, before.TakenAt)
 	})
-	if ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) {
+	if err != nil && interrupted(ctx, err) {
 		return store.PushOutcome{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "setting prices at gateway %s was interrupted", p.Gateway), err)
 	}
 	if result.Sent {

@@ -55,13 +55,21 @@ func (a *asides) check(at Address) error {
 func (a *asides) book(at Address, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	key := meterKey{at.Gateway, at.Unit}
+	linkDown, noise := errors.Is(err, ErrLinkDown), errors.Is(err, errNoise)
+	if errors.Is(err, ErrNotOwner) || errors.Is(err, ErrExpired) {
+		return // says nothing about the meter
+	}
 	now := time.Now()
 	a.record(at.Gateway, err, now)
-	key := meterKey{at.Gateway, at.Unit}
-	linkDown := errors.Is(err, ErrLinkDown)
-	if !linkDown && !errors.Is(err, ErrSilent) {
+	if !linkDown && !noise && !errors.Is(err, ErrSilent) {
 		delete(a.meters, key)
 		delete(a.lines, at.Gateway)
+		return
+	}
+	if noise { // something speaks on the line, but not so that the meter can be read: it costs as much as silence
+		delete(a.lines, at.Gateway)
+		a.silent(key, now)
 		return
 	}
 	l, ok := a.lines[at.Gateway]
@@ -76,10 +84,19 @@ func (a *asides) book(at Address, err error) {
 	if linkDown {
 		return // the gateway's fault, not the meter's
 	}
+	a.silent(key, now)
+}
+
+// silent books a try at a meter that was in vain. Those that are made while it is set aside, by people and by commands that wait for their
+// read-back, don't lengthen its pause.
+func (a *asides) silent(key meterKey, now time.Time) {
 	s, ok := a.meters[key]
 	if !ok {
 		s = &silence{}
 		a.meters[key] = s
+	}
+	if now.Before(s.until) {
+		return
 	}
 	s.tries++
 	if extra := s.tries - a.config.SetAsideAfter; extra >= 0 {

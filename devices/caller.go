@@ -25,7 +25,13 @@ type caller struct {
 // mostWaiting is more than one answer; heartbeats beyond it push out the oldest bytes, which nobody asked for.
 const mostWaiting = 4096
 
+// keepalive finds within half a minute that the other side is gone without a word, as units behind NAT go.
+var keepalive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
 func newCaller(conn net.Conn) *caller {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepalive) // silentAfter ends it all the same, only later
+	}
 	now := time.Now()
 	c := &caller{Conn: conn, since: now, heard: now, arrived: make(chan struct{}, 1)}
 	go c.listen()
@@ -42,7 +48,9 @@ func (c *caller) listen() {
 			c.waiting = append(c.waiting, piece[:n]...)
 			c.waiting = c.waiting[max(0, len(c.waiting)-mostWaiting):]
 		}
-		c.err = err
+		if c.err == nil {
+			c.err = err
+		}
 		c.mu.Unlock()
 		select {
 		case c.arrived <- struct{}{}:
@@ -88,6 +96,16 @@ func (c *caller) SetReadDeadline(t time.Time) error {
 // SetDeadline bounds reads and writes.
 func (c *caller) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// Close hangs up; the caller counts as ended at once.
+func (c *caller) Close() error {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = net.ErrClosed
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
 }
 
 func (c *caller) ended() bool {

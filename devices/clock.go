@@ -61,7 +61,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall f
 			}
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
+		sent := s.send(m, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
 		p.point(PointClockSent)
 		result.conclude(s, m, prof, wall, sent)
 		return nil

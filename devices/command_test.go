@@ -309,6 +309,77 @@ func TestSwitchInDoubt(t *testing.T) {
 	}
 }
 
+// Welded contacts: the status word says off, and the load flows on. Nothing about that is verified, and the note says why.
+func TestLoadBehindAnOpenRelayIsNoCut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	require.Greater(t, b.read(three).PowerW, int64(5), "the test needs a load")
+	b.inject(simulator.Fault{Kind: simulator.FaultWelded, Serial: three})
+	got, err := b.pool.Trip(t.Context(), b.meter(three))
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeUnknown, got.Outcome)
+	require.Equal(t, devices.SupplyFault, got.After.Supply)
+	require.Contains(t, got.Note, "a load of")
+	look, err := b.pool.Look(t.Context(), b.meter(three), devices.OrderTrip)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeUnknown, look.Outcome)
+	_, err = b.fleet.Clear(simulator.Fault{Kind: simulator.FaultWelded, Serial: three})
+	require.NoError(t, err)
+	look, err = b.pool.Look(t.Context(), b.meter(three), devices.OrderTrip)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, look.Outcome, look.Note)
+}
+
+// A later look proves what was ordered, not just that there is supply: a meter that is to be held on is not, because supply is on.
+func TestLookWantsWhatWasOrdered(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	requests := b.pool.Stats().Requests
+	stands := func(o devices.Order) devices.Outcome {
+		r, err := b.pool.Look(t.Context(), b.meter(single), o)
+		require.NoError(t, err)
+		require.NotEmpty(t, r.Frames)
+		for _, f := range r.Frames {
+			require.False(t, f.Write, "a look sends nothing but reads")
+		}
+		return r.Outcome
+	}
+	require.Equal(t, devices.OutcomeUnknown, stands(devices.OrderKeepClosed), "supply is on, but nothing holds it")
+	require.Equal(t, devices.OutcomeVerified, stands(devices.OrderClose))
+	require.Equal(t, devices.OutcomeVerified, stands(devices.OrderRelease))
+	require.Equal(t, devices.OutcomeUnknown, stands(devices.OrderTrip))
+	_, err := b.pool.KeepClosed(t.Context(), b.meter(single))
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, stands(devices.OrderKeepClosed))
+	require.Equal(t, devices.OutcomeUnknown, stands(devices.OrderRelease))
+	_, err = b.pool.Look(t.Context(), b.meter(single), "purchase")
+	require.ErrorIs(t, err, devices.ErrBadOrder)
+	require.Greater(t, b.pool.Stats().Requests, requests)
+}
+
+// The frames say on which line they went, which of them was the order, and what was wrong with an answer.
+func TestFramesOfACommand(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	b.inject(simulator.Fault{Kind: simulator.FaultLostReply, Unit: 1, Times: 1})
+	r, err := b.pool.DeliverCredit(t.Context(), b.meter(single), devices.CreditOrder{AmountFen: 100, Count: 1}, nil)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, r.Outcome)
+	var writes []devices.Frame
+	for _, f := range r.Frames {
+		require.Equal(t, "g1", f.Line)
+		require.False(t, f.AnsweredAt.Before(f.SentAt))
+		if f.Write {
+			writes = append(writes, f)
+			continue
+		}
+		require.Empty(t, f.Result)
+	}
+	require.Len(t, writes, 1)
+	require.Contains(t, writes[0].Result, "the meter does not answer")
+	require.Empty(t, writes[0].Reply)
+}
+
 func TestWaterHasNoForcedControl(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, testSpec(t))
@@ -356,4 +427,21 @@ func TestUnverifiedMapNeedsAnAllowanceForTheMeter(t *testing.T) {
 	require.False(t, got.Sent || sent)
 	require.NotEmpty(t, got.Frames, "it was read before")
 	require.Len(t, b.purchases(single), 1)
+}
+
+// A command asks for a last time, right before it leaves, whether it is still wanted.
+func TestLastWordKeepsACommandBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	asked := 0
+	ctx := devices.WithLastWord(t.Context(), func(context.Context) error { asked++; return errors.New("it was paid") })
+	r, err := b.pool.Trip(ctx, b.meter(three))
+	require.ErrorIs(t, err, devices.ErrExpired)
+	require.ErrorContains(t, err, "it was paid")
+	require.False(t, r.Sent)
+	require.Equal(t, 1, asked)
+	require.Equal(t, devices.SupplyOn, b.read(three).Supply)
+	for _, f := range r.Frames {
+		require.False(t, f.Write)
+	}
 }

@@ -42,7 +42,7 @@ func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent
 			onSent()
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, o.command(c))
+		sent := s.send(m, o.command(c))
 		p.point(PointCreditSent)
 		if sent == nil {
 			p.point(PointCreditAcked)

@@ -70,9 +70,10 @@ type SupplyState string
 
 // The states of supply. Unknown is the zero reading: nothing was learnt.
 const (
-	SupplyOn      SupplyState = "on"
-	SupplyOff     SupplyState = "off"
-	SupplyMoving  SupplyState = "moving"
+	SupplyOn     SupplyState = "on"
+	SupplyOff    SupplyState = "off"
+	SupplyMoving SupplyState = "moving"
+	// SupplyFault: the switch says so itself, or says that it is off while the load flows on: welded contacts, a valve that leaks.
 	SupplyFault   SupplyState = "fault"
 	SupplyUnknown SupplyState = "unknown"
 )
@@ -101,6 +102,13 @@ type Snapshot struct {
 	Ratio           int64   // transformer ratio that the meter is set to; 0 when it shows none
 	Frames          []Frame // with WithFrames, and always for commands
 }
+
+// creep is the load, in W or l/h, that a meter may show behind an open relay or a closed valve: no more than it takes to start one (0.4 % of
+// 5 A at 220 V).
+const creep = 5
+
+// loaded says that something flows.
+func (s Snapshot) loaded() bool { return max(s.PowerW, -s.PowerW) > creep }
 
 // Outcome is what a command came to, by the meter's own showing.
 type Outcome string

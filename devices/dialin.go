@@ -46,9 +46,14 @@ type Unit struct {
 type UnitOf func(ctx context.Context, registration string) (u Unit, ok bool, err error)
 
 const (
-	// registerWithin bounds how long a unit may take to say who it is.
+	// registerWithin bounds how long a unit may take to say who it is, and we to look it up.
 	registerWithin = 10 * time.Second
-	longestLine    = 200
+	// mostCalls bounds how many callers are being registered at once. After an outage all units call at the same time: the others wait in
+	// the listener's queue, or call again.
+	mostCalls = 1024
+	// acceptAgain is how long no call is taken when the system has no room for another connection.
+	acceptAgain = 100 * time.Millisecond
+	longestLine = 200
 	// silentAfter is three times the usual heartbeat of such units, 60 s.
 	silentAfter = 3 * time.Minute
 )
@@ -64,15 +69,32 @@ func (d *DialIn) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var calls sync.WaitGroup
 	defer calls.Wait()
+	slots := make(chan struct{}, mostCalls)
 	for {
-		conn, err := l.Accept()
-		if ctx.Err() != nil {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
 			return nil
 		}
-		if err != nil {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("units can't dial in any more: %w", err)
+		case err != nil:
+			<-slots
+			d.log.Warn("a call could not be taken", "why", err)
+			time.Sleep(acceptAgain)
+			continue
 		}
-		calls.Go(func() { d.take(ctx, conn) })
+		calls.Go(func() {
+			defer func() { <-slots }()
+			d.take(ctx, conn)
+		})
 	}
 }
 
@@ -91,6 +113,10 @@ func (d *DialIn) take(ctx context.Context, conn net.Conn) {
 }
 
 func (d *DialIn) register(ctx context.Context, conn net.Conn) (gateway string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, registerWithin)
+	defer cancel()
+	hangUp := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) }) // also when the worker stops
+	defer hangUp()
 	if at, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err != nil || !within(d.allowed, at.Addr()) {
 		return "", errors.New("calls from this network are not allowed")
 	}
@@ -109,6 +135,9 @@ func (d *DialIn) register(ctx context.Context, conn net.Conn) (gateway string, e
 	// Compared also for an unknown id, so that the time of the answer tells nothing.
 	if subtle.ConstantTimeCompare(given[:], unit.Secret[:]) != 1 || !known {
 		return "", errors.New("registration id or secret is wrong")
+	}
+	if !hangUp() {
+		return "", errors.New("registering took too long, call again")
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return "", err

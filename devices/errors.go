@@ -22,8 +22,8 @@ var (
 	ErrBadAnswer = errors.New("the answer makes no sense")
 	// ErrLinkDown: there is no connection to the gateway.
 	ErrLinkDown = errors.New("the gateway can't be reached")
-	// ErrExpired: the caller's deadline passed before anything was sent.
-	ErrExpired = errors.New("too late: the deadline passed before the request was sent")
+	// ErrExpired: the caller's deadline passed, or the command was not wanted any more, before anything was sent.
+	ErrExpired = errors.New("too late: nothing was sent")
 	// ErrUnverifiedProfile: the register map was never verified, so money and switching are refused.
 	ErrUnverifiedProfile = errors.New("the register map is not verified")
 	// ErrUnsupported: this kind of meter can't do it.
@@ -48,6 +48,9 @@ var (
 	// ErrClosed: the pool was closed.
 	ErrClosed = errors.New("the device pool is closed")
 )
+
+// errNoise: what came was no answer to the request, so that it took as long as silence does. It is an ErrBadAnswer.
+var errNoise = fmt.Errorf("%w: noise, or another's frame", ErrBadAnswer)
 
 // RefusedError is a Modbus exception other than 0x0A and 0x0B, or what other protocols have for it: control code and error bits.
 // errors.Is(err, ErrRefused) holds.
@@ -81,11 +84,13 @@ func translate(err error) error {
 			return fmt.Errorf("%w (gateway exception 0x%02X)", ErrSilent, exception.Exception)
 		}
 		return &RefusedError{Function: exception.Function, Exception: exception.Exception}
+	case errors.Is(err, errOutside):
+		return fmt.Errorf("%w: %w", ErrBadOrder, err)
 	case errors.Is(err, modbus.ErrTimeout):
 		return fmt.Errorf("%w: %w", ErrSilent, err)
 	case errors.Is(err, modbus.ErrNotConnected), errors.Is(err, modbus.ErrLinkLost):
 		return fmt.Errorf("%w: %w", ErrLinkDown, err)
 	default:
-		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+		return fmt.Errorf("%w: %w", errNoise, err)
 	}
 }

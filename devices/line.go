@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,8 +68,11 @@ func (q *jobQueue) Pop() any {
 
 // line owns the connection to one gateway line. Its goroutine is the only one that sends.
 type line struct {
+	gateway  string
 	hostPort string
 	settings Link
+	timeout  time.Duration   // of one exchange
+	after    <-chan struct{} // the end of the line that was here before; nil for the first
 	pool     *Pool
 	link     *modbus.Link
 	channel  *wire.Channel   // what link lies on; nil when the gateway converts
@@ -76,6 +80,7 @@ type line struct {
 	lastSent time.Time       // end of the last exchange; used by the owner only
 	doubted  map[string]bool // DL/T 645 meters of which a late answer may be on its way; used by the owner only
 	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
+	ordered  map[string]int  // how many commands left for a meter, by serial number; used by the owner only
 
 	mu     sync.Mutex
 	queue  jobQueue
@@ -85,10 +90,14 @@ type line struct {
 	ended  chan struct{}
 }
 
-func newLine(p *Pool, a Address) (*line, error) {
-	l := &line{hostPort: a.HostPort, settings: a.Link, pool: p, written: time.Now(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	timeout := p.config.Timeout
-	setIf(&timeout, a.Link.Timeout)
+// newLine prepares a line, which begins when own is called. after is closed when the line before it has ended.
+func newLine(p *Pool, a Address, after <-chan struct{}) (*line, error) {
+	l := &line{
+		gateway: a.Gateway, hostPort: a.HostPort, settings: a.Link, timeout: p.config.Timeout, after: after, pool: p, written: time.Now(),
+		// An answer to who owned the line before must not carry the number of one of our own exchanges.
+		counted: byte(rand.N(256)), ordered: map[string]int{}, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	setIf(&l.timeout, a.Link.Timeout)
 	if a.Link.Kind != LinkDialIn {
 		if err := MayDial(p.config.Networks, a.HostPort); err != nil {
 			return nil, err
@@ -96,21 +105,20 @@ func newLine(p *Pool, a Address) (*line, error) {
 	}
 	switch a.Link.Kind {
 	case LinkTCP, "":
-		l.link = modbus.NewLink(a.HostPort, timeout)
+		l.link = modbus.NewLink(a.HostPort, l.timeout, p.locate)
 	case LinkTransparent:
-		l.channel = wire.NewChannel(wire.DialOut(a.HostPort), timeout)
+		l.channel = wire.NewChannel(p.dialOut(a.HostPort), l.timeout)
 	case LinkDialIn:
 		if p.config.DialIn == nil {
 			return nil, fmt.Errorf("%w: gateway %s dials in, and this worker doesn't listen for such units", ErrBadOrder, a.Gateway)
 		}
-		l.channel = wire.NewChannel(p.config.DialIn.dial(a.Gateway), timeout)
+		l.channel = wire.NewChannel(p.config.DialIn.dial(a.Gateway), l.timeout)
 	default:
 		return nil, fmt.Errorf("%w: link kind %q of gateway %s is unknown", ErrBadOrder, a.Link.Kind, a.Gateway)
 	}
 	if l.link == nil {
 		l.link = modbus.NewRTULink(l.channel)
 	}
-	go l.own()
 	return l, nil
 }
 
@@ -160,10 +168,13 @@ func (l *line) push(j *job) error {
 	return nil
 }
 
-// own is the line's goroutine.
+// own is the line's goroutine. It begins when the line before it has ended: a gateway is never under two owners, even for a moment.
 func (l *line) own() {
 	defer close(l.ended)
 	defer l.link.Close()
+	if l.after != nil {
+		<-l.after
+	}
 	for range l.wake {
 		for j := l.pop(); j != nil; j = l.pop() {
 			l.runJob(j)
@@ -219,16 +230,15 @@ func (l *line) isClosed() bool {
 	return l.closed
 }
 
-// close lets the running job end, turns the waiting ones away, and returns when the connection is closed.
-func (l *line) close() {
+// stop lets the running job end and turns the waiting ones away. The connection is closed when ended is.
+func (l *line) stop() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	l.mu.Unlock()
-	<-l.ended
 }
 
 // session is what a running job may do: exchanges on its line, with their frames kept.
@@ -241,13 +251,26 @@ type session struct {
 	frames   []Frame
 }
 
-// settle keeps the pause between two requests that slow gateways need.
+// pause is what a slow gateway needs between two requests.
+func (l *line) pause() time.Duration {
+	pause := l.pool.config.Pause
+	setIf(&pause, l.settings.Pause)
+	return pause
+}
+
+// settle keeps the pause between two requests.
 func (s *session) settle() {
-	pause := s.line.pool.config.Pause
-	setIf(&pause, s.line.settings.Pause)
-	if wait := pause - time.Since(s.line.lastSent); wait > 0 {
+	if wait := s.line.pause() - time.Since(s.line.lastSent); wait > 0 {
 		time.Sleep(wait)
 	}
+}
+
+// owned refuses to say anything on a line that another process may own by now.
+func (s *session) owned() error {
+	if owns := s.line.pool.config.Owns; owns != nil && !owns(s.line.gateway) {
+		return fmt.Errorf("%w: the lease of gateway %s has run out", ErrNotOwner, s.line.gateway)
+	}
+	return nil
 }
 
 // outlast waits until a gateway that answers reads from its memory has forgotten what it remembers from before our last command.
@@ -261,10 +284,14 @@ func (s *session) outlast() {
 // after books one exchange.
 func (s *session) after(frame Frame, err error) error {
 	s.line.lastSent = time.Now()
+	err = translate(err)
 	if frame.Request != "" {
+		frame.Line = s.line.gateway
+		if err != nil {
+			frame.Result = err.Error()
+		}
 		s.frames = append(s.frames, frame)
 	}
-	err = translate(err)
 	stats := &s.line.pool.stats
 	stats.requests.Add(1)
 	switch {
@@ -289,6 +316,9 @@ func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 			s.line.giveWay(s.urgency)
 		}
 		s.settle()
+		if err := s.owned(); err != nil {
+			return nil, err
+		}
 		data, frame, err := read()
 		err = s.after(frame, err)
 		silent := s.urgency == prioritySweep && errors.Is(err, ErrSilent)
@@ -299,24 +329,31 @@ func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 	}
 }
 
-// send sends one command, once.
-func (s *session) send(unit byte, c command) error {
+// write sends one command to a meter, once: the one way by which anything but a read leaves this process.
+func (s *session) write(m Meter, send func() (Frame, error)) error {
 	if s.line.pool.config.ReadOnly {
 		return ErrReadOnly
 	}
-	defer func() { s.line.written = time.Now() }()
 	s.settle()
-	var frame Frame
-	var err error
-	switch c.function {
-	case modbus.WriteSingle:
-		frame, err = s.line.link.WriteOne(unit, c.address, c.values[0])
-	case modbus.WriteMultiple:
-		frame, err = s.line.link.WriteMany(unit, c.address, c.values)
-	default:
-		frame, err = s.line.link.Command(unit, c.address, c.values)
-	}
+	s.line.ordered[m.Serial]++
+	frame, err := send()
+	s.line.written = time.Now()
+	frame.Write = true
 	return s.after(frame, err)
+}
+
+// send sends one Modbus command, once.
+func (s *session) send(m Meter, c command) error {
+	return s.write(m, func() (Frame, error) {
+		switch c.function {
+		case modbus.WriteSingle:
+			return s.line.link.WriteOne(m.Unit, c.address, c.values[0])
+		case modbus.WriteMultiple:
+			return s.line.link.WriteMany(m.Unit, c.address, c.values)
+		default:
+			return s.line.link.Command(m.Unit, c.address, c.values)
+		}
+	})
 }
 
 // command is one write to a meter.

@@ -2,6 +2,7 @@ package devices_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +47,7 @@ func TestCachingGatewayIsOutlasted(t *testing.T) {
 
 func TestNothingLeavesForAnother(t *testing.T) {
 	t.Parallel()
-	b := newBenchWith(t, testSpec(t), devices.Config{MaySend: func(context.Context, string) error { return errors.New("the lease is gone") }})
+	b := newBenchWith(t, testSpec(t), devices.Config{MaySend: func(context.Context, string, time.Duration) error { return errors.New("the lease is gone") }})
 	_, err := b.pool.Trip(t.Context(), b.meter(single))
 	require.ErrorIs(t, err, devices.ErrNotOwner)
 	_, err = b.pool.DeliverCredit(t.Context(), b.meter(single), devices.CreditOrder{AmountFen: 1, Count: 1}, nil)
@@ -177,4 +180,56 @@ func TestDialInKeepsTheLivingAndTakesTheReturning(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, again.LocalAddr().String(), from)
 	require.WithinDuration(t, time.Now(), since, 10*time.Second)
+}
+
+// full is a listener on a machine that has no room for the first call.
+type full struct {
+	net.Listener
+	refused atomic.Bool
+}
+
+// Accept fails once.
+func (f *full) Accept() (net.Conn, error) {
+	if f.refused.CompareAndSwap(false, true) {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+// After an outage all units call at once. One call that could not be taken doesn't end the listening, and a worker that stops doesn't wait for
+// callers that say nothing.
+func TestDialInSurvivesAStorm(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var out bytes.Buffer
+	d := devices.NewDialIn(func(_ context.Context, id string) (devices.Unit, bool, error) {
+		return devices.Unit{Gateway: id, Secret: sha256.Sum256([]byte("s3cret"))}, true, nil
+	}, nil, slog.New(slog.NewTextHandler(&out, nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- d.Serve(ctx, &full{Listener: l}) }()
+	const units = 200
+	for i := range units {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = fmt.Fprintf(conn, "REG unit-%d s3cret\r\n", i)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return len(d.Gateways()) == units }, 30*time.Second, 10*time.Millisecond)
+	quiet, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = quiet.Close() })
+	wrong, said := call(t, l.Addr().String(), "REG unit-1 w0rdless\r\n")
+	require.Contains(t, said, "is wrong")
+	_ = wrong.Close()
+	began := time.Now()
+	cancel()
+	require.NoError(t, <-served)
+	require.Less(t, time.Since(began), 5*time.Second)
+	require.Contains(t, out.String(), "a call could not be taken")
+	require.Contains(t, out.String(), "a unit was turned away")
+	require.NotContains(t, out.String(), "s3cret")
+	require.NotContains(t, out.String(), "w0rdless", "not even a wrong secret")
 }

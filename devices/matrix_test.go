@@ -69,6 +69,7 @@ var matrixFaults = []struct {
 	{name: "bytes behind the answer, once, at the write", fault: simulator.Fault{Kind: simulator.FaultLong, On: "write", Times: 1}},
 	{name: "gateway takes the connection and says nothing", fault: simulator.Fault{Kind: simulator.FaultGatewaySilent}},
 	{name: "relay stuck", fault: simulator.Fault{Kind: simulator.FaultStuckRelay}},
+	{name: "relay welded, valve leaks", fault: simulator.Fault{Kind: simulator.FaultWelded}},
 	{name: "valve stuck", fault: simulator.Fault{Kind: simulator.FaultStuckValve}},
 	{name: "valve slow", fault: simulator.Fault{Kind: simulator.FaultMovingValve, DelayMillis: 200}},
 }
@@ -90,6 +91,16 @@ func cantBe(link, fault, op string) string {
 		return "a read writes nothing"
 	case link == "tcp" && strings.Contains(fault, "checksum"):
 		return "Modbus TCP has no checksum of its own"
+	case strings.Contains(fault, "welded"):
+		if op == "close" {
+			return "what can't be opened needs no closing"
+		}
+		if op != "trip" && op != "valve" {
+			return "no relay moves"
+		}
+		if link == "own" {
+			return "these maps show no load"
+		}
 	case strings.Contains(fault, "relay") && op != "trip" && op != "close":
 		return "no relay moves"
 	case strings.Contains(fault, "valve") && op != "valve":

@@ -37,8 +37,11 @@ type Config struct {
 	Networks []netip.Prefix
 	// Password645 is what DL/T 645 meters want with a command: eight hex digits, the level first.
 	Password645 string
-	// MaySend is asked right before a command leaves: whether this process still owns the gateway's line. An error keeps it back.
-	MaySend func(ctx context.Context, gateway string) error
+	// MaySend is asked right before a command leaves: whether this process owns the gateway's line, and will until the command is through,
+	// which takes the given time at most. An error keeps it back.
+	MaySend func(ctx context.Context, gateway string, within time.Duration) error
+	// Owns is asked before every request, reads too, and must be quick; nil is always.
+	Owns func(gateway string) bool
 	// Allowed is asked before each command to a meter whose map was verified on nothing, and again right before it leaves: whether
 	// somebody allowed commands to this very meter with this version of the map. An error, or no Allowed at all, refuses.
 	Allowed func(ctx context.Context, m Meter, mapVersion int) error
@@ -112,42 +115,45 @@ func (p *Pool) Shutdown() {
 	p.lines = map[string]*line{}
 	p.mu.Unlock()
 	for _, l := range lines {
-		l.close()
+		l.stop()
+	}
+	for _, l := range lines {
+		<-l.ended
 	}
 }
 
-// CloseLine ends one gateway's line, for instance when its lease was lost. The next use makes a new one.
+// CloseLine ends one gateway's line after its running job, for instance when its lease was lost. It doesn't wait for that. The next use makes
+// a new line, which begins when this one has ended.
 func (p *Pool) CloseLine(gateway string) {
 	p.mu.Lock()
-	l, ok := p.lines[gateway]
-	delete(p.lines, gateway)
-	p.mu.Unlock()
-	if ok {
-		l.close()
+	defer p.mu.Unlock()
+	if l, ok := p.lines[gateway]; ok {
+		l.stop()
 	}
 }
 
-// line finds or makes the line of a gateway. A gateway that moved to another address gets a new line.
+// line finds or makes the line of a gateway. A gateway that moved to another address gets a new line. Nothing here waits: a line that is
+// slow to end, or a name that is slow to be found, holds up its own gateway only.
 func (p *Pool) line(a Address) (*line, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrClosed
 	}
-	l, ok := p.lines[a.Gateway]
-	if ok && l.hostPort == a.HostPort && l.settings == a.Link {
-		return l, nil
+	var after <-chan struct{}
+	if l, ok := p.lines[a.Gateway]; ok {
+		if l.hostPort == a.HostPort && l.settings == a.Link && !l.isClosed() {
+			return l, nil
+		}
+		l.stop()
+		after = l.ended
 	}
-	if ok {
-		// Not under two owners even for a moment: the old line ends before the new one begins.
-		l.close()
-	}
-	delete(p.lines, a.Gateway)
-	l, err := newLine(p, a)
+	l, err := newLine(p, a, after)
 	if err != nil {
 		return nil, err
 	}
 	p.lines[a.Gateway] = l
+	go l.own()
 	return l, nil
 }
 
@@ -162,6 +168,14 @@ type framesKey struct{}
 // WithFrames makes Snapshot and Sweep keep their frames.
 func WithFrames(ctx context.Context) context.Context {
 	return context.WithValue(ctx, framesKey{}, true)
+}
+
+type lastWordKey struct{}
+
+// WithLastWord makes commands ask, right before they leave, whether they are still wanted; an error keeps them back (ErrExpired). A command may wait for its
+// line for longer than what it was decided on stands.
+func WithLastWord(ctx context.Context, stillWanted func(context.Context) error) context.Context {
+	return context.WithValue(ctx, lastWordKey{}, stillWanted)
 }
 
 // Snapshot reads a meter on demand, before any sweep and whether or not it is set aside.
@@ -244,23 +258,41 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 	if n := len(s.frames); n > first {
 		taken = s.frames[n-1].AnsweredAt
 	}
-	return Snapshot{
+	shot := Snapshot{
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
-	}, nil
+	}
+	if shot.Supply == SupplyOff && shot.loaded() {
+		shot.Supply = SupplyFault
+	}
+	return shot, nil
+}
+
+// blocks reads all blocks of a meter as they are at one time: when a command to the meter came between two of them, all are read again.
+func (s *session) blocks(m Meter, prof *profile.Profile) (profile.Raw, error) {
+	for {
+		s.outlast()
+		ordered := s.line.ordered[m.Serial]
+		raw := make(profile.Raw, len(prof.Blocks))
+		for _, block := range prof.Blocks {
+			data, err := s.block(m, prof, block)
+			if err != nil {
+				return nil, err
+			}
+			raw[block.Name] = data
+		}
+		if s.line.ordered[m.Serial] == ordered {
+			return raw, nil
+		}
+	}
 }
 
 func (s *session) values(m Meter, prof *profile.Profile) (profile.Values, error) {
-	s.outlast()
-	raw := make(profile.Raw, len(prof.Blocks))
-	for _, block := range prof.Blocks {
-		data, err := s.block(m, prof, block)
-		if err != nil {
-			return profile.Values{}, err
-		}
-		raw[block.Name] = data
+	raw, err := s.blocks(m, prof)
+	if err != nil {
+		return profile.Values{}, err
 	}
 	serial, err := prof.DecodeSerial(raw[prof.SerialBlock().Name])
 	if err != nil {
@@ -374,11 +406,17 @@ func (s *session) mayLeave(m Meter, prof *profile.Profile) error {
 	if s.ctx.Err() != nil {
 		return errors.Join(ErrExpired, context.Cause(s.ctx))
 	}
+	if wanted, ok := s.ctx.Value(lastWordKey{}).(func(context.Context) error); ok {
+		if err := wanted(s.ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrExpired, err)
+		}
+	}
 	if err := s.line.pool.trusted(s.ctx, m, prof); err != nil {
 		return err
 	}
 	if ask := s.line.pool.config.MaySend; ask != nil {
-		if err := ask(s.ctx, m.Gateway); err != nil {
+		// A connection may have to be made first, which takes as long as an exchange at most.
+		if err := ask(s.ctx, m.Gateway, s.line.pause()+2*s.line.timeout); err != nil {
 			return fmt.Errorf("%w: %w", ErrNotOwner, err)
 		}
 	}

@@ -83,7 +83,7 @@ func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(
 			}
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, command{function: prof.Prices.Function, address: uint16(prof.Prices.Address), values: prof.Prices.Payload(raw)})
+		sent := s.send(m, command{function: prof.Prices.Function, address: uint16(prof.Prices.Address), values: prof.Prices.Payload(raw)})
 		p.point(PointPricesSent)
 		result.conclude(s, m, prof, want, sent)
 		return nil

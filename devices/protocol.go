@@ -73,26 +73,21 @@ func converts(m Meter, prof *profile.Profile) error {
 
 // order sends one switching command in the map's protocol, once.
 func (s *session) order(m Meter, prof *profile.Profile, c profile.Command, before Snapshot) error {
-	if s.line.pool.config.ReadOnly {
-		return ErrReadOnly
-	}
-	defer func() { s.line.written = time.Now() }()
 	switch prof.Protocol {
 	case profile.DLT645:
 		if before.MeterClock.IsZero() {
 			return fmt.Errorf("%w: the meter shows no clock, so a command can't say until when it holds", ErrUnsupported)
 		}
-		s.settle()
-		frame, err := dlt645.Control(s.line.channel, m.Serial, dlt645.Order{
-			Command: c.Code, Password: s.line.pool.config.Password645, Operator: "00000000", Until: before.MeterClock.Add(orderValidFor),
+		return s.write(m, func() (Frame, error) {
+			frame, err := dlt645.Control(s.line.channel, m.Serial, dlt645.Order{
+				Command: c.Code, Password: s.line.pool.config.Password645, Operator: "00000000", Until: before.MeterClock.Add(orderValidFor),
+			})
+			s.doubt(m, err)
+			return frame, err
 		})
-		s.doubt(m, err)
-		return s.after(frame, err)
 	case profile.CJT188:
-		s.settle()
-		frame, err := s.waterMeter(m, prof).MoveValve(c.Code)
-		return s.after(frame, err)
+		return s.write(m, func() (Frame, error) { return s.waterMeter(m, prof).MoveValve(c.Code) })
 	default:
-		return s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: c.Values})
+		return s.send(m, command{function: c.Function, address: uint16(c.Address), values: c.Values})
 	}
 }

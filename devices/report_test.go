@@ -26,7 +26,7 @@ func TestReport(t *testing.T) {
 	a.book(Address{Gateway: "g", Unit: 9}, ErrSilent)
 	r = a.report("g")
 	require.Len(t, r.Asides, 2)
-	require.Equal(t, []int{2, 1}, []int{r.Asides[0].Tries, r.Asides[1].Tries}, "units in order, with their tries")
+	require.Equal(t, []int{1, 1}, []int{r.Asides[0].Tries, r.Asides[1].Tries}, "a try while it is set aside does not count")
 	a.book(Address{Gateway: "g", Unit: 9}, &RefusedError{Function: 3, Exception: 2})
 	r = a.report("g")
 	require.False(t, r.AnsweredAt.Before(start), "a refusal is an answer")

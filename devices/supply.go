@@ -25,18 +25,22 @@ var (
 	release    = switching{profile.Release, priorityRestore, func(s Snapshot) bool { return !s.ForcedOn && !s.ForcedOff }}
 )
 
-// The orders that a caller can ask CanDo about.
+// Order names a command.
+type Order string
+
+// The commands that callers name: Look finds out about those that switch, CanDo tells of any.
 const (
-	OrderClose      = profile.Close
-	OrderKeepClosed = profile.KeepClosed
-	OrderRelease    = profile.Release
-	OrderSetClock   = profile.SetClock
-	OrderSetPrices  = "prices"
+	OrderTrip       Order = profile.Trip
+	OrderClose      Order = profile.Close
+	OrderKeepClosed Order = profile.KeepClosed
+	OrderRelease    Order = profile.Release
+	OrderSetClock   Order = profile.SetClock
+	OrderSetPrices  Order = "prices"
 )
 
 // CanDo refuses an order that meters of this profile can't be given: ErrUnverifiedProfile when its map was never tried on a device,
 // ErrUnsupported when it has no such command. Nothing is sent.
-func CanDo(profileName, order string) error {
+func CanDo(profileName string, order Order) error {
 	prof, err := profile.Get(profileName)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOrder, err)
@@ -44,7 +48,7 @@ func CanDo(profileName, order string) error {
 	if !prof.MayCommand() {
 		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
 	}
-	if _, ok := prof.Command(order); !ok && (order != OrderSetPrices || prof.Prices == nil) {
+	if _, ok := prof.Command(string(order)); !ok && (order != OrderSetPrices || prof.Prices == nil) {
 		return fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, order)
 	}
 	return nil
@@ -76,6 +80,45 @@ func (p *Pool) KeepClosed(ctx context.Context, m Meter) (SwitchResult, error) {
 // Release ends forced control; the meter's own control decides from then on. It may trip at once when its credit is used up.
 func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
 	return p.change(ctx, m, release)
+}
+
+// Look finds out, by reading only, whether a switching command that was sent before stands: verified when the meter shows it, unknown when
+// it shows anything else. A trip stands here also when the meter holds itself open: nothing reaches the customer. An error means that
+// the meter was not read.
+func (p *Pool) Look(ctx context.Context, m Meter, o Order) (SwitchResult, error) {
+	w, ok := map[Order]switching{OrderTrip: trip, OrderClose: closing, OrderKeepClosed: keepClosed, OrderRelease: release}[o]
+	if !ok {
+		return SwitchResult{}, about(m, fmt.Errorf("%w: %q is no switching command", ErrBadOrder, o))
+	}
+	result := SwitchResult{Outcome: OutcomeUnknown}
+	err := p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
+		defer func() { result.Frames = s.frames }()
+		var err error
+		result.After, err = s.snapshot(m, prof)
+		return err
+	})
+	switch {
+	case err != nil:
+	case w.stands(result.After):
+		result.Outcome = OutcomeVerified
+	default:
+		result.Note = result.After.supplyText()
+	}
+	return result, err
+}
+
+// supplyText says what a meter shows of its supply.
+func (s Snapshot) supplyText() string {
+	text := "supply reads " + string(s.Supply)
+	switch {
+	case s.Supply == SupplyFault && s.loaded():
+		text += fmt.Sprintf(": the meter measures a load of %d W (water: l/h)", s.PowerW)
+	case s.ForcedOn:
+		text += ", and the meter is held on"
+	case s.ForcedOff:
+		text += ", and the meter is held off"
+	}
+	return text
 }
 
 func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
@@ -163,6 +206,6 @@ func (p *Pool) wait(ctx context.Context, m Meter, w switching, result *SwitchRes
 		}
 	}
 	if result.Outcome == OutcomeUnknown {
-		result.Note = fmt.Sprintf("supply is still %s; %s", result.After.Supply, result.Note)
+		result.Note = fmt.Sprintf("%s; %s", result.After.supplyText(), result.Note)
 	}
 }

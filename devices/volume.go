@@ -98,7 +98,7 @@ func (p *Pool) DeliverVolume(ctx context.Context, m Meter, o VolumeOrder, onSent
 			}
 		}
 		result.Sent = true
-		sent := s.send(m.Unit, command{function: c.Function, address: uint16(c.Address), values: words})
+		sent := s.send(m, command{function: c.Function, address: uint16(c.Address), values: words})
 		p.point(PointVolumeSent)
 		if result.After, err = s.snapshot(m, prof); err != nil {
 			result.Outcome, result.Note = OutcomeUnknown, fmt.Sprintf("after sending (%s) the meter could not be read back: %v", answerText(sent), err)

@@ -39,13 +39,13 @@ const (
 	ratingSlots = 4
 )
 
-// Run holds lines and works until ctx ends, then stops gracefully and gives the lines up.
+// Run holds lines and works until ctx ends, then stops gracefully, ends the lines and gives them up.
 func Run(ctx context.Context, c Config) error {
-	if err := c.Lines.hold(ctx, c.Pool); err != nil {
+	if err := c.Lines.hold(ctx, c.Pool, leaseTTL); err != nil {
 		return err
 	}
 	defer func() {
-		if err := c.Store.ReleaseLines(context.WithoutCancel(ctx), c.Lines.Holder); err != nil {
+		if err := c.Lines.giveUp(context.WithoutCancel(ctx), c.Pool); err != nil {
 			c.Log.Warn("the lines were not given up; they come free when the leases run out", "error", err)
 		}
 	}()
@@ -60,7 +60,7 @@ func Run(ctx context.Context, c Config) error {
 	return renewLeases(ctx, c)
 }
 
-// renewLeases keeps the lines until ctx ends. A database that is away for a moment costs no more than the leases' time.
+// renewLeases keeps the lines until ctx ends. While the database is away nothing is said on a line once its lease has run out.
 func renewLeases(ctx context.Context, c Config) error {
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
@@ -69,7 +69,7 @@ func renewLeases(ctx context.Context, c Config) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := c.Lines.hold(ctx, c.Pool); err != nil && ctx.Err() == nil {
+			if err := c.Lines.hold(ctx, c.Pool, leaseTTL); err != nil && ctx.Err() == nil {
 				c.Log.Warn("leases not renewed", "error", err)
 			}
 		}
@@ -82,7 +82,8 @@ func stop(workers []worker.Worker) {
 	}
 }
 
-// build makes one worker per queue, so that each has slots of its own: sweeps can't fill those of commands.
+// build makes one worker per queue, so that each has slots of its own: sweeps can't fill those of commands, and cuts
+// not those of restores.
 func build(c Config) []worker.Worker {
 	options := func(activitySlots int) worker.Options {
 		return worker.Options{
@@ -113,10 +114,12 @@ func build(c Config) []worker.Worker {
 	command.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Tariffs{Store: c.Store, Pool: c.Pool})
 	command.RegisterActivity(&activities.Batches{Store: c.Store, Pool: c.Pool})
+	restore := worker.New(c.Temporal, workflows.RestoreQueue(c.Lines.Holder), options(32))
+	restore.RegisterActivity(&activities.Supply{Store: c.Store, Pool: c.Pool})
 	rating := worker.New(c.Temporal, workflows.QueueRating, options(ratingSlots))
 	rating.RegisterActivity(&activities.Rating{Store: c.Store})
 	rating.RegisterActivity(&activities.Billing{Store: c.Store})
 	messages := worker.New(c.Temporal, workflows.QueueMessages, options(8))
 	messages.RegisterActivity(&activities.Messaging{Store: c.Store, Sender: c.Sender})
-	return []worker.Worker{main, sweep, command, rating, messages}
+	return []worker.Worker{main, sweep, command, restore, rating, messages}
 }

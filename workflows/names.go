@@ -7,7 +7,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// Task queues that every installation has. Those of line owners are made by SweepQueue and CommandQueue.
+// Task queues that every installation has. Those of line owners are made by SweepQueue, CommandQueue and RestoreQueue.
 const (
 	QueueBilling  = "billing"
 	QueueMessages = "messages"
@@ -17,6 +17,10 @@ const (
 
 // SweepQueue is the queue on which the holder of a line reads its meters.
 func SweepQueue(holder string) string { return "sweep/" + holder }
+
+// RestoreQueue is the queue on which the holder of a line gives supply back. Cuts and credit can't fill its slots: a valve that doesn't
+// move keeps one for a minute.
+func RestoreQueue(holder string) string { return "restore/" + holder }
 
 // CommandQueue is the queue on which the holder of a line writes to its meters; it has worker slots of its own.
 func CommandQueue(holder string) string { return "command/" + holder }

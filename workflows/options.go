@@ -74,6 +74,11 @@ func withCommand(ctx workflow.Context, holder string) workflow.Context {
 	})
 }
 
+// withRestore is for giving supply back: as withCommand, on slots of their own.
+func withRestore(ctx workflow.Context, holder string) workflow.Context {
+	return workflow.WithTaskQueue(withCommand(ctx, holder), RestoreQueue(holder))
+}
+
 // withMessages is for handing one message to the sender; the provider's rate is the queue's.
 func withMessages(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

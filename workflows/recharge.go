@@ -281,6 +281,11 @@ const lineTryAgain = 2 * time.Second
 // onLine runs an activity on whoever owns the line of an account's meter now. An owner that is gone is replaced by the next; a refusal
 // comes back.
 func onLine(ctx workflow.Context, account billing.AccountID, activity, in, out any) error {
+	return onLineWith(ctx, withCommand, account, activity, in, out)
+}
+
+// onLineWith is onLine with the slots that the activity takes.
+func onLineWith(ctx workflow.Context, slots func(workflow.Context, string) workflow.Context, account billing.AccountID, activity, in, out any) error {
 	for {
 		var gateway billing.GatewayID
 		if err := workflow.ExecuteActivity(withStore(ctx), switching.FindLine, activities.AccountRef{Account: account}).Get(ctx, &gateway); err != nil {
@@ -290,7 +295,7 @@ func onLine(ctx workflow.Context, account billing.AccountID, activity, in, out a
 		if err != nil {
 			return err
 		}
-		err = workflow.ExecuteActivity(withCommand(ctx, holder), activity, in).Get(ctx, out)
+		err = workflow.ExecuteActivity(slots(ctx, holder), activity, in).Get(ctx, out)
 		var refusal *temporal.ApplicationError
 		if err == nil || temporal.IsCanceledError(err) || errors.As(err, &refusal) && refusal.NonRetryable() {
 			return err

@@ -57,7 +57,7 @@ func (r *restore) run(ctx workflow.Context) error {
 func (r *restore) attempt(ctx workflow.Context) error {
 	r.told = false
 	var next activities.RestoreState
-	if err := onLine(ctx, r.state.Account, switching.RestoreSupply, r.in, &next); err != nil {
+	if err := onLineWith(ctx, withRestore, r.state.Account, switching.RestoreSupply, r.in, &next); err != nil {
 		return err
 	}
 	r.state = next

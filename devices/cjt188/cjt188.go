@@ -33,11 +33,8 @@ const (
 )
 
 const (
-	preamble    = 0xFE
-	start, end  = 0x68, 0x16
 	addressSize = 7
 	headSize    = 11 // start, type, address, code, length
-	frameSize   = headSize + 2
 	itemSize    = 2
 )
 
@@ -103,7 +100,7 @@ func (m *Meter) exchange(code byte, item, data []byte) ([]byte, wire.Frame, erro
 		address[i], address[j] = address[j], address[i]
 	}
 	echo := append(bytes.Clone(item), m.serial)
-	request := append([]byte{preamble, preamble}, encode(m.kind, address, code, append(bytes.Clone(echo), data...))...)
+	request := append([]byte{wire.Preamble, wire.Preamble}, encode(m.kind, address, code, append(bytes.Clone(echo), data...))...)
 	answer, frame, err := m.channel.Exchange(request, scan(m.kind, address, code, echo))
 	if err != nil {
 		return nil, frame, err
@@ -115,30 +112,14 @@ func (m *Meter) exchange(code byte, item, data []byte) ([]byte, wire.Frame, erro
 }
 
 func encode(kind byte, address []byte, code byte, data []byte) []byte {
-	b := append([]byte{start, kind}, address...)
+	b := append([]byte{wire.Start, kind}, address...)
 	b = append(append(b, code, byte(len(data))), data...)
-	return append(b, sum(b), end)
+	return wire.Seal(b)
 }
 
 // scan finds the answer of the meter to the code, with item and serial number at the beginning of its data.
 func scan(kind byte, address []byte, code byte, echo []byte) wire.Scan {
-	return func(got []byte, quiet bool) (skip, answer int) {
-		for len(got)-skip >= frameSize {
-			rest := got[skip:]
-			n := frameIn(rest)
-			switch {
-			case n == 0 && rest[0] == start && !quiet:
-				return skip, 0 // it may still become one
-			case n == 0:
-				skip++ // preamble or noise
-			case fits(rest[:n], kind, address, code, echo):
-				return skip, n
-			default:
-				skip += n
-			}
-		}
-		return skip, 0
-	}
+	return wire.ScanSummed(headSize, 0, func(frame []byte) bool { return fits(frame, kind, address, code, echo) })
 }
 
 func fits(b []byte, kind byte, address []byte, code byte, echo []byte) bool {
@@ -153,24 +134,4 @@ func fits(b []byte, kind byte, address []byte, code byte, echo []byte) bool {
 		return len(data) > 0 && data[0] == echo[itemSize] // a refusal carries the serial number only
 	}
 	return false
-}
-
-// frameIn is the length of the whole frame that bytes begin with, 0 when they hold none (yet).
-func frameIn(b []byte) int {
-	if b[0] != start {
-		return 0
-	}
-	n := frameSize + int(b[10])
-	if len(b) < n || b[n-1] != end || b[n-2] != sum(b[:n-2]) {
-		return 0
-	}
-	return n
-}
-
-func sum(b []byte) byte {
-	var s byte
-	for _, octet := range b {
-		s += octet
-	}
-	return s
 }

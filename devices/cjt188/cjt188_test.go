@@ -98,7 +98,7 @@ func FuzzScan(f *testing.F) {
 		if answer > 0 {
 			b := got[skip : skip+answer]
 			require.Equal(t, address, b[2:9])
-			require.Equal(t, sum(b[:answer-2]), b[answer-2])
+			require.Equal(t, wire.Sum(b[:answer-2]), b[answer-2])
 		}
 	})
 }

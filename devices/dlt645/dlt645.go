@@ -36,11 +36,9 @@ const (
 )
 
 const (
-	preamble     = 0xFE
-	start, end   = 0x68, 0x16
 	offset       = 0x33
 	headSize     = 10 // start, address, start, code, length
-	frameSize    = headSize + 2
+	secondStart  = 7
 	addressSize  = 6
 	preambleSize = 4
 )
@@ -107,7 +105,7 @@ func exchange(c *wire.Channel, address string, code byte, data, echo []byte) ([]
 	if err != nil {
 		return nil, wire.Frame{}, fmt.Errorf("address: %w", err)
 	}
-	request := append(bytes.Repeat([]byte{preamble}, preambleSize), encode(to, code, data)...)
+	request := append(bytes.Repeat([]byte{wire.Preamble}, preambleSize), encode(to, code, data)...)
 	answer, frame, err := c.Exchange(request, scan(to, code, echo))
 	if err != nil {
 		return nil, frame, err
@@ -120,12 +118,12 @@ func exchange(c *wire.Channel, address string, code byte, data, echo []byte) ([]
 }
 
 func encode(address []byte, code byte, data []byte) []byte {
-	b := append([]byte{start}, address...)
-	b = append(b, start, code, byte(len(data)))
+	b := append([]byte{wire.Start}, address...)
+	b = append(b, wire.Start, code, byte(len(data)))
 	for _, octet := range data {
 		b = append(b, octet+offset)
 	}
-	return append(b, sum(b), end)
+	return wire.Seal(b)
 }
 
 // decode is the plain data of a whole frame.
@@ -137,25 +135,9 @@ func decode(b []byte) []byte {
 	return plain
 }
 
-// scan finds the answer of the meter to the code, with the echo at the beginning of its data. Everything else is skipped.
+// scan finds the answer of the meter to the code, with the echo at the beginning of its data.
 func scan(address []byte, code byte, echo []byte) wire.Scan {
-	return func(got []byte, quiet bool) (skip, answer int) {
-		for len(got)-skip >= frameSize {
-			rest := got[skip:]
-			n := frameIn(rest)
-			switch {
-			case n == 0 && rest[0] == start && !quiet:
-				return skip, 0 // it may still become one
-			case n == 0:
-				skip++ // preamble or noise
-			case fits(rest[:n], address, code, echo):
-				return skip, n
-			default:
-				skip += n
-			}
-		}
-		return skip, 0
-	}
+	return wire.ScanSummed(headSize, secondStart, func(frame []byte) bool { return fits(frame, address, code, echo) })
 }
 
 func fits(b, address []byte, code byte, echo []byte) bool {
@@ -169,26 +151,6 @@ func fits(b, address []byte, code byte, echo []byte) bool {
 		return b[9] >= 1
 	}
 	return false
-}
-
-// frameIn is the length of the whole frame that bytes begin with, 0 when they hold none (yet).
-func frameIn(b []byte) int {
-	if b[0] != start || b[7] != start {
-		return 0
-	}
-	n := frameSize + int(b[9])
-	if len(b) < n || b[n-1] != end || b[n-2] != sum(b[:n-2]) {
-		return 0
-	}
-	return n
-}
-
-func sum(b []byte) byte {
-	var s byte
-	for _, octet := range b {
-		s += octet
-	}
-	return s
 }
 
 // reversed packs hex digits, lowest byte first: addresses and items are printed highest first and sent lowest first.

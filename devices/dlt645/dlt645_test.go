@@ -63,7 +63,7 @@ func TestReadTakesNoOtherAnswer(t *testing.T) {
 		"another meter's":     {encode([]byte{2, 0, 0, 0, 0, 0}, codeRead|answered, []byte{0, 0, 1, 0, 1, 1, 1, 1}), wire.ErrBadReply},
 		"another item's":      {encode([]byte{1, 0, 0, 0, 0, 0}, codeRead|answered, []byte{0, 0, 2, 0, 1, 1, 1, 1}), wire.ErrBadReply},
 		"to a command":        {encode([]byte{1, 0, 0, 0, 0, 0}, codeControl|answered, nil), wire.ErrBadReply},
-		"a wrong checksum's":  {append(append([]byte(nil), good[:len(good)-2]...), 0, end), wire.ErrBadReply},
+		"a wrong checksum's":  {append(append([]byte(nil), good[:len(good)-2]...), 0, wire.End), wire.ErrBadReply},
 		"half of one":         {good[:9], wire.ErrBadReply},
 		"with bytes behind":   {append(append([]byte(nil), good...), 1), wire.ErrBadReply},
 		"noise before it":     {append([]byte{0, 0x68, 0xFE}, good...), nil},
@@ -113,7 +113,7 @@ func FuzzScan(f *testing.F) {
 		if answer > 0 {
 			b := got[skip : skip+answer]
 			require.Equal(t, address, b[1:7])
-			require.Equal(t, sum(b[:answer-2]), b[answer-2])
+			require.Equal(t, wire.Sum(b[:answer-2]), b[answer-2])
 		}
 	})
 }

@@ -79,13 +79,16 @@ type Link struct {
 	carrier carrier
 }
 
-// NewLink prepares a link to a gateway that speaks Modbus TCP; it connects at the first exchange. The time-out covers one whole exchange
-// and must exceed the gateway's own worst case, or the link itself makes late replies.
-func NewLink(hostPort string, timeout time.Duration) *Link {
+// Locate says where a gateway's host:port is to be dialled now, or why it must not be. It may take as long as soon.
+type Locate func(hostPort string, soon time.Duration) (string, error)
+
+// NewLink prepares a link to a gateway that speaks Modbus TCP; it connects at the first exchange, to where locate says (nil: to hostPort).
+// The time-out covers one whole exchange and must exceed the gateway's own worst case, or the link itself makes late replies.
+func NewLink(hostPort string, timeout time.Duration, locate Locate) *Link {
 	transport := gomodbus.NewTCPClientHandler(hostPort)
 	transport.Timeout = timeout
 	transport.IdleTimeout = 0 // its idle timer would close the link behind the owner's back
-	return &Link{carrier: &tcp{transport: transport, units: make(map[byte]*gomodbus.TCPClientHandler)}}
+	return &Link{carrier: &tcp{hostPort: hostPort, locate: locate, transport: transport, units: make(map[byte]*gomodbus.TCPClientHandler)}}
 }
 
 // Close drops the connection; the next exchange makes a new one.
@@ -101,6 +104,8 @@ func (l *Link) Exchange(unit, function byte, data []byte) ([]byte, Frame, error)
 
 // tcp carries requests in Modbus TCP frames, through goburrow.
 type tcp struct {
+	hostPort  string
+	locate    Locate
 	transport *gomodbus.TCPClientHandler
 	units     map[byte]*gomodbus.TCPClientHandler
 	open      bool
@@ -118,6 +123,11 @@ func (l *tcp) exchange(unit, function byte, data []byte) ([]byte, Frame, error) 
 	request, err := packager.Encode(&gomodbus.ProtocolDataUnit{FunctionCode: function, Data: data})
 	if err != nil {
 		return nil, Frame{}, fmt.Errorf("encode function 0x%02X: %w", function, err)
+	}
+	if !l.open && l.locate != nil {
+		if l.transport.Address, err = l.locate(l.hostPort, l.transport.Timeout); err != nil {
+			return nil, Frame{}, fmt.Errorf("%w: %w", ErrNotConnected, err)
+		}
 	}
 	frame := Frame{SentAt: time.Now(), Request: hex.EncodeToString(request)}
 	reply, err := l.transport.Send(request)

@@ -74,7 +74,7 @@ func TestReadChecksTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			link := NewLink(answer(t, test.reply), 100*time.Millisecond)
+			link := NewLink(answer(t, test.reply), 100*time.Millisecond, nil)
 			defer link.Close()
 			data, frame, err := link.Read(7, 0x0200, 2)
 			require.ErrorIs(t, err, test.want)
@@ -89,7 +89,7 @@ func TestReadChecksTheAnswer(t *testing.T) {
 
 func TestExceptionKeepsTheLink(t *testing.T) {
 	t.Parallel()
-	link := NewLink(answer(t, func(q []byte) []byte { return to(q, 0x83, 0x0B) }), time.Second)
+	link := NewLink(answer(t, func(q []byte) []byte { return to(q, 0x83, 0x0B) }), time.Second, nil)
 	defer link.Close()
 	_, _, err := link.Read(1, 0, 1)
 	var exception *ExceptionError
@@ -101,7 +101,7 @@ func TestExceptionKeepsTheLink(t *testing.T) {
 
 func TestWritesCheckTheirEcho(t *testing.T) {
 	t.Parallel()
-	echo := NewLink(answer(t, func(q []byte) []byte { return to(q, q[7:12]...) }), time.Second)
+	echo := NewLink(answer(t, func(q []byte) []byte { return to(q, q[7:12]...) }), time.Second, nil)
 	defer echo.Close()
 	_, err := echo.WriteOne(1, 0x1C, 2)
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestWritesCheckTheirEcho(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "00030000000f01200100000408"+"0000000500010000", frame.Request)
 
-	liar := NewLink(answer(t, func(q []byte) []byte { return to(q, q[7], 9, 9, 9, 9) }), time.Second)
+	liar := NewLink(answer(t, func(q []byte) []byte { return to(q, q[7], 9, 9, 9, 9) }), time.Second, nil)
 	defer liar.Close()
 	_, err = liar.WriteOne(1, 0x1C, 2)
 	require.ErrorIs(t, err, ErrBadReply)
@@ -122,7 +122,7 @@ func TestWritesCheckTheirEcho(t *testing.T) {
 
 func TestImpossibleRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
-	link := NewLink("127.0.0.1:1", time.Second)
+	link := NewLink("127.0.0.1:1", time.Second, nil)
 	_, _, err := link.Read(1, 0, 126)
 	require.Error(t, err)
 	_, err = link.WriteMany(1, 0, nil)
@@ -140,7 +140,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 0, 0, 0, 1})
 	f.Add([]byte{0, 1, 0, 0, 0xFF, 0xFF, 1})
 	f.Fuzz(func(t *testing.T, reply []byte) {
-		link := NewLink(answer(t, func([]byte) []byte { return append([]byte{}, reply...) }), 20*time.Millisecond)
+		link := NewLink(answer(t, func([]byte) []byte { return append([]byte{}, reply...) }), 20*time.Millisecond, nil)
 		defer link.Close()
 		data, _, err := link.Read(1, 0, 2)
 		if err == nil && len(data) != 4 {

@@ -3,6 +3,7 @@ package modbus
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/meterflow/meterflow/devices/wire"
 )
@@ -11,33 +12,44 @@ import (
 // answers to functions that it doesn't know.
 //
 // Only unit and function tell answers apart here, so a late answer to an earlier read could be taken for the answer to the next one of
-// the same length. After a doubt about a unit its next read is therefore preceded by a fence: a read of one register, whose answer is
-// shorter than any other. Answers come in the order of the requests, so once that one is in, nothing older is on its way.
+// the same length. After a doubt about a unit its next read is therefore preceded by a fence: a read of so few registers as no answer
+// that may still come has. Answers come in the order of the requests, so once that one is in, nothing older is on its way.
 type rtu struct {
 	channel *wire.Channel
-	suspect map[byte]bool // units of which a late answer may be on its way
+	units   map[byte]late // those that were asked
+	opened  time.Time     // when the link began
 }
 
-const fenceWords = 1
+// late is what may still come from a unit: answers to reads of so many registers. nil is nothing; writes are known by their function.
+type late map[uint16]bool
+
+// takeover is for how long after its beginning a link fences off each unit that it asks for the first time: an answer to the line's owner
+// before may be on its way, for as long as an owner waits for one.
+const takeover = 30 * time.Second
 
 // NewRTULink prepares a link that carries RTU frames over a transparent channel.
 func NewRTULink(channel *wire.Channel) *Link {
-	return &Link{carrier: &rtu{channel: channel, suspect: map[byte]bool{}}}
+	return &Link{carrier: &rtu{channel: channel, units: map[byte]late{}, opened: time.Now()}}
 }
 
 func (r *rtu) close() { r.channel.Close() }
 
-func (r *rtu) connected() bool { return r.channel.Connected() && len(r.suspect) == 0 }
+func (r *rtu) connected() bool { return r.channel.Connected() }
 
 func (r *rtu) exchange(unit, function byte, data []byte) ([]byte, Frame, error) {
-	if r.suspect[unit] {
-		if function != ReadHolding {
-			return nil, Frame{}, fmt.Errorf("%w: an answer of unit %d may still be on its way; read before writing", ErrBadReply, unit)
-		}
-		fence := pair(binary.BigEndian.Uint16(data), fenceWords)
-		if _, frame, err := r.once(unit, ReadHolding, fence); err != nil {
-			return nil, frame, err
-		}
+	coming, asked := r.units[unit]
+	if coming == nil && (asked || time.Since(r.opened) > takeover) {
+		return r.once(unit, function, data)
+	}
+	if function != ReadHolding {
+		return nil, Frame{}, fmt.Errorf("%w: an answer of unit %d may still be on its way; read before writing", ErrBadReply, unit)
+	}
+	words := uint16(1)
+	for coming[words] {
+		words++
+	}
+	if _, frame, err := r.once(unit, ReadHolding, pair(binary.BigEndian.Uint16(data), words)); err != nil {
+		return nil, frame, err
 	}
 	return r.once(unit, function, data)
 }
@@ -47,10 +59,15 @@ func (r *rtu) once(unit, function byte, data []byte) ([]byte, Frame, error) {
 	request := appendCRC(append([]byte{unit, function}, data...))
 	answer, frame, err := r.channel.Exchange(request, scanRTU(unit, function, answerLength(function, data)))
 	if err != nil {
-		r.suspect[unit] = true
+		if r.units[unit] == nil {
+			r.units[unit] = late{}
+		}
+		if function == ReadHolding {
+			r.units[unit][binary.BigEndian.Uint16(data[2:])] = true
+		}
 		return nil, frame, err
 	}
-	delete(r.suspect, unit)
+	r.units[unit] = nil
 	body := answer[2 : len(answer)-2]
 	if answer[1] == function|0x80 {
 		return nil, frame, &ExceptionError{Function: function, Exception: body[0]}

@@ -32,7 +32,9 @@ func line(t *testing.T, reply func(request []byte, say func(frame []byte))) *Lin
 			reply(append([]byte(nil), request[:n]...), func(frame []byte) { _, _ = conn.Write(frame) })
 		}
 	}()
-	return NewRTULink(wire.NewChannel(wire.DialOut(listener.Addr().String()), 200*time.Millisecond))
+	l := NewRTULink(wire.NewChannel(wire.DialOut(listener.Addr().String()), 200*time.Millisecond))
+	l.carrier.(*rtu).opened = time.Now().Add(-takeover) // nobody asked on the line for long
+	return l
 }
 
 func rtuFrame(b ...byte) []byte { return appendCRC(b) }
@@ -100,6 +102,58 @@ func TestRTULateAnswerIsFencedOff(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []byte{0, 0, 0, 2}, data)
 	require.EqualValues(t, 3, asked.Load())
+}
+
+// A fence that gets no answer in time is itself on its way: the next one asks for another number of registers, so that the late answer to
+// the first one is not taken for it, nor for a read of one register behind it.
+func TestRTUFenceIsTellable(t *testing.T) {
+	t.Parallel()
+	asked := []byte{}
+	l := line(t, func(request []byte, say func([]byte)) {
+		asked = append(asked, request[5])
+		switch len(asked) {
+		case 1, 2: // the read and its fence: not in time
+		case 3:
+			say(rtuFrame(7, 3, 2, 0, 1))       // the read's answer
+			say(rtuFrame(7, 3, 4, 0, 1, 0, 1)) // the first fence's
+			say(rtuFrame(7, 3, 6, 0, 0, 0, 0, 0, 0))
+		default:
+			say(rtuFrame(7, 3, 2, 0, 2))
+		}
+	})
+	defer l.Close()
+	for range 2 {
+		_, _, err := l.Read(7, 0x0224, 1)
+		require.ErrorIs(t, err, ErrTimeout)
+	}
+	data, _, err := l.Read(7, 0x0224, 1)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0, 2}, data, "what it is now")
+	require.Equal(t, []byte{1, 2, 3, 1}, asked)
+}
+
+// The owner of the line before us may have died in the middle of a read. Its answer comes to us, and is no answer to ours.
+func TestRTUTakesNoAnswerOfTheOwnerBefore(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	l := line(t, func(request []byte, say func([]byte)) {
+		if asked++; asked == 1 {
+			say(rtuFrame(7, 3, 4, 0, 0, 0, 1)) // to another's read
+		}
+		data := make([]byte, 2*request[5])
+		data[len(data)-1] = 2
+		say(rtuFrame(append([]byte{7, 3, byte(len(data))}, data...)...))
+	})
+	defer l.Close()
+	l.carrier.(*rtu).opened = time.Now()
+	_, err := l.WriteMany(7, 0x0057, []uint16{1, 1})
+	require.ErrorIs(t, err, ErrBadReply, "read before writing")
+	for i, want := range []int{2, 3} {
+		data, _, err := l.Read(7, 0x021F, 2)
+		require.NoError(t, err)
+		require.Equal(t, []byte{0, 0, 0, 2}, data)
+		require.Equal(t, want, asked, "look %d: only the first one needs a fence", i)
+	}
 }
 
 func FuzzScanRTU(f *testing.F) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/meterflow/meterflow/devices/cjt188"
+	"github.com/meterflow/meterflow/devices/dlt645"
 	"github.com/meterflow/meterflow/devices/modbus"
 )
 
@@ -93,7 +95,12 @@ func (p *Profile) validateItems() error {
 	if p.Protocol == CJT188 && (p.Service != Water || len(p.Maker) != 2 || len(p.Blocks) != 1) {
 		return fmt.Errorf("a cjt188 map is for water, has one block, and names the maker's two digits")
 	}
+	blocks := map[string]bool{}
 	for _, b := range p.Blocks {
+		if blocks[b.Name] {
+			return fmt.Errorf("block %s exists twice", b.Name)
+		}
+		blocks[b.Name] = true
 		item, err := hex.DecodeString(b.Item)
 		if b.Name == "" || b.Bytes < 1 || b.Words != 0 || p.Protocol == DLT645 && (err != nil || len(item) != 4) {
 			return fmt.Errorf("block %q needs a name, its length in bytes and, with dlt645, a data item of eight hex digits", b.Name)
@@ -122,8 +129,18 @@ func (p *Profile) validateItems() error {
 		if c.Code == 0 || c.Function != 0 || len(c.Values) != 0 {
 			return fmt.Errorf("command %s needs a code and nothing else", name)
 		}
+		if allowed := itemCodes[p.Protocol][name]; !slices.Contains(allowed, c.Code) {
+			return fmt.Errorf("command %s has the code %02X; with %s it is one of % X", name, c.Code, p.Protocol, allowed)
+		}
 	}
 	return nil
+}
+
+// itemCodes are the orders of the protocols without registers, as their standards have them: a code in the wrong place would cut whom it is to
+// help.
+var itemCodes = map[Protocol]map[string][]byte{
+	DLT645: {Trip: {dlt645.Trip}, Close: {dlt645.Close, dlt645.AllowClosing}, KeepClosed: {dlt645.KeepPower}, Release: {dlt645.EndKeepPower}},
+	CJT188: {Trip: {cjt188.ValveClose}, Close: {cjt188.ValveOpen}},
 }
 
 func (p *Profile) checkItemField(f Field) error {

@@ -221,7 +221,10 @@ func AddFolder(dir string) error {
 	}
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
-	for name := range more {
+	for name, p := range more {
+		if p.VerifiedOnSimulator {
+			return fmt.Errorf("register maps in %s: profile %q says verified_on_simulator, which is for the maps that come with meterflow: try it on a meter, and set verified_on_device", dir, name)
+		}
 		if _, twice := all[name]; twice {
 			return fmt.Errorf("register maps in %s: there is a profile %q already; give yours another name", dir, name)
 		}

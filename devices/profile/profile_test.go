@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -166,4 +167,88 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("decoded %+v", v)
 		}
 	})
+}
+
+// A site's own maps are there without a build, all or none of them, and none in the place of another.
+func TestAddFolder(t *testing.T) { // not at once with those that count the maps
+	t.Cleanup(func() {
+		registry.mu.Lock()
+		defer registry.mu.Unlock()
+		delete(registry.all, "site-own")
+	})
+	good, err := embedded.ReadFile("maps/sim-ddsy1352.json")
+	require.NoError(t, err)
+	write := func(dir, file string, change func(m map[string]any)) {
+		var m map[string]any
+		require.NoError(t, json.Unmarshal(good, &m))
+		m["name"], m["verified_on_simulator"] = "site-"+file, false
+		change(m)
+		data, err := json.Marshal(m)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file+".json"), data, 0o600))
+	}
+	for want, spoil := range map[string]func(m map[string]any){
+		"which is for the maps that come with meterflow": func(m map[string]any) { m["verified_on_simulator"] = true },
+		`there is a profile "acrel-ddsy1352" already`:    func(m map[string]any) { m["name"] = "acrel-ddsy1352" },
+		"state the source of the map":                    func(m map[string]any) { m["source"] = "" },
+		`profile "site-one" exists twice`:                func(m map[string]any) { m["name"] = "site-one" },
+	} {
+		dir := t.TempDir()
+		write(dir, "one", func(map[string]any) {})
+		write(dir, "two", spoil)
+		require.ErrorContains(t, AddFolder(dir), want)
+		_, err := Get("site-one")
+		require.Error(t, err, "the sound one was added all the same")
+	}
+	require.ErrorContains(t, AddFolder(t.TempDir()), "there is no register map")
+
+	dir := t.TempDir()
+	write(dir, "own", func(map[string]any) {})
+	require.NoError(t, AddFolder(dir))
+	own, err := Get("site-own")
+	require.NoError(t, err)
+	require.False(t, own.MayCommand(), "nobody has tried it on a meter")
+	require.ErrorContains(t, AddFolder(dir), "already")
+}
+
+// Whatever is wrong with a map is said at once.
+func TestParseSaysAll(t *testing.T) {
+	t.Parallel()
+	good, err := embedded.ReadFile("maps/sim-ddsy1352.json")
+	require.NoError(t, err)
+	var m map[string]any
+	require.NoError(t, json.Unmarshal(good, &m))
+	fields := m["fields"].([]any)
+	fields[0].(map[string]any)["scale"] = "7"
+	fields[1].(map[string]any)["address"] = fields[2].(map[string]any)["address"]
+	commands := m["commands"].(map[string]any)
+	commands["close"] = commands["trip"]
+	data, err := json.Marshal(m)
+	require.NoError(t, err)
+	_, err = Parse(data)
+	for _, want := range []string{`scale "7"`, "overlap at", "commands trip and close are the same order"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// In a protocol without registers an order's code is the standard's: one in the wrong place would cut whom it is to help.
+func TestItemMapsKnowTheirCodes(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{"sim-dlt645": "command trip has the code 1C", "sim-cjt188": "command trip has the code 55"} {
+		good, err := embedded.ReadFile("maps/" + file + ".json")
+		require.NoError(t, err)
+		var m map[string]any
+		require.NoError(t, json.Unmarshal(good, &m))
+		commands := m["commands"].(map[string]any)
+		commands["trip"], commands["close"] = commands["close"], commands["trip"]
+		data, err := json.Marshal(m)
+		require.NoError(t, err)
+		_, err = Parse(data)
+		require.ErrorContains(t, err, "has the code")
+		delete(commands, "close")
+		data, err = json.Marshal(m)
+		require.NoError(t, err)
+		_, err = Parse(data)
+		require.ErrorContains(t, err, want)
+	}
 }

@@ -3,7 +3,9 @@ package profile
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -66,12 +68,8 @@ func (p *Profile) validate() error {
 	if p.Protocol != Modbus {
 		return p.validateItems()
 	}
-	for _, check := range []func() error{p.checkBlocks, p.checkFields, p.checkRegisters, p.checkCommands, p.checkPrices} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
+	// All that is wrong at once: who writes a map mends it in one go.
+	return errors.Join(p.checkBlocks(), p.checkFields(), p.checkRegisters(), p.checkCommands(), p.checkPrices())
 }
 
 func (p *Profile) checkBlocks() error {
@@ -90,24 +88,23 @@ func (p *Profile) checkBlocks() error {
 
 func (p *Profile) checkFields() error {
 	names := make(map[string]bool)
+	var wrong []error
 	for _, f := range p.Fields {
 		if names[f.Name] {
-			return fmt.Errorf("field %s exists twice", f.Name)
+			wrong = append(wrong, fmt.Errorf("field %s exists twice", f.Name))
 		}
 		names[f.Name] = true
-		if err := p.checkField(f); err != nil {
-			return err
-		}
+		wrong = append(wrong, p.checkField(f))
 	}
 	sorted := append([]Field(nil), p.Fields...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Address < sorted[j].Address })
 	for i := 1; i < len(sorted); i++ {
 		before, f := sorted[i-1], sorted[i]
 		if int(before.Address)+int(before.Words) > int(f.Address) {
-			return fmt.Errorf("fields %s and %s overlap at 0x%04X", before.Name, f.Name, f.Address)
+			wrong = append(wrong, fmt.Errorf("fields %s and %s overlap at 0x%04X", before.Name, f.Name, f.Address))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 // canonical is the unit and scale that a field is kept in, whatever the protocol that brings it.
@@ -206,6 +203,17 @@ func (p *Profile) checkCommands() error {
 		case c.Function == 0x06 && len(c.Values) == 1, c.Function == 0x10 && len(c.Values) > 0:
 		default:
 			return fmt.Errorf("command %s needs function 6 with one value or 16 with values", name)
+		}
+	}
+	return p.checkTrip()
+}
+
+// checkTrip wants the order that cuts to be told from those that give supply back: a map with two signs mixed up would cut whom it is to help.
+func (p *Profile) checkTrip() error {
+	trip, ok := p.Commands[Trip]
+	for name, c := range p.Commands {
+		if ok && name != Trip && c.Function == trip.Function && c.Address == trip.Address && c.Code == trip.Code && slices.Equal(c.Values, trip.Values) {
+			return fmt.Errorf("commands trip and %s are the same order", name)
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ const (
 	FaultDropLink      FaultKind = "drop-link"      // the gateway closes the connection instead of an answer
 	FaultRepeatWrite   FaultKind = "repeat-write"   // the gateway sends a write twice and passes on the second answer
 	FaultStuckRelay    FaultKind = "stuck-relay"    // the relay does not move; the meter says nothing about it
+	FaultWelded        FaultKind = "welded"         // the relay opens or the valve closes by its own showing, and the load flows on
 	FaultStuckValve    FaultKind = "stuck-valve"    // the valve does not move and reports itself abnormal
 	FaultMovingValve   FaultKind = "moving-valve"   // the valve travels for DelayMillis
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
@@ -36,7 +37,7 @@ var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
 	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
-	FaultWrongRatio: true, FaultUnderCount: true,
+	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.

@@ -89,9 +89,18 @@ func (m *meter) commit(c *change) error {
 	return nil
 }
 
+// flows says whether the customer has supply: relay or valve let it, or can't stop it.
+func (m *meter) flows(s *State) bool {
+	if s.RelayOn {
+		return true
+	}
+	_, welded := m.faults.standing(FaultWelded, m.place(), s.At)
+	return welded
+}
+
 // consume adds the load of a stretch inside one slot. local is the second of the local calendar at which it begins.
 func (m *meter) consume(c *change, local, seconds int64) {
-	if !c.state.RelayOn {
+	if !m.flows(&c.state) {
 		return
 	}
 	amount := m.slotAmount(local)
@@ -341,7 +350,7 @@ func (m *meter) place() place {
 
 // loadNow is the present load in W or l/h.
 func (m *meter) loadNow(s *State) int64 {
-	if !s.RelayOn {
+	if !m.flows(s) {
 		return 0
 	}
 	return m.slotAmount(localSeconds(s.At, m.location)) * 2 / 1000 / m.spec.Ratio

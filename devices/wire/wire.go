@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -36,6 +37,11 @@ type Frame struct {
 	AnsweredAt time.Time `json:"answered_at"`
 	Request    string    `json:"request"` // hex of the whole frame
 	Reply      string    `json:"reply"`
+	// Line is the gateway on whose line it went, Write says that it was to change something at the meter, and Result why it failed: empty for
+	// an answer that fits. The line's owner fills them in.
+	Line   string `json:"line,omitempty"`
+	Write  bool   `json:"write,omitempty"`
+	Result string `json:"result,omitempty"`
 }
 
 // Scan looks at all bytes that came since the request left. It gives how many of them at the beginning belong to no answer (noise, a
@@ -61,7 +67,7 @@ type Channel struct {
 // How bytes are waited for. A serial server sends what its line brought in pieces; 60 ms cover the gap between two of them at 1200 baud.
 const (
 	quietAfter = 60 * time.Millisecond
-	// settle is how long an exchange looks for leftovers before it sends; what lies there already is found at once.
+	// settle is how long a connection that is no socket is looked at for leftovers before a request leaves.
 	settle = 200 * time.Microsecond
 	// mostBytes is more than the longest frame of any protocol, with some noise before it.
 	mostBytes = 2048
@@ -125,6 +131,10 @@ func (c *Channel) ready() error {
 			}
 			c.conn = conn
 		}
+		if err := c.conn.SetReadDeadline(time.Time{}); err != nil { // an old one would end the drain before it begins
+			c.Close()
+			continue
+		}
 		if c.drain() {
 			return nil
 		}
@@ -136,6 +146,9 @@ func (c *Channel) ready() error {
 // drain reads until nothing lies there any more. It is false when the connection is at its end.
 func (c *Channel) drain() bool {
 	var waste [512]byte
+	if socket, ok := c.conn.(syscall.Conn); ok {
+		return drainSocket(socket, waste[:])
+	}
 	for {
 		if err := c.conn.SetReadDeadline(time.Now().Add(settle)); err != nil {
 			return false
@@ -144,6 +157,27 @@ func (c *Channel) drain() bool {
 			return timedOut(err)
 		}
 	}
+}
+
+// drainSocket empties a socket without a deadline: on a busy machine a short one may pass before the read has begun, which then leaves
+// everything where it is.
+func drainSocket(socket syscall.Conn, waste []byte) (alive bool) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, err := syscall.Read(int(fd), waste)
+			switch {
+			case n > 0, errors.Is(err, syscall.EINTR):
+			default:
+				alive = errors.Is(err, syscall.EAGAIN)
+				return true
+			}
+		}
+	})
+	return err == nil && alive
 }
 
 // await collects bytes until scan has found the answer. got is all that came, for the evidence.

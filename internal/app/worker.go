@@ -131,10 +131,10 @@ func (f Field) out(s *store.Store, log *slog.Logger) (*outside, error) {
 		}
 		o.dialIn = devices.NewDialIn(unitsOf(s), f.Networks.Networks, log)
 	}
-	o.lines = &worker.Lines{Store: s, Holder: f.WorkerID, DialIn: o.dialIn}
+	o.lines = &worker.Lines{Store: s, Holder: f.WorkerID, DialIn: o.dialIn, Now: time.Now}
 	o.pool = devices.NewPool(devices.Config{
 		Timeout: f.LineTimeout, SwitchLimit: f.SwitchLimit, SwitchPoll: min(f.SwitchLimit/20, 500*time.Millisecond), SetAsideFor: f.AsideFor, SetAsideMost: 60 * f.AsideFor,
-		DialIn: o.dialIn, Networks: f.Networks.Networks, Password645: f.Password645, ReadOnly: f.ReadOnly, MaySend: o.lines.MaySend,
+		DialIn: o.dialIn, Networks: f.Networks.Networks, Password645: f.Password645, ReadOnly: f.ReadOnly, MaySend: o.lines.MaySend, Owns: o.lines.Owns,
 		Allowed: func(ctx context.Context, m devices.Meter, mapVersion int) error {
 			return s.CommandsAllowed(ctx, m.Serial, m.Profile, mapVersion)
 		},

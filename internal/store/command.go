@@ -169,17 +169,43 @@ func (c *Command) addFrames(frames json.RawMessage) error {
 	if len(more) == 0 {
 		return nil
 	}
-	all := append(have, more...)
-	if len(all) > maxFrames { // the first exchanges are the command itself; of repeated looks the newest say enough
-		all = append(all[:maxFrames/2:maxFrames/2], all[len(all)-maxFrames/2:]...)
-	}
 	var err error
-	c.Frames, err = json.Marshal(all)
+	c.Frames, err = json.Marshal(fewerLooks(append(have, more...)))
 	return err
 }
 
-// maxFrames bounds the evidence of one command.
-const maxFrames = 60
+// mostLooks bounds the looks at the meter among the evidence of one command.
+const mostLooks = 60
+
+// fewerLooks leaves out looks in the middle when there are more than mostLooks: the first ones and the newest say enough. Whatever was to change
+// something at the meter stays, at every attempt.
+func fewerLooks(frames []json.RawMessage) []json.RawMessage {
+	looks := 0
+	for _, f := range frames {
+		if !isWrite(f) {
+			looks++
+		}
+	}
+	if looks <= mostLooks {
+		return frames
+	}
+	kept, seen := make([]json.RawMessage, 0, len(frames)), 0
+	for _, f := range frames {
+		if !isWrite(f) {
+			if seen++; seen > mostLooks/2 && seen <= looks-mostLooks/2 {
+				continue
+			}
+		}
+		kept = append(kept, f)
+	}
+	return kept
+}
+
+// isWrite says that a frame was an order. One that was kept before frames said so counts as a look.
+func isWrite(frame json.RawMessage) bool {
+	var f struct{ Write bool }
+	return json.Unmarshal(frame, &f) == nil && f.Write
+}
 
 // settleCase ends the open case of a cause that proof, or the person who makes the change, has settled. Empty when there is none.
 func settleCase(ctx context.Context, tx *Tx, cause, decision, reason string) (billing.CaseID, error) {

@@ -240,6 +240,27 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 	return out, err
 }
 
+// CutStands says whether a cut that is marked as sending may still leave: within its deadline, and with nobody having paid, or ordered supply back,
+// since it was marked. Its line may have kept it waiting. billing.CodeClosed when it may not; nothing changes.
+func (s *Store) CutStands(ctx context.Context, id billing.CommandID) error {
+	clock, err := s.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	var late, paid bool
+	err = s.Pool.QueryRow(ctx, `SELECT c.deadline < $2, c.state <> 'sending' OR EXISTS (SELECT 1 FROM restores r WHERE r.account_id = c.account_id AND r.state IN ('sending', 'unknown'))
+		FROM commands c WHERE c.id = $1`, id, clock.Now).Scan(&late, &paid)
+	switch {
+	case err != nil:
+		return translate(err)
+	case late:
+		return billing.Errorf(billing.CodeClosed, "The deadline of order %s has passed while it waited for its line.", id)
+	case paid:
+		return billing.Errorf(billing.CodeClosed, "Order %s is not wanted any more: supply is to be given back.", id)
+	}
+	return nil
+}
+
 // stopCut records why a cut isn't made: later (only the hour is against it), after a manager's approval, or not at all.
 func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, note string, out *CutStep) error {
 	if c.State == CutSending { // marked before, proved not done: take the mark back

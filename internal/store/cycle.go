@@ -246,8 +246,8 @@ func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateways []
 
 // MetersToSweep reads those of CycleMeters that a pass has still to ask: neither read nor tried in this pass yet.
 func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) ([]PlannedMeter, error) {
-	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') ORDER BY cm.gateway_id, cm.meter_id`,
-		id, gateways, pass)
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') 
+		ORDER BY cm.gateway_id, CASE WHEN $3 > 1 THEN md5(cm.meter_id || $3::int) ELSE '' END, cm.meter_id`, id, gateways, pass)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }

@@ -23,7 +23,7 @@ func (s *Store) HoldLines(ctx context.Context, holder string, connected []billin
 		INSERT INTO line_leases AS l (gateway_id, holder, fence, expires_real)
 		SELECT id, $1, 1, clock_timestamp() + $2 FROM gateways WHERE link <> 'dial_in' OR id = ANY($3)
 		ON CONFLICT (gateway_id) DO UPDATE SET
-			holder = $1, expires_real = clock_timestamp() + $2,
+			holder = $1, expires_real = CASE WHEN l.holder = $1 THEN greatest(l.expires_real, clock_timestamp() + $2) ELSE clock_timestamp() + $2 END,
 			fence = CASE WHEN l.holder = $1 THEN l.fence ELSE l.fence + 1 END
 		WHERE l.holder = $1 OR l.expires_real < clock_timestamp()`, holder, ttl, connected)
 	if err != nil {
@@ -34,13 +34,12 @@ func (s *Store) HoldLines(ctx context.Context, holder string, connected []billin
 	return held, translate(err)
 }
 
-// MaySend says whether a lease still stands, and will for so long: billing.CodeUnavailable when another worker has taken the line over, or
-// may before a command is through.
+// MaySend says whether a lease still stands, and lets it stand for so long at least: no other worker takes the line over before a command
+// is through. billing.CodeUnavailable when it doesn't.
 func (s *Store) MaySend(ctx context.Context, holder string, l Lease, still time.Duration) error {
-	var stands bool
-	err := s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM line_leases WHERE gateway_id = $1 AND holder = $2 AND fence = $3 AND expires_real > clock_timestamp() + $4)`,
-		l.Gateway, holder, l.Fence, still).Scan(&stands)
-	if err == nil && !stands {
+	done, err := s.Pool.Exec(ctx, `UPDATE line_leases SET expires_real = greatest(expires_real, clock_timestamp() + $4)
+		WHERE gateway_id = $1 AND holder = $2 AND fence = $3 AND expires_real > clock_timestamp()`, l.Gateway, holder, l.Fence, still)
+	if err == nil && done.RowsAffected() == 0 {
 		err = billing.Errorf(billing.CodeUnavailable, "worker %s does not own the line of gateway %s any more: nothing was sent, its new owner will", holder, l.Gateway)
 	}
 	return translate(err)

@@ -40,7 +40,9 @@ func TestLeases(t *testing.T) {
 	}
 	lease := store.Lease{Gateway: gateway, Fence: first[gateway]}
 	require.NoError(t, s.MaySend(t.Context(), "w1", lease, time.Second))
-	require.Equal(t, billing.CodeUnavailable, billing.CodeOf(s.MaySend(t.Context(), "w1", lease, time.Hour)), "it won't stand for so long")
+	require.NoError(t, s.MaySend(t.Context(), "w1", lease, time.Hour), "it stands for as long as a command takes")
+	hold("w1", time.Millisecond)
+	require.NotContains(t, hold("w2", time.Minute), gateway, "neither a renewal nor another worker ends it before")
 	require.Equal(t, billing.CodeUnavailable, billing.CodeOf(s.MaySend(t.Context(), "w2", lease, time.Second)))
 
 	require.NoError(t, s.ReleaseLines(t.Context(), "w1"))

@@ -54,7 +54,7 @@ func NewWithEngine(t testing.TB) *Server {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- worker.Run(ctx, worker.Config{
-			Temporal: c, Store: s.Store, Pool: devices.NewPool(devices.Config{}), Lines: &worker.Lines{Store: s.Store, Holder: namespace}, Sender: sender, Log: slog.New(slog.DiscardHandler),
+			Temporal: c, Store: s.Store, Pool: devices.NewPool(devices.Config{}), Lines: &worker.Lines{Store: s.Store, Holder: namespace, Now: time.Now}, Sender: sender, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
 	t.Cleanup(func() {

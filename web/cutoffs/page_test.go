@@ -49,7 +49,7 @@ func seed(t *testing.T, s *store.Store) {
 		INSERT INTO meters (id, site_id, gateway_id, unit, serial, profile, service, digits, capacity_per_hour) VALUES ('M4', 'compound', 'g', 1, '000000000004', 'p', 'power', 8, 1000);
 		INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, deadline, readback, readback_real, readback_power_w, frames, requested_at)
 			VALUES ('D4', 'compound', '4', 'M4', 'trip', 'verified', 'cutoff/C4', 'workflow', '2026-09-10', 'off', '2026-11-22 05:28:29Z', 7,
-				'[{"sent_at": "2026-11-22T05:28:28Z", "request": "000100000006", "reply": "00010000"}]', '2026-09-09');
+				'[{"sent_at": "2026-11-22T05:28:28Z", "answered_at": "2026-11-22T05:28:28.250Z", "line": "G7", "write": true, "result": "the meter refused", "request": "000100000006", "reply": "00010000"}]', '2026-09-09');
 		UPDATE cutoffs SET command_id = 'D4' WHERE id = 'C4'`)
 	require.NoError(t, err)
 }
@@ -95,7 +95,10 @@ func TestShow_provesWhatWasDone(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Contains(t, a.Find("fact-readback").Text(), "2026-11-22 13:28:29")
 	require.Contains(t, a.Find("fact-load").Text(), "7")
-	require.Contains(t, a.Find("frames").Text(), "00 01 00 00 00 06")
+	frames := a.Find("frames").Text()
+	for _, want := range []string{"13:28:28 G7 · order", "→ 00 01 00 00 00 06", "← 00 01 00 00 (250ms)", "! the meter refused"} {
+		require.Contains(t, frames, want)
+	}
 	require.Zero(t, a.Doc().Find("form[method=post][action^='/cutoffs']").Length(), "nothing can be done any more")
 	require.Contains(t, b.Get("/cutoffs/C3").Find("notice").Text(), "is above the limit")
 	require.Contains(t, b.Get("/cutoffs/C1").Find("section-now").Text(), "judged again")

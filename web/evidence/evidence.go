@@ -24,7 +24,35 @@ type frame struct {
 	AnsweredAt time.Time `json:"answered_at"`
 	Request    string    `json:"request"`
 	Reply      string    `json:"reply"`
+	Line       string    `json:"line"`   // the gateway on whose line it went; empty in what was kept before frames said so
+	Write      bool      `json:"write"`  // it was to change something at the meter
+	Result     string    `json:"result"` // what was wrong with the answer; empty for one that fits
 }
+
+// lines are an exchange as text: when, on which line, whether it was an order, what went and what came, with what came of it.
+func (f frame) lines(ctx context.Context) string {
+	head := locale.Stamp(ctx, f.SentAt)
+	if f.Line != "" {
+		head += " " + f.Line
+	}
+	if f.Write {
+		head += " · " + locale.T(ctx, "evidence.order")
+	}
+	reply := locale.T(ctx, "evidence.no_reply")
+	if f.Reply != "" {
+		reply = "← " + spaced(f.Reply)
+		if !f.AnsweredAt.IsZero() {
+			reply += " (" + f.AnsweredAt.Sub(f.SentAt).Round(time.Millisecond).String() + ")"
+		}
+	}
+	if f.Result != "" {
+		reply += "\n! " + f.Result
+	}
+	return head + "\n→ " + spaced(f.Request) + "\n" + reply + "\n"
+}
+
+// HasFrames says whether any frames were kept.
+func HasFrames(raw json.RawMessage) bool { return len(framesOf(raw)) > 0 }
 
 // framesOf reads the kept frames; evidence that can't be read is shown as none, never as something else.
 func framesOf(raw json.RawMessage) []frame {

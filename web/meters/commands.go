@@ -2,14 +2,13 @@ package meters
 
 import (
 	"context"
-	"encoding/json"
-	"time"
 
 	"github.com/a-h/templ"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/components"
+	"github.com/meterflow/meterflow/web/evidence"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
 )
@@ -34,14 +33,6 @@ func commandsOf(ctx context.Context, commands []store.Command) components.Timeli
 		v.Events = append(v.Events, e)
 	}
 	return v
-}
-
-// frame is one exchange on the line as it was kept: hex of what was sent and what came.
-type frame struct {
-	SentAt     time.Time `json:"sent_at"`
-	AnsweredAt time.Time `json:"answered_at"`
-	Request    string    `json:"request"`
-	Reply      string    `json:"reply"`
 }
 
 // proofOf is what was measured of a command's effect.
@@ -71,12 +62,8 @@ func proofOf(ctx context.Context, c store.Command) templ.Component {
 	if c.Attempts > 1 {
 		add("attempts", locale.T(ctx, "meters.attempts"), components.Count(c.Attempts))
 	}
-	var frames []frame
-	if json.Unmarshal(c.Frames, &frames) != nil {
-		frames = nil
-	}
-	if len(facts) == 0 && len(frames) == 0 {
+	if len(facts) == 0 && !evidence.HasFrames(c.Frames) {
 		return nil
 	}
-	return proof(facts, frames)
+	return proof(facts, c.Frames)
 }

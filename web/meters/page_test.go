@@ -47,7 +47,7 @@ func TestMeters(t *testing.T) {
 	require.Contains(t, one.Find("fact-why").Text(), "cut for credit after notice")
 	require.Equal(t, 1, one.Find("usage-chart").Length())
 	require.Contains(t, one.Find("commands").Text(), "Cut supply")
-	require.Contains(t, one.Find("frames").Text(), "0001000000060110", "the frames, on request")
+	require.Contains(t, one.Find("frames").Text(), "00 01 00 00 00 06 01 10", "the frames, on request")
 	require.Contains(t, one.Find("frames").Text(), "no reply")
 	require.Contains(t, one.Find("table-fittings").Text(), "Fitted")
 
