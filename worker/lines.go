@@ -23,7 +23,7 @@ type Lines struct {
 	// Now is real time, by which leases run.
 	Now func() time.Time
 
-	mu     sync.Mutex
+	mu   sync.Mutex
 	held map[billing.GatewayID]held
 
 	// told is what was last kept of each line that was ever held, calls since when its unit was connected then. Used by hold alone.

@@ -39,6 +39,22 @@ func waters(t *testing.T) (s *webtest.Server, first, second billing.MeterID) {
 	return s, first, second
 }
 
+// From an area a supervisor comes to work on all its valves, with the form filled in; a clerk may not.
+func TestAreaLeadsToABatch(t *testing.T) {
+	s, _, second := waters(t)
+	clerk := s.SignIn(t, webtest.Clerk).Get("/areas/line/G-compound")
+	require.Zero(t, clerk.Doc().Find(`a[href^="/batches"]`).Length())
+	b := s.SignIn(t, webtest.Supervisor)
+	for area, want := range map[string]string{"line/G-compound": "G-compound", "route/W1": string(second)} {
+		link, ok := b.Get("/areas/" + area).Doc().Find(`main a[href^="/batches/new"]`).Attr("href")
+		require.True(t, ok, area)
+		form := b.Get(link)
+		require.Equal(t, http.StatusOK, form.Status, form.Body)
+		require.Contains(t, form.Doc().Find(`select[name="gateway"] option[selected]`).AttrOr("value", "")+form.Doc().Find(`textarea[name="meters"]`).Text(), want)
+		require.Equal(t, "compound", form.Doc().Find(`select[name="site"] option[selected]`).AttrOr("value", ""))
+	}
+}
+
 func TestAreas(t *testing.T) {
 	s, first, second := waters(t)
 	b := s.SignIn(t, webtest.Clerk)

@@ -3,6 +3,8 @@ package areas
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -85,6 +87,9 @@ func showOf(r *http.Request, k known) showView {
 		},
 		table: tableOf(ctx, k),
 	}
+	if auth.Can(page.Actor(ctx), auth.WorkBatch, a.Site) == nil {
+		v.head.Actions = workLink(workURL(k))
+	}
 	f := page.FormOf(r, "read")
 	v.read = components.Action{ID: "read", Title: locale.T(ctx, "areas.read_all"), URL: href(a) + "/read", Submit: locale.T(ctx, "areas.read_now", a.Meters), Error: f.Error(),
 		Consequence: components.Text(locale.T(ctx, "areas.read_effect"))}
@@ -92,6 +97,22 @@ func showOf(r *http.Request, k known) showView {
 		v.read.Disabled = page.Sentence(ctx, err)
 	}
 	return v
+}
+
+// workURL is the form for a batch, filled in for the area: a route's meters are named one by one, as far as the page shows them.
+func workURL(k known) string {
+	q := url.Values{"site": {string(k.area.Site)}}
+	switch k.area.Kind {
+	case store.AreaLine:
+		q.Set("gateway", k.area.ID)
+	case store.AreaRoute:
+		ids := make([]string, len(k.meters))
+		for i, m := range k.meters {
+			ids[i] = string(m.ID)
+		}
+		q.Set("meters", strings.Join(ids, "\n"))
+	}
+	return page.Home("batch", "new") + "?" + q.Encode()
 }
 
 func tableOf(ctx context.Context, k known) components.Table {
