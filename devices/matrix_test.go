@@ -335,7 +335,9 @@ func TestFaultMatrix(t *testing.T) {
 			for _, op := range matrixOps {
 				name := l.key + " | " + f.name + " | " + op
 				if why := cantBe(l.key, f.name, op); why != "" {
+					mu.Lock()
 					got[name] = "– " + why
+					mu.Unlock()
 					continue
 				}
 				cells.Go(func() {

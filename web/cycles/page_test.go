@@ -43,7 +43,7 @@ func TestCycles(t *testing.T) {
 	require.Contains(t, one.Find("row-"+string(m2)).Text(), "no answer")
 	require.Equal(t, "/exceptions/X1", one.Find("row-X1").AttrOr("data-href", ""))
 	require.Contains(t, one.Find("fact-missing").Text(), "1")
-	require.Contains(t, one.Find("timeline").Text(), "closed")
+	require.Contains(t, one.Find("timeline").Text(), "Closed Validating")
 
 	require.Equal(t, http.StatusNotFound, b.Get("/cycles/compound/2026-09-12").Status)
 	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get("/cycles/compound/2026-09-11").Status)

@@ -213,7 +213,7 @@ func TestShow_creditedHasReceipt(t *testing.T) {
 	require.Equal(t, "100", a.Find("fact-before").Find("[data-fen]").AttrOr("data-fen", ""))
 	require.Equal(t, "12150", a.Find("fact-after").Find("[data-fen]").AttrOr("data-fen", ""))
 	require.Zero(t, a.Find("action-approve").Length())
-	require.Contains(t, a.Find("timeline").Text(), "first approval")
+	require.Contains(t, a.Find("timeline").Text(), "First approval")
 	for _, paper := range []string{"", "?paper=a4"} {
 		b.Header.Set("Accept-Language", "zh")
 		a = b.Get("/recharges/" + string(id) + "/receipt" + paper)

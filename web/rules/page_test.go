@@ -90,7 +90,7 @@ func TestRules_fromDraftToForce(t *testing.T) {
 	gone := admin.Post(group+"/withdraw", "version", "2", "reason", "mistyped")
 	require.Equal(t, http.StatusSeeOther, gone.Status, gone.Body)
 	require.Contains(t, admin.Get(group).Find("table-versions").Text(), "mistyped", "its record stays")
-	require.Contains(t, admin.Get(group).Find("timeline").Text(), "version withdrawn")
+	require.Contains(t, admin.Get(group).Find("timeline").Text(), "Version withdrawn")
 	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get(group).Status)
 }
 
