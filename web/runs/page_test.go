@@ -239,7 +239,7 @@ func TestBill_lateFeeIsShownAndWaived(t *testing.T) {
 	p := b.Get(bill)
 	require.Equal(t, http.StatusOK, p.Status, p.Body)
 	line := p.Find("row-2").Text()
-	for _, part := range []string{"Late fee (2026-07)", "100.00", "0.001", "31", "3.10"} {
+	for _, part := range []string{"Late fee on the bill of 2026-07", "100.00", "0.001", "31", "3.10"} {
 		require.Contains(t, line, part, "debt, share, days and amount")
 	}
 	require.Contains(t, p.Find("fact-late").Text(), "3.10")
