@@ -425,3 +425,19 @@ func TestExchange_refusals(t *testing.T) {
 	require.Contains(t, s.refuses(s.review.ExchangeMeter, s.order(s.credit, fen(9_500))), "case X9 waits for a decision")
 	require.Zero(t, s.count(`SELECT count(*) FROM exchanges`)+s.count(`SELECT count(*) FROM commands`)+s.count(`SELECT count(*) FROM meters WHERE state = 'removed'`))
 }
+
+// The steps of the year go on over an exchange: 2,759 kWh before, then 10 on each meter, and only the first of the 20 is in the first step.
+func TestExchange_stepsGoOn(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	n := storetestAccount()
+	n.UseBefore = 275_900
+	account, meter := f.Account(n)
+	require.Empty(t, f.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(1000)}))
+	require.Equal(t, billing.Money(10_000-54-529), f.balance(account), "1 kWh at 0.538, 9 at 0.588")
+	f.at("2026-01-02", 12, 0)
+	do[activities.ExchangeState](f, f.review.ExchangeMeter, activities.OrderExchange{Meter: meter, By: "sup1", Reason: "eight years old", Nonce: "n1",
+		Form: activities.ExchangeForm{Closing: regs(1000), NewMeter: "M9001", Serial: "990000000001", Opening: regs(500)}})
+	require.Empty(t, f.day("2026-01-03", map[billing.MeterID]billing.Registers{"M9001": regs(1500)}))
+	require.Equal(t, billing.Money(10_000-54-1117), f.balance(account), "10 kWh more at 0.588")
+	f.intact()
+}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/meterflow/meterflow/activities"
-	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
@@ -63,7 +62,7 @@ func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, err
 func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }
 
 // HoldsVolume says whether meters with a register map hold a bought volume instead of money.
-func HoldsVolume(profile string) bool { return devices.HoldsVolume(profile) }
+func HoldsVolume(profile string) bool { return activities.HoldsVolume(profile) }
 
 // MeterAlarms are what a meter complains of in the status word of a reading, by its register map: "battery_low", "switch_fault".
 func MeterAlarms(profile string, statusWord int) []string {
