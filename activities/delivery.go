@@ -58,24 +58,9 @@ func (a *Delivery) DeliverRecharge(ctx context.Context, in RechargeRef) (Settled
 	if err != nil {
 		return Settled{}, err
 	}
-	outcome := store.CreditOutcome{}
-	if task.Command.Open() {
-		m, err := commandMeter(ctx, a.Store, task.Command.Meter)
-		if err != nil {
-			return Settled{}, err
-		}
-		if task.Command.State == billing.CommandRequested {
-			var later bool
-			send := a.send
-			if devices.HoldsVolume(m.Profile) {
-				send = a.sendVolume
-			}
-			if outcome, later, err = send(ctx, task, m); err != nil || later {
-				return Settled{State: task.Recharge.State, Later: later}, err
-			}
-		} else {
-			outcome, _ = a.verify(ctx, task.Command, m)
-		}
+	outcome, later, err := a.attempt(ctx, task)
+	if err != nil || later {
+		return Settled{State: task.Recharge.State, Later: later}, err
 	}
 	s, err := a.Store.SettleCredit(ctx, by, task.Command.ID, outcome, terms(policy))
 	if err == nil {
@@ -84,11 +69,31 @@ func (a *Delivery) DeliverRecharge(ctx context.Context, in RechargeRef) (Settled
 	return settled(s), err
 }
 
+// attempt brings an open delivery one step on. later means that nothing was sent and nothing was marked: the meter couldn't be reached, or
+// another delivery to it is open.
+func (a *Delivery) attempt(ctx context.Context, task store.CreditTask) (out store.CreditOutcome, later bool, err error) {
+	if task.Busy || !task.Command.Open() {
+		return out, task.Busy, nil
+	}
+	m, err := commandMeter(ctx, a.Store, task.Command.Meter)
+	if err != nil {
+		return out, false, err
+	}
+	switch {
+	case task.Command.State != billing.CommandRequested:
+		out, _ = a.verify(ctx, task.Command, m)
+		return out, false, nil
+	case devices.HoldsVolume(m.Profile):
+		return a.sendVolume(ctx, task, m)
+	}
+	return a.send(ctx, task, m)
+}
+
 // send writes the credit of an order that has never been sent. later means that the meter couldn't be reached: nothing was marked.
 func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter) (out store.CreditOutcome, later bool, err error) {
 	before, err := a.Pool.Snapshot(ctx, m)
 	if err != nil {
-		activity.GetLogger(ctx).Info("credit not sent, the meter was not read", "recharge", t.Recharge.ID, "error", err)
+		activity.GetLogger(ctx).Info("credit not sent, the meter was not read", "cause", t.Command.Cause, "error", err)
 		return out, true, nil
 	}
 	if why := unfit(t, before); why != "" {
@@ -182,9 +187,10 @@ func commandMeter(ctx context.Context, s *store.Store, id billing.MeterID) (devi
 	return deviceMeter(g, m), err
 }
 
-// SettleInDoubt is a person's decision on a credit in doubt.
+// SettleInDoubt is a person's decision on a credit in doubt: of a recharge, or of what an exchange carries over.
 type SettleInDoubt struct {
 	RechargeID billing.RechargeID
+	ExchangeID billing.ExchangeID `json:",omitempty"` // instead of RechargeID
 	By         billing.UserID
 	Credited   bool // settle_credited, or settle_not_credited: it is delivered anew
 	Reason     string
@@ -194,6 +200,9 @@ type SettleInDoubt struct {
 // the doubt open while it is fitted: a purchase can't be un-issued until the meter is read (rule 37).
 func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled, error) {
 	defer beat(ctx)()
+	if in.ExchangeID != "" {
+		return a.settleCarry(ctx, in)
+	}
 	r, err := a.Store.Recharge(ctx, in.RechargeID)
 	if err != nil {
 		return Settled{}, err
@@ -206,7 +215,11 @@ func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled
 		return Settled{}, err
 	}
 	if r.State == billing.RechargeInDoubt {
-		if err := a.agree(ctx, r, in.Credited); err != nil {
+		task, err := a.Store.BeginCredit(ctx, byWorkflow(ctx), r.ID)
+		if err != nil {
+			return Settled{}, err
+		}
+		if err := a.agree(ctx, task.Command, in.Credited); err != nil {
 			return Settled{}, err
 		}
 	}
@@ -214,13 +227,34 @@ func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled
 	return settled(s), err
 }
 
-// agree reads the meter and refuses a decision that its answer contradicts.
-func (a *Delivery) agree(ctx context.Context, r store.Recharge, credited bool) error {
-	task, err := a.Store.BeginCredit(ctx, byWorkflow(ctx), r.ID)
-	if err != nil || task.Command.CountIntended == nil && task.Command.VolumeTarget == nil {
-		return err // never sent: there is nothing that the meter could say
+// settleCarry is SettleInDoubt for credit that an exchange carries over.
+func (a *Delivery) settleCarry(ctx context.Context, in SettleInDoubt) (Settled, error) {
+	x, err := a.Store.MeterExchange(ctx, in.ExchangeID)
+	if err != nil {
+		return Settled{}, err
 	}
-	m, err := a.Store.Meter(ctx, task.Command.Meter)
+	if err := authorize(ctx, a.Store, in.By, auth.DecideException, x.Site); err != nil {
+		return Settled{}, err
+	}
+	if x.Credit == store.CarryInDoubt {
+		task, err := a.Store.BeginCarry(ctx, byWorkflow(ctx), x.ID)
+		if err != nil {
+			return Settled{}, err
+		}
+		if err := a.agree(ctx, task.Command, in.Credited); err != nil {
+			return Settled{}, err
+		}
+	}
+	s, err := a.Store.SettleCarryDoubt(ctx, byPerson(ctx, in.By, in.Reason), x.ID, in.Credited)
+	return Settled{Case: s.Case}, err
+}
+
+// agree reads the meter and refuses a decision that its answer contradicts.
+func (a *Delivery) agree(ctx context.Context, c store.Command, credited bool) error {
+	if c.CountIntended == nil && c.VolumeTarget == nil {
+		return nil // never sent: there is nothing that the meter could say
+	}
+	m, err := a.Store.Meter(ctx, c.Meter)
 	if err != nil {
 		return err
 	}
@@ -228,7 +262,7 @@ func (a *Delivery) agree(ctx context.Context, r store.Recharge, credited bool) e
 	if err != nil {
 		return err
 	}
-	out, read := a.verify(ctx, task.Command, dm)
+	out, read := a.verify(ctx, c, dm)
 	switch {
 	case !read && m.State == "fitted":
 		return billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/devices/profile"
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -21,3 +22,6 @@ func RegisterMapOf(name string) (RegisterMap, error) {
 	}
 	return RegisterMap{Name: p.Name, Version: p.Version, Verified: p.MayCommand()}, nil
 }
+
+// HoldsVolume says whether meters with a register map hold a bought volume instead of money.
+func HoldsVolume(name string) bool { return devices.HoldsVolume(name) }

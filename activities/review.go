@@ -59,6 +59,8 @@ type CaseFacts struct {
 	// RechargeID and CommandID say whose doubt it is, when it is not about a reading.
 	RechargeID billing.RechargeID
 	CommandID  billing.CommandID
+	// ExchangeID says whose carried-over credit is in doubt; CommandID is then its delivery.
+	ExchangeID billing.ExchangeID `json:",omitempty"`
 }
 
 // DescribeCase reads a case.
@@ -76,6 +78,9 @@ func (a *Review) DescribeCase(ctx context.Context, in CaseRef) (CaseFacts, error
 	}
 	if c.CommandID != nil {
 		f.CommandID = *c.CommandID
+	}
+	if id, ok := strings.CutPrefix(c.Cause, "exchange/"); ok && c.Kind == store.KindCreditInDoubt {
+		f.ExchangeID = billing.ExchangeID(id)
 	}
 	ids := openMeters(members)
 	if len(ids) == 0 && c.Meter != nil {
@@ -161,25 +166,13 @@ type ManualValue struct {
 	Registers billing.Registers
 }
 
-// ExchangeForm is the closing reading of the old meter and the new meter's number, serial and opening. What it leaves out is as the
-// old meter had it.
-type ExchangeForm struct {
-	Closing  billing.Registers
-	NewMeter billing.MeterID
-	Serial   string
-	Opening  billing.Registers
-	Unit     int    // 0: the old meter's
-	Profile  string // empty: the old meter's
-	Digits   int
-	Ratio    int
-	Capacity int64 // raw units per hour
-}
-
 // Decided says what a decision came to. Runs are the billing runs that wait for cases of the site; Open counts the meters that were taken
 // out of the decision and keep the case open.
 type Decided struct {
 	Runs []billing.RunID
 	Open int
+	// Exchange is the exchange that the decision carried out, whose credit and hold are still to be brought to the new meter.
+	Exchange billing.ExchangeID `json:",omitempty"`
 }
 
 // DecideCase applies an accept, estimate, manual or exchange, and closes a reread whose members have all answered. The person's
@@ -193,7 +186,7 @@ func (a *Review) DecideCase(ctx context.Context, in Decision) (Decided, error) {
 		if c.DecidedBy == nil || *c.DecidedBy != in.By || c.Decision == nil || *c.Decision != in.Decision {
 			return Decided{}, billing.Errorf(billing.CodeClosed, "case %s was decided already: open it to see by whom and how", c.ID)
 		}
-		return a.decided(ctx, c.Site) // our own decision, whose answer was lost
+		return a.decided(ctx, c) // our own decision, whose answer was lost
 	}
 	chosen, open, err := choose(c, members, in)
 	if err != nil {
@@ -210,7 +203,7 @@ func (a *Review) DecideCase(ctx context.Context, in Decision) (Decided, error) {
 		return Decided{}, err
 	}
 	failpoint.Hit("case-applied-not-acked")
-	out, err := a.decided(ctx, c.Site)
+	out, err := a.decided(ctx, c)
 	out.Open = open
 	return out, err
 }
@@ -242,9 +235,12 @@ func choose(c store.Case, members []store.Member, in Decision) (chosen []store.M
 	return chosen, len(left), nil
 }
 
-func (a *Review) decided(ctx context.Context, site billing.SiteID) (Decided, error) {
-	runs, err := a.Store.BlockedRuns(ctx, site)
-	return Decided{Runs: runs}, err
+func (a *Review) decided(ctx context.Context, c store.Case) (out Decided, err error) {
+	if out.Runs, err = a.Store.BlockedRuns(ctx, c.Site); err != nil {
+		return out, err
+	}
+	out.Exchange, err = a.Store.ExchangeOfCase(ctx, c.ID)
+	return out, err
 }
 
 // authorized reads the case and checks who decides, why, and whether this can be decided on it.
@@ -285,7 +281,7 @@ func (a *Review) resolution(ctx context.Context, c store.Case, members []store.M
 	case DecideManual:
 		r.Members, err = w.manual()
 	case DecideExchange:
-		r.Members, r.Exchange, err = w.exchange(in.Exchange)
+		r.Members, r.Exchange, err = w.exchange(ctx, in.Exchange, "case/"+string(c.ID))
 	case DecideReread:
 		if open := len(openMeters(members)); open > 0 {
 			err = billing.Errorf(billing.CodeUnavailable, "%d meters gave no answer that can be believed: the case stays open, decide otherwise or try again later", open)

@@ -33,26 +33,9 @@ type weighing struct {
 }
 
 func (a *Review) weigh(ctx context.Context, c store.Case, members []store.Member, in Decision) (*weighing, error) {
-	w := &weighing{
-		Review: a, in: in, meters: openMeters(members), meter: map[billing.MeterID]store.Meter{}, members: map[billing.MeterID][]store.Member{},
-		current: map[billing.MeterID]map[time.Time]store.Reading{}, before: map[billing.MeterID]store.Point{}, after: map[billing.MeterID]store.Point{},
-		trail: map[billing.MeterID]store.Trail{}, class: map[billing.MeterID]billing.CustomerClass{}, again: map[billing.MeterID]store.TrueUp{},
-	}
-	var err error
-	if w.site, w.policy, err = sitePolicy(ctx, a.Store, c.Site); err != nil {
-		return nil, err
-	}
-	clock, err := a.Store.Clock(ctx)
+	w, err := a.newWeighing(ctx, c.Site, openMeters(members), in)
 	if err != nil {
 		return nil, err
-	}
-	w.now = clock.Now
-	meters, err := a.Store.Meters(ctx, w.meters)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range meters {
-		w.meter[m.ID] = m
 	}
 	byFreeze := map[time.Time][]billing.MeterID{}
 	for _, m := range members {
@@ -65,6 +48,29 @@ func (a *Review) weigh(ctx context.Context, c store.Case, members []store.Member
 		return w, err
 	}
 	return w, w.lookAround(ctx, c)
+}
+
+// newWeighing begins a weighing of some meters, with nothing known of their readings.
+func (a *Review) newWeighing(ctx context.Context, site billing.SiteID, meters []billing.MeterID, in Decision) (*weighing, error) {
+	w := &weighing{
+		Review: a, in: in, meters: meters, meter: map[billing.MeterID]store.Meter{}, members: map[billing.MeterID][]store.Member{},
+		current: map[billing.MeterID]map[time.Time]store.Reading{}, before: map[billing.MeterID]store.Point{}, after: map[billing.MeterID]store.Point{},
+		trail: map[billing.MeterID]store.Trail{}, class: map[billing.MeterID]billing.CustomerClass{}, again: map[billing.MeterID]store.TrueUp{},
+	}
+	var err error
+	if w.site, w.policy, err = sitePolicy(ctx, a.Store, site); err != nil {
+		return nil, err
+	}
+	clock, err := a.Store.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.now = clock.Now
+	found, err := a.Store.Meters(ctx, meters)
+	for _, m := range found {
+		w.meter[m.ID] = m
+	}
+	return w, err
 }
 
 // lookAround reads what estimates and true-ups take: the customers' classes, the rules in force, and what was estimated before.
@@ -331,43 +337,6 @@ func (w *weighing) believable(id billing.MeterID, at time.Time, value billing.Re
 		}
 	}
 	return nil
-}
-
-// exchange closes the old meter and opens the new one at this instant; the old meter's open members lie evenly before its closing.
-func (w *weighing) exchange(form *ExchangeForm) ([]store.MemberResult, *store.Exchange, error) {
-	if form == nil || form.NewMeter == "" || form.Serial == "" {
-		return nil, nil, billing.Errorf(billing.CodeInvalidInput, "an exchange needs the closing reading of the old meter and the new meter's number, serial and opening reading")
-	}
-	if len(w.meters) != 1 {
-		return nil, nil, billing.Errorf(billing.CodeInvalidInput, "an exchange is decided for one meter: this case has %d", len(w.meters))
-	}
-	old := w.meter[w.meters[0]]
-	if err := w.believable(old.ID, w.now, form.Closing); err != nil {
-		return nil, nil, err
-	}
-	results, err := w.fill(old.ID, w.now, form.Closing, billing.QualityEstimated, "exchanged")
-	if err != nil {
-		return nil, nil, err
-	}
-	return results, &store.Exchange{Old: old.ID, Closing: form.Closing, New: form.meter(old), Opening: form.Opening, At: w.now}, nil
-}
-
-func (f ExchangeForm) meter(old store.Meter) store.Meter {
-	m := old
-	m.ID, m.Serial = f.NewMeter, f.Serial
-	set(&m.Unit, f.Unit)
-	set(&m.Profile, f.Profile)
-	set(&m.Digits, f.Digits)
-	set(&m.Ratio, f.Ratio)
-	set(&m.CapacityPerHour, f.Capacity)
-	return m
-}
-
-func set[T comparable](field *T, value T) {
-	var none T
-	if value != none {
-		*field = value
-	}
 }
 
 // reread asks one meter now. No result means that it gave no answer, or none that can be believed.

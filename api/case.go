@@ -97,6 +97,14 @@ type MeterExchange struct {
 	NewMeter billing.MeterID `json:"new_meter" minLength:"1" doc:"Asset number of the new meter."`
 	Serial   string          `json:"serial" pattern:"^[0-9]{12}$" doc:"Of the new meter."`
 	Opening  []int64         `json:"opening" minItems:"1" maxItems:"6" doc:"First registers of the new meter, raw units."`
+	// Remaining goes on to the new meter as one purchase of its own kind.
+	Remaining *billing.Money `json:"remaining_fen,omitempty" doc:"Credit on the old meter's display, where it holds the money; what was read last without it."`
+	Unit      int            `json:"unit,omitempty" minimum:"0" maximum:"247" doc:"Of the new meter; the old one's without it."`
+	Profile   string         `json:"profile,omitempty" maxLength:"64" doc:"Register map of the new meter; the old one's without it."`
+}
+
+func (x MeterExchange) form() workflows.ExchangeForm {
+	return workflows.ExchangeForm{Closing: x.Closing, NewMeter: x.NewMeter, Serial: x.Serial, Opening: x.Opening, Remaining: x.Remaining, Unit: x.Unit, Profile: x.Profile}
 }
 
 func (s *server) caseOperations() {
@@ -159,7 +167,8 @@ func (s *server) decide(ctx context.Context, in *decisionInput) (*body[Case], er
 		d.Values = append(d.Values, workflows.ManualValue{Meter: v.Meter, Registers: v.Registers})
 	}
 	if x := in.Body.Exchange; x != nil {
-		d.Exchange = &workflows.ExchangeForm{Closing: x.Closing, NewMeter: x.NewMeter, Serial: x.Serial, Opening: x.Opening}
+		form := x.form()
+		d.Exchange = &form
 	}
 	if err := s.Workflows.DecideCase(ctx, c.ID, d); err != nil {
 		return nil, err

@@ -120,6 +120,10 @@ func (s *server) meterOperations() {
 		summary: "A meter's readings in their current versions, newest first."}, s.readings)
 	add(s, operation{method: http.MethodPost, path: "/meters/{id}/read", id: "read-meter", tag: "meters", may: auth.StartCycle,
 		summary: "Read a meter now; the answer is what it said."}, s.readMeter)
+	add(s, operation{method: http.MethodPost, path: "/meters/{id}/exchange/preview", id: "preview-exchange", tag: "meters", may: auth.ExchangeMeter,
+		summary: "What a planned exchange would do. Nothing is stored."}, s.previewExchange)
+	add(s, operation{method: http.MethodPost, path: "/meters/{id}/exchange", id: "exchange-meter", tag: "meters", may: auth.ExchangeMeter,
+		summary: "Exchange a meter whose readings nothing doubts: closing and opening in one act. The answer is the new meter."}, s.exchangeMeter)
 }
 
 func (s *server) meters(ctx context.Context, in *metersInput) (*body[List[Meter]], error) {

@@ -16,6 +16,9 @@ type (
 	ManualValue = activities.ManualValue
 	// ExchangeForm is the closing of an old meter and the opening of a new one.
 	ExchangeForm = activities.ExchangeForm
+	// OrderExchange is a person's order of a planned exchange, ExchangePreview what it would do.
+	OrderExchange   = activities.OrderExchange
+	ExchangePreview = activities.ExchangePreview
 	// EditTariff is what a person writes into a change of prices.
 	EditTariff = activities.EditTariff
 	// Preview is what a decision would do, MemberPreview and AccountPreview its parts.
@@ -57,6 +60,9 @@ func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, err
 
 // ParseRules reads a stored or sent rule set and refuses one that lacks a limit or holds a negative one.
 func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }
+
+// HoldsVolume says whether meters with a register map hold a bought volume instead of money.
+func HoldsVolume(profile string) bool { return activities.HoldsVolume(profile) }
 
 // MeterAlarms are what a meter complains of in the status word of a reading, by its register map: "battery_low", "switch_fault".
 func MeterAlarms(profile string, statusWord int) []string {

@@ -91,7 +91,7 @@ func (r *exceptionReview) decide(ctx workflow.Context, d activities.Decision) er
 	defer func() { r.deciding = false }()
 	d.CaseID = r.in.CaseID
 	switch {
-	case r.facts.RechargeID != "":
+	case r.facts.RechargeID != "" || r.facts.ExchangeID != "":
 		return r.settleCredit(ctx, d)
 	case r.facts.CommandID != "":
 		return r.settleSupply(ctx, d)
@@ -105,6 +105,11 @@ func (r *exceptionReview) decide(ctx workflow.Context, d activities.Decision) er
 		return err
 	}
 	r.resolved = out.Open == 0 // meters that were taken out keep the case open
+	if out.Exchange != "" {
+		if err := startAbandoned(ctx, ExchangeWorkflowID(out.Exchange), MeterExchange, activities.ExchangeRef{ExchangeID: out.Exchange}); err != nil {
+			return err
+		}
+	}
 	for _, run := range out.Runs {
 		signalIfRunning(ctx, RunWorkflowID(run), SignalCaseResolved, r.in)
 	}
@@ -126,19 +131,23 @@ func (r *exceptionReview) reread(ctx workflow.Context, d activities.Decision) er
 	return nil
 }
 
-// settleCredit hands a decision on a credit in doubt to those who own recharges, on whoever owns the meter's line: what the meter
-// itself shows is asked first. The recharge's workflow is told and goes on.
+// settleCredit hands a decision on a credit in doubt to those who deliver credit, on whoever owns the meter's line: what the meter
+// itself shows is asked first. The workflow of the recharge or exchange is told and goes on.
 func (r *exceptionReview) settleCredit(ctx workflow.Context, d activities.Decision) error {
 	owner, err := r.lineOwner(ctx)
 	if err != nil {
 		return err
 	}
-	in := activities.SettleInDoubt{RechargeID: r.facts.RechargeID, By: d.By, Credited: d.Decision == activities.DecideCredited, Reason: d.Reason}
+	in := activities.SettleInDoubt{RechargeID: r.facts.RechargeID, ExchangeID: r.facts.ExchangeID, By: d.By, Credited: d.Decision == activities.DecideCredited, Reason: d.Reason}
 	var out activities.Settled
 	if err := workflow.ExecuteActivity(owner, delivery.SettleInDoubt, in).Get(ctx, &out); err != nil {
 		return err
 	}
-	signalIfRunning(ctx, RechargeWorkflowID(r.facts.RechargeID), SignalDoubtSettled, out)
+	owned := RechargeWorkflowID(r.facts.RechargeID)
+	if r.facts.ExchangeID != "" {
+		owned = ExchangeWorkflowID(r.facts.ExchangeID)
+	}
+	signalIfRunning(ctx, owned, SignalDoubtSettled, out)
 	return r.describe(ctx)
 }
 

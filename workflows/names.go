@@ -88,6 +88,7 @@ const (
 	kindTariff     = "tariff"
 	kindCorrection = "correction"
 	kindBatch      = "batch"
+	kindExchange   = "exchange"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -142,12 +143,15 @@ func CorrectionWorkflowID(id billing.CorrectionID) string { return kindCorrectio
 // BatchWorkflowID names the workflow of work on many meters.
 func BatchWorkflowID(id billing.BatchID) string { return kindBatch + "/" + string(id) }
 
+// ExchangeWorkflowID names the workflow that brings credit and hold of an exchanged meter to the new one.
+func ExchangeWorkflowID(id billing.ExchangeID) string { return kindExchange + "/" + string(id) }
+
 // Subject is the inverse of the builders above: the kind and the business key of a workflow id.
 // An id that is none of ours gives ok false.
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection, kindBatch:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection, kindBatch, kindExchange:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

@@ -22,6 +22,8 @@ const (
 	EnterReading Action = "enter_reading"
 	// DecideException settles a doubt about a reading, bill, credit or command.
 	DecideException Action = "decide_exception"
+	// ExchangeMeter records that a meter was exchanged.
+	ExchangeMeter Action = "exchange_meter"
 	// StartRun starts or cancels a billing run that isn't issued.
 	StartRun Action = "start_run"
 	// VerifyRun is the first signature under a billing run, IssueRun the second, by another person.
@@ -98,6 +100,7 @@ var table = map[Action]rule{
 	StartCycle:        {"start a reading cycle", []billing.Role{supervisor, manager}},
 	EnterReading:      {"enter a reading", []billing.Role{supervisor}},
 	DecideException:   {"decide on exceptions", []billing.Role{supervisor}},
+	ExchangeMeter:     {"exchange meters", []billing.Role{supervisor}},
 	StartRun:          {"start a billing run", []billing.Role{supervisor}},
 	VerifyRun:         {"verify a billing run", []billing.Role{supervisor}},
 	IssueRun:          {"issue a billing run", []billing.Role{supervisor}},

@@ -82,8 +82,8 @@ func (c *checker) daysStayClosed(ctx context.Context, inv *Invariant) error {
 	return nil
 }
 
-// creditedOnce: each recharge is credited exactly once, and per meter the simulator's accepted purchases equal the delivered
-// recharges in count and amount; one in doubt has an open exception.
+// creditedOnce: each recharge is credited exactly once, and so is what an exchanged meter still held; per meter the simulator's accepted
+// purchases equal the delivered recharges and carried-over credits in count and amount; one in doubt has an open exception.
 func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges`); err != nil {
 		return err
@@ -103,7 +103,31 @@ func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
 		WHERE r.state = 'in_doubt' AND NOT EXISTS (SELECT 1 FROM cases x WHERE x.recharge_id = r.id AND x.state = 'open')`); err != nil {
 		return err
 	}
+	if err := c.carriedOnce(ctx, inv); err != nil {
+		return err
+	}
 	return c.purchasesMatch(ctx, inv)
+}
+
+// carriedOnce: what an exchanged meter still held is one proved delivery of that amount once it is called credited, and none before;
+// it moves no money in the ledger; one in doubt has an open exception.
+func (c *checker) carriedOnce(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM exchanges WHERE credit <> 'none'`); err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`SELECT format('exchange %s (%s): meter %s held %s fen, and %s deliveries of %s fen in all are proved', x.id, x.credit, x.old_meter_id, x.remaining_fen, count(c.id), coalesce(sum(c.amount_fen), 0))
+			FROM exchanges x LEFT JOIN commands c ON c.kind = 'credit' AND c.state = 'verified' AND split_part(c.cause, '/', 1) = 'exchange' AND split_part(c.cause, '/', 2) = x.id
+			GROUP BY x.id HAVING count(c.id) <> CASE x.credit WHEN 'credited' THEN 1 ELSE 0 END OR coalesce(sum(c.amount_fen), 0) <> CASE x.credit WHEN 'credited' THEN x.remaining_fen ELSE 0 END`,
+		`SELECT format('entry %s posted money for exchange %s, which only moves what a customer had', e.id, x.id) FROM exchanges x JOIN ledger_entries e ON e.subject = x.id OR e.idempotency_key LIKE 'exchange/' || x.id || '%'`,
+		`SELECT format('the credit that exchange %s carries over is in doubt without an open exception', x.id) FROM exchanges x
+			WHERE x.credit = 'in_doubt' AND NOT EXISTS (SELECT 1 FROM cases k WHERE k.cause = 'exchange/' || x.id AND k.state = 'open')`,
+	} {
+		if err := c.none(ctx, inv, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type delivery struct {
@@ -116,10 +140,11 @@ type delivery struct {
 
 // purchasesMatch holds the meters' own memory against ours, both ways.
 func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
-	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, r.state, coalesce(c.count_intended, 0), c.amount_fen
+	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, coalesce(r.state, x.credit), coalesce(c.count_intended, 0), c.amount_fen
 		FROM commands c JOIN meters m ON m.id = c.meter_id
-		JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
-		WHERE c.kind = 'credit' AND c.volume_litres IS NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
+		LEFT JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
+		LEFT JOIN exchanges x ON c.cause = 'exchange/' || x.id OR c.cause LIKE 'exchange/' || x.id || '/%'
+		WHERE (r.id IS NOT NULL OR x.id IS NOT NULL) AND c.kind = 'credit' AND c.volume_litres IS NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
 	ours, err := pgx.CollectRows(rows, pgx.RowToStructByPos[delivery])
 	if err != nil {
 		return err
@@ -145,11 +170,11 @@ func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
 			d, known := sent[key{serial, e.Count}]
 			switch {
 			case !known:
-				inv.violate("meter %s accepted purchase %d of %d fen that no recharge explains", serial, e.Count, e.AmountFen)
+				inv.violate("meter %s accepted purchase %d of %d fen that no recharge and no exchange explains", serial, e.Count, e.AmountFen)
 			case d.Amount != e.AmountFen:
 				inv.violate("meter %s accepted %d fen as purchase %d; command %s was for %d fen", serial, e.AmountFen, e.Count, d.Command, d.Amount)
 			case d.State != "credited" && d.State != "in_doubt" && d.State != "delivering":
-				inv.violate("meter %s accepted purchase %d, but its recharge is %s", serial, e.Count, d.State)
+				inv.violate("meter %s accepted purchase %d, but its recharge or exchange is %s", serial, e.Count, d.State)
 			}
 			delete(sent, key{serial, e.Count})
 		}

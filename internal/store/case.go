@@ -251,6 +251,11 @@ type Resolution struct {
 // A case that is resolved already is billing.CodeClosed. Members that have an outcome keep it.
 func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
+		if r.Exchange != nil { // the lock of a supply comes before every other
+			if _, _, err := lockSupplyOf(ctx, tx, r.Exchange.Old); err != nil {
+				return err
+			}
+		}
 		c, err := lockCase(ctx, tx, r.Case)
 		if err != nil {
 			return err
@@ -270,10 +275,11 @@ func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 			return err
 		}
 		if r.Exchange != nil {
-			if err := exchangeMeter(ctx, tx, *r.Exchange, []string{string(r.Case)}); err != nil {
+			x, err := exchangeMeter(ctx, tx, *r.Exchange, r.Case)
+			if err != nil {
 				return err
 			}
-			refs = append(refs, string(r.Exchange.New.ID))
+			refs = append(refs, string(r.Exchange.New.ID), string(x.ID))
 		}
 		return closeCase(ctx, tx, c, r, changes, refs)
 	})

@@ -60,13 +60,6 @@ func lockCommand(ctx context.Context, tx *Tx, id billing.CommandID) (Command, er
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Command])
 }
 
-// newestCommand is the newest attempt that was made for a cause; nil when there was none.
-func newestCommand(ctx context.Context, tx *Tx, cause string) (*Command, error) {
-	rows, _ := tx.Query(ctx, selectCommand+` WHERE cause = $1 OR cause LIKE $2 ORDER BY length(cause) DESC, cause DESC LIMIT 1 FOR UPDATE`,
-		cause, cause+"/%")
-	return optional[Command](rows)
-}
-
 // Open says that the command may still have an effect that nobody has proved.
 func (c Command) Open() bool {
 	switch c.State {

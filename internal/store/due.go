@@ -102,6 +102,7 @@ func (s *Store) UnfinishedWork(ctx context.Context) (map[string]int64, error) {
 			UNION ALL SELECT 'recharge', 'recharge/' || id FROM recharges WHERE state IN ('approved', 'delivering')
 			UNION ALL SELECT 'command', split_part(cause, '/', 1) || '/' || split_part(cause, '/', 2) FROM commands WHERE state IN ('requested', 'sending', 'acknowledged')
 			UNION ALL SELECT 'cutoff', 'cutoff/' || id FROM cutoffs WHERE state IN ('planned', 'sending')
+			UNION ALL SELECT 'exchange', 'exchange/' || id FROM exchanges WHERE state = 'open'
 			UNION ALL SELECT 'restore', 'restore/' || id FROM restores WHERE state = 'sending'
 			UNION ALL SELECT 'round', 'round/' || id FROM rounds WHERE state = 'checked'
 			UNION ALL SELECT 'batch', 'batch/' || id FROM batches WHERE state = 'running'

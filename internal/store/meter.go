@@ -175,37 +175,6 @@ func fitMeter(ctx context.Context, tx *Tx, n NewFitting, refs []string) error {
 		Refs: append([]string{string(n.ServicePoint), string(m.Gateway), m.Serial}, refs...), Data: map[string]any{"at": n.At, "opening": n.Opening, "ratio": m.Ratio}})
 }
 
-// Exchange takes a meter off its service point and fits another: closing and opening reading in one act.
-// The balance is the account's, so it stays; Ratio of the new meter holds from the exchange on.
-type Exchange struct {
-	Old     billing.MeterID
-	Closing billing.Registers
-	New     Meter // ID, Serial and what differs; see the activity that fills it
-	Opening billing.Registers
-	At      time.Time
-}
-
-func exchangeMeter(ctx context.Context, tx *Tx, e Exchange, refs []string) error {
-	var point billing.ServicePointID
-	err := tx.QueryRow(ctx, `UPDATE fittings SET to_at = $2, closing = $3 WHERE meter_id = $1 AND to_at IS NULL RETURNING service_point_id`,
-		e.Old, e.At, e.Closing).Scan(&point)
-	if err == pgx.ErrNoRows {
-		return billing.Errorf(billing.CodeConflict, "meter %s is not fitted any more: open the meter's page and decide again", e.Old)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `UPDATE meters SET state = 'removed' WHERE id = $1`, e.Old); err != nil {
-		return err
-	}
-	err = tx.Journal(ctx, Entry{Site: e.New.Site, Kind: "meter", ID: string(e.Old), Event: "removed", From: "fitted", To: "removed",
-		Refs: append([]string{string(point), string(e.New.ID)}, refs...), Data: map[string]any{"at": e.At, "closing": e.Closing}})
-	if err != nil {
-		return err
-	}
-	return fitMeter(ctx, tx, NewFitting{Meter: e.New, ServicePoint: point, At: e.At, Opening: e.Opening}, append([]string{string(e.Old)}, refs...))
-}
-
 // Refit closes a fitting of a meter and opens another of the same meter at one instant: what was counted until then stands as Closing
 // says, and counting goes on from what the meter shows. Totals are the same; bands that a wrong clock filled are not.
 type Refit struct {

@@ -3,7 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,10 +12,14 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-// CreditTask is one delivery of credit to a meter: the command, and what the meter should show before it.
+// CreditTask is one delivery of credit to a meter, of a recharge or of what an exchanged meter still held: the command, and what the
+// meter should show before it.
 type CreditTask struct {
 	Recharge Recharge
+	Exchange MeterExchange
 	Command  Command
+	// Busy means that another delivery to the meter is open: it takes one at a time, so there is no command yet.
+	Busy bool
 	// LastCount is the purchase count after our last proved delivery to this meter; nil before the first.
 	LastCount *int64
 }
@@ -35,34 +40,39 @@ func (s *Store) BeginCredit(ctx context.Context, by By, id billing.RechargeID) (
 			return err
 		}
 		t.Recharge = r
-		cause := "recharge/" + string(id)
-		last, err := newestCommand(ctx, tx, cause)
-		if err != nil {
-			return err
-		}
-		if err := tx.QueryRow(ctx, `SELECT (SELECT count_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' ORDER BY settled_at DESC LIMIT 1)`,
-			r.Meter).Scan(&t.LastCount); err != nil {
-			return err
-		}
-		if last != nil && (last.Open() || r.State != billing.RechargeDelivering) {
-			t.Command = *last
-			return nil
-		}
-		if r.State != billing.RechargeDelivering {
+		err = t.next(ctx, tx, r.State == billing.RechargeDelivering, Command{Site: r.Site, Account: sup.Account, Meter: r.Meter, Cause: "recharge/" + string(id), Amount: &r.Amount})
+		if err == nil && t.Command.ID == "" && !t.Busy {
 			return billing.Errorf(billing.CodeClosed, "Recharge %s is %s: there is nothing to deliver.", id, r.State)
 		}
-		if last != nil {
-			var n int
-			if err := tx.QueryRow(ctx, `SELECT count(*) + 1 FROM commands WHERE cause = $1 OR cause LIKE $2`, cause, cause+"/%").Scan(&n); err != nil {
-				return err
-			}
-			cause = fmt.Sprintf("%s/%d", cause, n)
-		}
-		t.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: sup.Account, Meter: r.Meter, Kind: billing.CommandCredit,
-			State: billing.CommandRequested, Cause: cause, Deadline: tx.Now.Add(deliveryDeadline), Amount: &r.Amount}, "requested")
 		return err
 	})
 	return t, err
+}
+
+// next takes the newest delivery of a cause, or makes the first or next attempt while one is wanted and none is open.
+func (t *CreditTask) next(ctx context.Context, tx *Tx, wanted bool, c Command) error {
+	last, err := newestCommandOf(ctx, tx, c.Cause)
+	if err != nil {
+		return err
+	}
+	if err := tx.QueryRow(ctx, `SELECT (SELECT count_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' ORDER BY settled_at DESC LIMIT 1),
+			EXISTS (SELECT 1 FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state IN ('requested', 'sending', 'acknowledged', 'unknown'))`,
+		c.Meter).Scan(&t.LastCount, &t.Busy); err != nil {
+		return err
+	}
+	if last != nil && (last.Open() || !wanted) {
+		t.Command, t.Busy = *last, false
+		return nil
+	}
+	if !wanted || t.Busy {
+		return nil
+	}
+	if c.Cause, err = nextCause(ctx, tx, c.Cause); err != nil {
+		return err
+	}
+	c.Kind, c.State, c.Deadline = billing.CommandCredit, billing.CommandRequested, tx.Now.Add(deliveryDeadline)
+	t.Command, err = insertCommand(ctx, tx, c, "requested")
+	return err
 }
 
 // CreditBefore is what the meter showed before the purchase was sent.
@@ -180,16 +190,13 @@ func followCredit(ctx context.Context, tx *Tx, sup Supply, r Recharge, o CreditO
 	return err
 }
 
-// deliveries is the number of this attempt, from its cause "recharge/<no>/<n>".
+// deliveries is the number of this attempt, from its cause "recharge/<no>/<n>" or "exchange/<no>/<n>".
 func (c Command) deliveries() int {
 	n := 1
-	_, _ = fmt.Sscanf(c.Cause, "recharge/"+rechargeOf(c)+"/%d", &n)
+	if parts := strings.Split(c.Cause, "/"); len(parts) > 2 {
+		n, _ = strconv.Atoi(parts[2])
+	}
 	return n
-}
-
-func rechargeOf(c Command) string {
-	_, id := c.Owner()
-	return id
 }
 
 // SettleDoubt ends a doubt by a person's decision, when the meter's own showing doesn't contradict it (the activity asks the meter
@@ -208,7 +215,7 @@ func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, c
 		if r.State != billing.RechargeInDoubt {
 			return billing.Errorf(billing.CodeClosed, "Recharge %s is not in doubt any more: it is %s.", id, r.State)
 		}
-		c, err := newestCommand(ctx, tx, "recharge/"+string(id))
+		c, err := newestCommandOf(ctx, tx, "recharge/"+string(id))
 		if err != nil {
 			return err
 		}

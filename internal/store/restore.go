@@ -241,7 +241,8 @@ func saveRestore(ctx context.Context, tx *Tx, r *Restore, to, event string) erro
 	return tx.Journal(ctx, Entry{Site: r.Site, Kind: "restore", ID: r.ID, Event: event, From: was, To: to, Refs: r.refs()})
 }
 
-// newestCommandOf is newestCommand without the orders of a longer cause, such as ".../release".
+// newestCommandOf is the newest attempt that was made for a cause, without the orders of a longer one such as ".../release"; nil when there
+// was none.
 func newestCommandOf(ctx context.Context, tx *Tx, cause string) (*Command, error) {
 	rows, _ := tx.Query(ctx, selectCommand+` WHERE cause = $1 OR cause ~ ('^' || $1 || '/[0-9]+$') ORDER BY length(cause) DESC, cause DESC LIMIT 1 FOR UPDATE`, cause)
 	return optional[Command](rows)

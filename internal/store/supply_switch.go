@@ -228,40 +228,45 @@ func (s *Store) WithdrawCut(ctx context.Context, by By, id, reason string) (Cuto
 		if err != nil {
 			return err
 		}
-		if c = cut; cut.Ended() {
-			return nil
-		}
-		cmd, err := lockCommand(ctx, tx, cut.CommandID)
-		if err != nil {
-			return err
-		}
-		if cmd.Open() {
-			was := cmd.State
-			cmd.State, cmd.Error = billing.CommandRefused, reason
-			if err := saveCommand(ctx, tx, was, cmd, "refused"); err != nil {
-				return err
-			}
-		}
-		if sup.CommandID == string(cmd.ID) {
-			was := sup
-			sup.Wanted, sup.CutCause, sup.CommandID = billing.SupplyOn, "", ""
-			if err := saveSupply(ctx, tx, was, sup, "cut_withdrawn", cut.refs(), nil); err != nil {
-				return err
-			}
-		}
-		if _, err := settleCase(ctx, tx, "command/"+string(cmd.ID), "confirm_on", reason); err != nil {
-			return err
-		}
-		was := cut.State
-		cut.State = CutCancelled
-		if err := saveCut(ctx, tx, was, cut, "withdrawn", reason); err != nil {
-			return err
-		}
 		c = cut
-		_, err = endReminder(ctx, tx, cut.Account, billing.ReminderClosed, "the cut failed: "+reason, id)
-		return err
+		return withdrawCut(ctx, tx, &sup, &c, reason)
 	})
 	return c, err
+}
+
+// withdrawCut is WithdrawCut in the caller's transaction; sup and c are locked, and left as they are then.
+func withdrawCut(ctx context.Context, tx *Tx, sup *Supply, c *Cutoff, reason string) error {
+	if c.Ended() {
+		return nil
+	}
+	cmd, err := lockCommand(ctx, tx, c.CommandID)
+	if err != nil {
+		return err
+	}
+	if cmd.Open() {
+		was := cmd.State
+		cmd.State, cmd.Error = billing.CommandRefused, reason
+		if err := saveCommand(ctx, tx, was, cmd, "refused"); err != nil {
+			return err
+		}
+	}
+	if sup.CommandID == string(cmd.ID) {
+		was := *sup
+		sup.Wanted, sup.CutCause, sup.CommandID = billing.SupplyOn, "", ""
+		if err := saveSupply(ctx, tx, was, *sup, "cut_withdrawn", c.refs(), nil); err != nil {
+			return err
+		}
+	}
+	if _, err := settleCase(ctx, tx, "command/"+string(cmd.ID), "confirm_on", reason); err != nil {
+		return err
+	}
+	was := c.State
+	c.State = CutCancelled
+	if err := saveCut(ctx, tx, was, *c, "withdrawn", reason); err != nil {
+		return err
+	}
+	_, err = endReminder(ctx, tx, c.Account, billing.ReminderClosed, "the cut failed: "+reason, c.ID)
+	return err
 }
 
 // GuardStep says what to do about the guard of a meter that can trip by itself.
@@ -291,34 +296,36 @@ func (s *Store) BeginGuard(ctx context.Context, by By, id billing.ReminderID) (G
 			out.Done = true
 			return nil
 		}
-		cause := fmt.Sprintf("reminder/%s/guard", id)
-		last, err := newestCommandOf(ctx, tx, cause)
-		if err != nil {
-			return err
-		}
-		if last != nil && last.Open() {
-			was := last.State
-			last.State, last.Attempts = billing.CommandSending, last.Attempts+1
-			out.Command, out.Send = *last, true
-			return saveCommand(ctx, tx, was, *last, "sending_again")
-		}
-		if busy, err := switchBusy(ctx, tx, r.Account); err != nil || busy {
-			out.Busy = busy
-			return err
-		}
-		meter, err := fittedMeter(ctx, tx, r.Account)
-		if err != nil {
-			return err
-		}
-		if cause, err = nextCause(ctx, tx, cause); err != nil {
-			return err
-		}
-		out.Send = true
-		out.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: r.Account, Meter: meter, Kind: billing.CommandKeepOn, State: billing.CommandSending,
-			Cause: cause, Deadline: tx.Now.Add(guardDeadline)}, "sending")
-		return err
+		return out.order(ctx, tx, Command{Site: r.Site, Account: r.Account, Kind: billing.CommandKeepOn, Cause: fmt.Sprintf("reminder/%s/guard", id)})
 	})
 	return out, err
+}
+
+// order marks the newest order of a cause as sending again while it is open, and makes the next one, to the fitted meter, when it isn't.
+func (g *GuardStep) order(ctx context.Context, tx *Tx, c Command) error {
+	last, err := newestCommandOf(ctx, tx, c.Cause)
+	if err != nil {
+		return err
+	}
+	if last != nil && last.Open() {
+		was := last.State
+		last.State, last.Attempts = billing.CommandSending, last.Attempts+1
+		g.Command, g.Send = *last, true
+		return saveCommand(ctx, tx, was, *last, "sending_again")
+	}
+	if busy, err := switchBusy(ctx, tx, c.Account); err != nil || busy {
+		g.Busy = busy
+		return err
+	}
+	if c.Meter, err = fittedMeter(ctx, tx, c.Account); err != nil {
+		return err
+	}
+	if c.Cause, err = nextCause(ctx, tx, c.Cause); err != nil {
+		return err
+	}
+	g.Send, c.State, c.Deadline = true, billing.CommandSending, tx.Now.Add(guardDeadline)
+	g.Command, err = insertCommand(ctx, tx, c, "sending")
+	return err
 }
 
 // nextCause gives a cause that no command has: itself, or with the number of the attempt.

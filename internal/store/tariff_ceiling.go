@@ -78,6 +78,7 @@ func ceilingsFrom(ctx context.Context, q querier, sites []billing.SiteID, servic
 // querier reads, inside a transaction or outside.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // belowCeilings refuses a version of which one unit could cost more than a ceiling of a site whose accounts use the tariff.

@@ -129,6 +129,13 @@ func (h handler) exchange(r *http.Request) (page.Done, error) {
 	if form.Serial != "" && !serialForm.MatchString(form.Serial) {
 		in.Refuse("serial", billing.Errorf(billing.CodeInvalidInput, "a serial number has 12 digits: copy it from the meter's plate"))
 	}
+	if text := in.Text("remaining"); text != "" {
+		fen, err := billing.ParseMoney(text)
+		if err != nil {
+			in.Refuse("remaining", err)
+		}
+		form.Remaining = &fen
+	}
 	d := workflows.Decision{CaseID: c.row.ID, By: page.Actor(ctx).UserID, Decision: workflows.DecideExchange, Reason: in.Reason(), Nonce: in.Nonce(), Exchange: &form}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err

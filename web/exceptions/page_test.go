@@ -1,6 +1,7 @@
 package exceptions_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -187,6 +188,8 @@ func TestManual(t *testing.T) {
 func TestExchange(t *testing.T) {
 	s, rec := queue(t)
 	b := s.SignIn(t, webtest.Supervisor)
+	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE accounts SET credit_mode = 'meter' WHERE id = '1003'`)
+	require.NoError(t, err)
 	fields := []string{"reason", "burnt", "new_meter", "M9", "nonce", "x"}
 	for _, register := range []string{"total", "sharp", "peak", "flat", "valley", "deep_valley"} {
 		fields = append(fields, "closing-M1003-"+register, "40", "opening-M1003-"+register, "0")
@@ -194,10 +197,13 @@ func TestExchange(t *testing.T) {
 	a := b.Post("/exceptions/X3/exchange", append(fields, "serial", "12")...)
 	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 	require.Contains(t, a.Find("error-serial").Text(), "12 digits")
-	a = b.Post("/exceptions/X3/exchange", append(fields, "serial", "260100000009")...)
+	a = b.Post("/exceptions/X3/exchange", append(fields, "serial", "260100000009", "remaining", "1.234")...)
+	require.Contains(t, a.Find("error-remaining").Text(), "more than two decimals")
+	a = b.Post("/exceptions/X3/exchange", append(fields, "serial", "260100000009", "remaining", "12.30")...)
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
 	form := rec.Updates[0].Args[0].(workflows.Decision).Exchange
 	require.Equal(t, billing.MeterID("M9"), form.NewMeter)
+	require.Equal(t, billing.Money(1230), *form.Remaining)
 	require.Equal(t, int64(4000), form.Closing.Total())
 }
 

@@ -1,5 +1,5 @@
 // Package meters is the pages of meters: the list with what each said last, one meter with its live values, its supply and why, its use,
-// its commands with their proof and its fittings, the read on demand, and who let commands reach it although its register map was never
+// its commands with their proof and its fittings, the read on demand, its planned exchange, and who let commands reach it although its register map was never
 // verified. It refuses to switch anything: that is decided on an account.
 package meters
 
@@ -22,6 +22,8 @@ func Routes(r chi.Router, d page.Deps) {
 	h := handler{d}
 	r.Get(base, d.Handle(h.list))
 	r.Get(base+"/{id}", d.Handle(h.show))
+	r.Get(base+"/{id}/exchange", d.Handle(h.exchangePage))
+	r.Post(base+"/{id}/exchange", d.Act("exchange", h.exchange, h.exchangePage))
 	r.Post(base+"/{id}/read", d.Act("read", h.read, h.show))
 	r.Post(base+"/{id}/allow", d.Act("allow", h.allow, h.show))
 	r.Post(base+"/{id}/allowances/{allowance}/end", d.Act("forbid", h.forbid, h.show))
@@ -89,6 +91,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if k.fittings, err = h.Store.MeterFittings(ctx, m.ID); err != nil {
 		return err
 	}
+	if k.exchanges, err = h.Store.ExchangesOf(ctx, m.ID); err != nil {
+		return err
+	}
 	if k.allowances, err = h.Store.Allowances(ctx, m.ID); err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	r = r.WithContext(ctx)
 	v := meterOf(ctx, k)
 	v.timeline = page.Timeline(ctx, "meter", string(m.ID), events)
-	v.read, v.trust = readOf(r, m), trustOf(r, k)
+	v.read, v.trust, v.exchange = readOf(r, m), trustOf(r, k), exchangeLink(ctx, m)
 	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
 

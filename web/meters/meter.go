@@ -27,6 +27,7 @@ type known struct {
 	cases      []store.CaseRow
 	versions   []store.VersionRow
 	allowances []store.Allowance
+	exchanges  []store.MeterExchange
 	now        time.Time
 }
 
@@ -44,7 +45,8 @@ type meterView struct {
 	versions  components.Table
 	timeline  components.TimelineView
 	read      components.Action
-	trust     *trustView // nil for a meter whose map is verified
+	exchange  templ.Component // the way to its exchange; nil for those who may not
+	trust     *trustView      // nil for a meter whose map is verified
 }
 
 func meterOf(ctx context.Context, k known) meterView {
@@ -67,9 +69,9 @@ func subtitle(ctx context.Context, m store.MeterRow) string {
 	return text
 }
 
-// noticesOf lead to the exceptions that are open.
+// noticesOf lead to the exceptions that are open, and say what of an exchange is under way.
 func noticesOf(ctx context.Context, k known) []components.NoticeView {
-	var list []components.NoticeView
+	list := underWay(ctx, k.exchanges)
 	for _, c := range k.cases {
 		if c.State != billing.CaseOpen {
 			continue

@@ -72,6 +72,7 @@ var kinds = map[string]string{
 	"site": locale.Key("kind.site"), "hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"),
 	"ledger_account": locale.Key("kind.ledger_account"), "tariff_change": locale.Key("kind.tariff_change"),
 	"price_push": locale.Key("kind.price_push"), "ceiling": locale.Key("kind.ceiling"), "correction": locale.Key("kind.correction"), "batch": locale.Key("kind.batch"),
+	"exchange": locale.Key("kind.exchange"),
 }
 
 // KindWord is the word for a kind of the journal, as stored when it has none.

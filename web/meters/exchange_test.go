@@ -1,0 +1,109 @@
+package meters_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/store/storetest"
+	"github.com/meterflow/meterflow/internal/webtest"
+	"github.com/meterflow/meterflow/workflows"
+)
+
+// exchangeable serves a meter that holds 70.00 yuan by its last reading, of an account with 50.00.
+func exchangeable(t *testing.T) (*webtest.Server, *webtest.Recorder, string) {
+	t.Helper()
+	rec := &webtest.Recorder{}
+	st := storetest.New(t)
+	s := webtest.NewWith(t, st, &workflows.Client{T: rec, Review: &activities.Review{Store: st}})
+	m := s.Account(t, webtest.Compound, "1001", 5000)
+	s.Account(t, webtest.Plaza, "2001", 5000)
+	day := billing.MustDate("2026-09-11")
+	s.Read(t, webtest.Compound, day, map[billing.MeterID]billing.Registers{m: bands(900)})
+	ctx := context.Background()
+	_, err := st.Pool.Exec(ctx, `UPDATE accounts SET credit_mode = 'meter' WHERE id = '1001'`)
+	require.NoError(t, err)
+	_, err = st.Pool.Exec(ctx, `INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, deadline, amount_fen, count_after, remaining_after_fen, requested_at, settled_at)
+		VALUES ('D1', 'compound', '1001', $1, 'credit', 'verified', 'recharge/R1', 'workflow', now(), 100, 1, 7000, business_now(), business_now())`, m)
+	require.NoError(t, err)
+	return s, rec, "/meters/" + string(m) + "/exchange"
+}
+
+// form is a good form, with changes as name and value one after the other.
+func form(changes ...string) []string {
+	fields := []string{"reason", "eight years old", "new_meter", "M9", "serial", "260100000009", "profile", "sim-ddsy1352", "unit", "1", "remaining", "69.50", "nonce", "x"}
+	for _, register := range []string{"total", "sharp", "peak", "flat", "valley", "deep_valley"} {
+		value := "0"
+		if register == "total" || register == "peak" {
+			value = "9.50"
+		}
+		fields = append(fields, "closing-"+register, value, "opening-"+register, "0")
+	}
+	for i := 0; i < len(changes); i += 2 {
+		for j := 0; j < len(fields); j += 2 {
+			if fields[j] == changes[i] {
+				fields[j+1] = changes[i+1]
+			}
+		}
+	}
+	return fields
+}
+
+func TestExchange(t *testing.T) {
+	s, rec, path := exchangeable(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.Contains(t, b.Get(strings.TrimSuffix(path, "/exchange")).Body, path, "the meter's page leads there")
+	fresh := b.Get(path)
+	require.Equal(t, http.StatusOK, fresh.Status, fresh.Body)
+	require.Contains(t, fresh.Find("action-exchange").Text(), "Empty takes what was read last: 70.00 yuan")
+
+	a := b.Post(path, form()...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Empty(t, rec.Started, "its effect is shown first")
+	preview := b.Get(a.Header.Get("Location"))
+	require.Contains(t, preview.Find("fact-used").Text(), "0.50")
+	require.Contains(t, preview.Find("fact-carry").Text(), "69.50")
+	require.Contains(t, preview.Find("fact-balance").Text(), "50.00")
+	require.Contains(t, preview.Find("fact-drift").Text(), "19.50")
+	seen := preview.Doc().Find(`[name="seen"]`).AttrOr("value", "")
+	require.NotEmpty(t, seen)
+
+	a = b.Post(path, append(form("remaining", "60.00"), "seen", seen)...)
+	require.Equal(t, http.StatusSeeOther, a.Status)
+	require.Empty(t, rec.Started, "other values than those whose effect was seen are shown again")
+	a = b.Post(path, append(form(), "seen", seen)...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Equal(t, "/meters/M9", a.Header.Get("Location"))
+	require.Equal(t, []string{"exchange/order/M1001/x"}, rec.Started)
+}
+
+func TestExchange_refusals(t *testing.T) {
+	s, rec, path := exchangeable(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	for _, test := range []struct{ field, value, at, want string }{
+		{"closing-total", "8.99", "action-error", "is below the last reading"},
+		{"remaining", "69.505", "error-remaining", "more than two decimals"},
+		{"remaining", "70.01", "action-error", "can't hold 70.01 yuan"},
+		{"serial", "12", "error-serial", "12 digits"},
+		{"serial", "000000000002", "action-error", "is that of meter M2001"},
+		{"new_meter", "M2001", "action-error", "is another meter's already"},
+		{"unit", "0", "error-unit", "from 1 to 247"},
+		{"closing-total", "-1", "error-closing-total", "only counts up"},
+		{"reason", "", "error-reason", "fill in"},
+	} {
+		a := b.Post(path, form(test.field, test.value)...)
+		require.GreaterOrEqual(t, a.Status, 400, test.want)
+		require.Contains(t, a.Find(test.at).Text(), test.want)
+	}
+	require.Equal(t, http.StatusNotFound, b.Get("/meters/M2001/exchange").Status, "another site's meter")
+	require.Equal(t, http.StatusNotFound, b.Post("/meters/M2001/exchange", form()...).Status)
+	clerk := s.SignIn(t, webtest.Clerk)
+	require.Equal(t, http.StatusForbidden, clerk.Post(path, form()...).Status)
+	require.NotContains(t, clerk.Get(strings.TrimSuffix(path, "/exchange")).Body, path)
+	require.Empty(t, rec.Started)
+}
