@@ -49,6 +49,13 @@ func (s *Side) add(done int64, took time.Duration) {
 	s.Seconds += took.Seconds()
 }
 
+// fastest keeps a turn that was faster than all before it.
+func (s *Side) fastest(done int64, took time.Duration) {
+	if s.Done == 0 || took.Seconds() < s.Seconds {
+		*s = Side{Done: done, Seconds: took.Seconds()}
+	}
+}
+
 // NewReport describes the machine; the database must be durable, as in real use.
 func NewReport(ctx context.Context, pool *pgxpool.Pool) (*Report, error) {
 	r := &Report{Ratios: map[string]float64{}, Sides: map[string]Side{}, Figures: map[string]float64{}, Machine: Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}}
