@@ -40,7 +40,12 @@ func TestFuzzing(t *testing.T) {
 
 func fuzz(ctx context.Context, folder, target, during string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-buildvcs=false", "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", during, "-parallel", "2", "./"+folder)
-	return cmd.CombinedOutput()
+	out, err := cmd.CombinedOutput()
+	// Go's fuzzer calls it a failure when its own time runs out in the middle of a slow input; one that really fails is written down.
+	if err != nil && bytes.Contains(out, []byte("context deadline exceeded")) && !bytes.Contains(out, []byte("Failing input written")) {
+		err = nil
+	}
+	return out, err
 }
 
 // fuzzTargets are the targets below this folder with their folders, by package and name.
