@@ -393,12 +393,16 @@ func (p *Pool) trusted(ctx context.Context, m Meter, prof *profile.Profile) erro
 	case prof.MayCommand():
 		return nil
 	case p.config.Allowed == nil:
-		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
+		return untried(prof)
 	}
 	if err := p.config.Allowed(ctx, m, prof.Version); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnverifiedProfile, err)
 	}
 	return nil
+}
+
+func untried(prof *profile.Profile) error {
+	return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
 }
 
 // mayLeave is the last look before a command leaves: the caller still wants it, the map may be used for it, and the line is still ours.

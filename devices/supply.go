@@ -46,7 +46,7 @@ func CanDo(profileName string, order Order) error {
 		return fmt.Errorf("%w: %w", ErrBadOrder, err)
 	}
 	if !prof.MayCommand() {
-		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
+		return untried(prof)
 	}
 	if _, ok := prof.Command(string(order)); !ok && (order != OrderSetPrices || prof.Prices == nil) {
 		return fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, order)

@@ -40,11 +40,11 @@ type CarrySettled struct {
 func (s *Store) SettleCarry(ctx context.Context, by By, id billing.CommandID, o CreditOutcome, terms Terms) (CarrySettled, error) {
 	var out CarrySettled
 	err := s.Change(ctx, by, func(tx *Tx) error {
-		var exchange billing.ExchangeID
-		if err := tx.QueryRow(ctx, `SELECT split_part(cause, '/', 2) FROM commands WHERE id = $1 AND kind = 'credit'`, id).Scan(&exchange); err != nil {
+		exchange, err := creditOf(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		_, x, err := lockExchange(ctx, tx, exchange)
+		_, x, err := lockExchange(ctx, tx, billing.ExchangeID(exchange))
 		if err != nil {
 			return err
 		}

@@ -119,11 +119,11 @@ type CreditOutcome struct {
 func (s *Store) SettleCredit(ctx context.Context, by By, id billing.CommandID, o CreditOutcome, terms Terms) (Settlement, error) {
 	var out Settlement
 	err := s.Change(ctx, by, func(tx *Tx) error {
-		var recharge billing.RechargeID
-		if err := tx.QueryRow(ctx, `SELECT split_part(cause, '/', 2) FROM commands WHERE id = $1 AND kind = 'credit'`, id).Scan(&recharge); err != nil {
+		recharge, err := creditOf(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		sup, r, err := lockPayment(ctx, tx, recharge)
+		sup, r, err := lockPayment(ctx, tx, billing.RechargeID(recharge))
 		if err != nil {
 			return err
 		}
@@ -141,6 +141,12 @@ func (s *Store) SettleCredit(ctx context.Context, by By, id billing.CommandID, o
 		return followCredit(ctx, tx, sup, r, o, terms, &out)
 	})
 	return out, err
+}
+
+// creditOf is the number of the recharge or exchange whose credit a command delivers: it is locked before the command is.
+func creditOf(ctx context.Context, tx *Tx, id billing.CommandID) (number string, err error) {
+	err = tx.QueryRow(ctx, `SELECT split_part(cause, '/', 2) FROM commands WHERE id = $1 AND kind = 'credit'`, id).Scan(&number)
+	return number, err
 }
 
 func recordCredit(ctx context.Context, tx *Tx, c Command, o CreditOutcome) (Command, error) {

@@ -84,13 +84,7 @@ func (h handler) endProtection(r *http.Request) (page.Done, error) {
 	}
 	in := page.Read(r)
 	reason := in.Reason()
-	second := billing.UserID(in.Required("second"))
-	if second == actor.UserID {
-		in.Refuse("second", billing.Errorf(billing.CodeSelfApproval, "Ending a protection takes two persons: a colleague has to agree."))
-	}
-	if r.PostForm.Get("password") == "" {
-		in.Refuse("password", billing.Errorf(billing.CodeInvalidInput, "fill in this field"))
-	}
+	in.Second(actor.UserID, billing.Errorf(billing.CodeSelfApproval, "Ending a protection takes two persons: a colleague has to agree."))
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}

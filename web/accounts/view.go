@@ -261,12 +261,8 @@ func endAction(r *http.Request, s story, p store.Protection) components.Action {
 			{ID: "act-until", Label: locale.T(ctx, "accounts.until"), Value: components.When(p.UntilAt)},
 			{ID: "act-why", Label: locale.T(ctx, "accounts.reason"), Value: components.Text(p.Reason)},
 		}),
-		Fields: []components.Field{
-			components.ReasonField(locale.T(ctx, "accounts.end_why"), f.Value("reason", ""), f.Problem("reason")),
-			{Kind: components.TextField, Name: "second", Label: locale.T(ctx, "accounts.second"), Value: f.Value("second", ""), Error: f.Problem("second"),
-				Hint: locale.T(ctx, "accounts.second_hint"), Required: true, MaxLength: 64, Autocomplete: "off"},
-			{Kind: components.PasswordField, Name: "password", Label: locale.T(ctx, "accounts.second_password"), Error: f.Problem("password"), Required: true, Autocomplete: "off"},
-		}}
+		Fields: append([]components.Field{components.ReasonField(locale.T(ctx, "accounts.end_why"), f.Value("reason", ""), f.Problem("reason"))},
+			page.SecondFields(ctx, f, locale.T(ctx, "accounts.second_hint"))...)}
 	if err := auth.Can(page.Actor(ctx), auth.EndProtection, s.row.Site); err != nil {
 		v.Disabled = page.Sentence(ctx, err)
 	}

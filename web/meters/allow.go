@@ -41,12 +41,7 @@ func (h handler) allow(r *http.Request) (page.Done, error) {
 	in := page.Read(r)
 	until := in.Day("until")
 	reason := in.Reason()
-	if billing.UserID(in.Required("second")) == actor.UserID {
-		in.Refuse("second", billing.Errorf(billing.CodeSelfApproval, "Allowing commands takes two persons: a manager has to agree."))
-	}
-	if r.PostForm.Get("password") == "" {
-		in.Refuse("password", billing.Errorf(billing.CodeInvalidInput, "fill in this field"))
-	}
+	in.Second(actor.UserID, billing.Errorf(billing.CodeSelfApproval, "Allowing commands takes two persons: a manager has to agree."))
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
@@ -144,14 +139,11 @@ func allowAction(r *http.Request, k known) components.Action {
 	v := components.Action{
 		ID: "allow", Title: locale.T(ctx, "meters.allow"), URL: page.Home("meter", string(k.row.ID)) + "/allow", Submit: locale.T(ctx, "meters.allow"), Error: f.Error(), Tone: components.Danger,
 		Consequence: components.Text(locale.T(ctx, "meters.allow_then", k.row.Profile)),
-		Fields: []components.Field{
+		Fields: append([]components.Field{
 			{Kind: components.DateField, Name: "until", Label: locale.T(ctx, "meters.allowed_until"), Value: f.Value("until", today.AddDays(7).String()), Error: f.Problem("until"),
 				Hint: locale.T(ctx, "meters.allow_until_hint"), Required: true},
 			components.ReasonField(locale.T(ctx, "meters.allowed_why"), f.Value("reason", ""), f.Problem("reason")),
-			{Kind: components.TextField, Name: "second", Label: locale.T(ctx, "accounts.second"), Value: f.Value("second", ""), Error: f.Problem("second"),
-				Hint: locale.T(ctx, "meters.allow_second_hint"), Required: true, MaxLength: 64, Autocomplete: "off"},
-			{Kind: components.PasswordField, Name: "password", Label: locale.T(ctx, "accounts.second_password"), Error: f.Problem("password"), Required: true, Autocomplete: "off"},
-		},
+		}, page.SecondFields(ctx, f, locale.T(ctx, "meters.allow_second_hint"))...),
 	}
 	if err := auth.Can(page.Actor(ctx), auth.AllowCommands, k.row.Site); err != nil {
 		v.Disabled = page.Sentence(ctx, err)
