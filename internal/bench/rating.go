@@ -7,15 +7,16 @@ import (
 	"github.com/meterflow/meterflow/internal/rating"
 )
 
-// ratedAccounts is how many accounts a turn of either side prices, ratingRounds how many turns each has.
+// ratedAccounts is how many accounts a turn of either side prices: a page of a billing run, which is read and then rated, so that it is near the
+// processor. ratingRounds is how many turns each side has.
 const (
-	ratedAccounts = 10_000
-	ratingRounds  = 50
+	ratedAccounts = 500
+	ratingRounds  = 1000
 )
 
 // Rating adds rating_vs_arithmetic to the report: the time of rating months of a time-of-use × step tariff, against that of a bare loop
 // which does the same multiplications and roundings in 64-bit fixed point. Both sides must come to the same fen. Each side's fastest turn counts: the
-// turns last milliseconds, so that anything else that runs on the machine falls on one side only.
+// turns last a fraction of a millisecond, so that anything else that runs on the machine falls on one side only.
 func Rating(r *Report) error {
 	sides, err := rating.BenchSides(ratedAccounts)
 	if err != nil {

@@ -281,7 +281,11 @@ func trimmed(raw int64, scale int) Quantity {
 	for scale > 0 && raw%10 == 0 {
 		raw, scale = raw/10, scale-1
 	}
-	return Quantity{number{decimal.MustNew(raw, scale)}}
+	d, err := decimal.New(raw, scale) // MustNew costs a second call for each line of each bill
+	if err != nil {
+		panic(err)
+	}
+	return Quantity{number{d}}
 }
 
 // Charge is what raw units cost, rounded once, half up.

@@ -3,6 +3,7 @@ package rating
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -78,7 +79,10 @@ func (r *Rater) take(in *Input, i int, before, at int64, power bool) error {
 			if f.Ratio < 0 {
 				return billing.Errorf(billing.CodeInvalidInput, "The ratio of fitting %d is negative (%d).", f.No, f.Ratio)
 			}
-			r.fittings = append(r.fittings, fitted{f, max(1, f.Ratio), in.Points[i : i+1], at, at})
+			n := len(r.fittings)
+			r.fittings = slices.Grow(r.fittings, 1)[:n+1]
+			last := &r.fittings[n]
+			last.Fitting, last.ratio, last.points, last.first, last.last = f, max(1, f.Ratio), in.Points[i:i+1], at, at
 			return nil
 		}
 	}
