@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/metering"
@@ -45,8 +46,12 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 	return out, err
 }
 
-// validateAtOnce is how many meters are judged between two transactions, those of one gateway at least.
-const validateAtOnce = 500
+// validateAtOnce is how many meters are judged between two transactions, those of one gateway at least; judgeAtOnce is how many such groups are
+// judged at the same time.
+const (
+	validateAtOnce = 500
+	judgeAtOnce    = 2
+)
 
 // validate judges the meters of some gateways after the other, and then the master meters, whose subs may hang on other gateways.
 func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy, c store.Cycle) error {
@@ -59,22 +64,32 @@ func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy,
 		return err
 	}
 	for len(left) > 0 {
-		var some []billing.GatewayID
-		meters := 0
-		for len(left) > 0 && (len(some) == 0 || meters+left[0].Planned <= validateAtOnce) {
-			some, meters, left = append(some, left[0].Gateway), meters+left[0].Planned, left[1:]
+		// Judging is reading and reckoning, and hangs on nothing that is found at other gateways; what was found is stored in order.
+		var groups []*validator
+		var named [][]billing.GatewayID
+		judging, within := errgroup.WithContext(ctx)
+		for len(left) > 0 && len(groups) < judgeAtOnce {
+			var some []billing.GatewayID
+			meters := 0
+			for len(left) > 0 && (len(some) == 0 || meters+left[0].Planned <= validateAtOnce) {
+				some, meters, left = append(some, left[0].Gateway), meters+left[0].Planned, left[1:]
+			}
+			group := *v
+			groups, named = append(groups, &group), append(named, some)
+			judging.Go(func() error { return group.gatewayCases(within, some) })
 		}
-		v.trips, v.found = nil, store.Findings{}
-		if err := v.gatewayCases(ctx, some); err != nil {
+		if err := judging.Wait(); err != nil {
 			return err
 		}
-		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, some, v.found); err != nil {
-			return err
+		for i, group := range groups {
+			if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, named[i], group.found); err != nil {
+				return err
+			}
+			if err := group.noteTrips(ctx); err != nil {
+				return err
+			}
+			activity.RecordHeartbeat(ctx, named[i][0])
 		}
-		if err := v.noteTrips(ctx); err != nil {
-			return err
-		}
-		activity.RecordHeartbeat(ctx, some[len(some)-1])
 	}
 	return v.masters(ctx)
 }

@@ -1,8 +1,11 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,9 +19,11 @@ import (
 )
 
 // Readings are stored when so many have come, or when the oldest has waited for so long in real time: a worker that dies reads no more than
-// these again.
+// these again. Few at a time, because a long transaction holds up the lines if the database is on the same machine; all that have come while the
+// one before was stored, because lines may not wait for a database that is slow either.
 const (
-	storeAt    = 200
+	storeAt    = 64
+	storeMost  = 1024
 	storeAfter = 2 * time.Second
 )
 
@@ -64,39 +69,36 @@ type brought struct {
 }
 
 // lines sweeps each gateway's meters, all lines at once, and stores what they bring.
-func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, meters []store.PlannedMeter) error {
-	lines := map[billing.GatewayID][]store.PlannedMeter{}
-	for _, m := range meters {
-		lines[m.Line] = append(lines[m.Line], m)
-	}
+func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store.Gateway) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	came := make(chan brought, storeAt)
-	var asking sync.WaitGroup
-	var mu sync.Mutex
-	var ended []error // before they had asked all
-	for id, of := range lines {
-		asking.Go(func() {
-			err := sw.line(ctx, gateways[id], of, came)
-			if err == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			ended = append(ended, err)
-		})
-	}
+	came := make(chan brought, storeMost)
+	ended := make(chan error, 1)
 	go func() {
-		asking.Wait()
-		close(came)
+		defer close(came)
+		ended <- sw.ask(ctx, gateways, came)
 	}()
 	err := sw.store(ctx, came)
 	stop()           // when nothing can be stored, nothing more is asked
 	for range came { // what is on its way
 	}
-	if err != nil {
-		return err
+	return cmp.Or(err, <-ended)
+}
+
+// ask asks all meters that are left to ask, each line from when its meters are known.
+func (sw *sweep) ask(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, came chan<- brought) error {
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	var ended []error // before they had asked all
+	end := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = append(ended, err)
 	}
+	end(sw.Store.MetersToSweep(ctx, sw.cycle.ID, slices.Collect(maps.Keys(gateways)), sw.pass, func(meters []store.PlannedMeter) {
+		asking.Go(func() { end(sw.line(ctx, gateways[meters[0].Line], meters, came)) })
+	}))
+	asking.Wait()
 	return errors.Join(ended...)
 }
 
@@ -116,7 +118,7 @@ func (sw *sweep) store(ctx context.Context, came <-chan brought) error {
 				late.Reset(storeAfter)
 			}
 			waiting = append(waiting, b)
-			full = len(waiting) >= storeAt
+			full = len(waiting) >= storeMost || len(waiting) >= storeAt && len(came) == 0
 		case <-late.C:
 			full = true
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // mostInGroup bounds how many lines one activity sweeps at once: an activity costs the engine as much for one line as for many.
-const mostInGroup = 64
+const mostInGroup = 256
 
 // LineHoldersInput names gateways.
 type LineHoldersInput struct {
@@ -73,11 +73,7 @@ func (a *Metering) SweepGateways(ctx context.Context, in SweepGateways) (SweptGa
 	if err != nil {
 		return SweptGateway{}, err
 	}
-	meters, err := a.Store.MetersToSweep(ctx, c.ID, in.Gateways, in.Pass)
-	if err != nil {
-		return SweptGateway{}, err
-	}
-	if err := sw.lines(ctx, gateways, meters); err != nil {
+	if err := sw.lines(ctx, gateways); err != nil {
 		return SweptGateway{}, err
 	}
 	left, err := a.Store.MetersLeft(ctx, c.ID, in.Gateways)

@@ -129,17 +129,11 @@ func (c *readingCycle) validate(ctx workflow.Context) error {
 	if err := workflow.ExecuteActivity(withBatch(ctx), metering.ValidateCycle, c.ref()).Get(ctx, &found); err != nil {
 		return err
 	}
-	for _, id := range found.Cases {
-		if err := startAbandoned(ctx, CaseWorkflowID(id), ExceptionReview, activities.CaseRef{CaseID: id}); err != nil {
-			return err
-		}
+	err := startAllAbandoned(ctx, found.Cases, CaseWorkflowID, ExceptionReview, func(id billing.CaseID) activities.CaseRef { return activities.CaseRef{CaseID: id} })
+	if err != nil {
+		return err
 	}
-	for _, id := range found.Restores {
-		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return startAllAbandoned(ctx, found.Restores, RestoreWorkflowID, Restore, func(id string) activities.RestoreRef { return activities.RestoreRef{RestoreID: id} })
 }
 
 // StartCycle starts a reading cycle of a whole site now; its number is given when it is planned.

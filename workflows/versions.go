@@ -6,9 +6,16 @@ import "go.temporal.io/sdk/workflow"
 const (
 	// changeRunInChunks (November 2026): a billing run is rated and issued by BillingChunk children instead of one activity each.
 	changeRunInChunks = "billing-run-in-chunks"
+	// changeChildrenTogether (November 2026): a cycle asks for its cases' and restores' workflows together instead of one after the other.
+	changeChildrenTogether = "children-together"
 )
 
 // inChunks says whether a billing run works in chunks.
 func inChunks(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, changeRunInChunks, workflow.DefaultVersion, 1) == 1
+}
+
+// startsTogether says whether many children are asked for before the first has started.
+func startsTogether(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeChildrenTogether, workflow.DefaultVersion, 1) == 1
 }

@@ -244,12 +244,28 @@ func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateways []
 	return ms, translate(err)
 }
 
-// MetersToSweep reads those of CycleMeters that a pass has still to ask: neither read nor tried in this pass yet.
-func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int) ([]PlannedMeter, error) {
-	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong') 
+// MetersToSweep reads those of CycleMeters that a pass has still to ask, neither read nor tried in this pass yet, and hands each line's over as
+// soon as they are read.
+func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int, line func([]PlannedMeter)) error {
+	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')
 		ORDER BY cm.gateway_id, CASE WHEN $3 > 1 THEN md5(cm.meter_id || $3::int) ELSE '' END, cm.meter_id`, id, gateways, pass)
-	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
-	return ms, translate(err)
+	defer rows.Close()
+	var of []PlannedMeter
+	for rows.Next() {
+		m, err := pgx.RowToStructByName[PlannedMeter](rows)
+		if err != nil {
+			return translate(err)
+		}
+		if len(of) > 0 && of[0].Line != m.Line {
+			line(of)
+			of = nil
+		}
+		of = append(of, m)
+	}
+	if len(of) > 0 && rows.Err() == nil {
+		line(of)
+	}
+	return translate(rows.Err())
 }
 
 // Swept is what one try at a meter brought: a reading, or the reason why there is none.
