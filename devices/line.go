@@ -338,6 +338,9 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 		return ErrReadOnly
 	}
 	s.settle()
+	if err := s.owned(); err != nil { // the pause, or a process that stood still, took longer than the lease
+		return err
+	}
 	s.line.ordered[m.Serial]++
 	frame, err := send()
 	s.line.written = time.Now()

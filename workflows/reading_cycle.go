@@ -111,8 +111,13 @@ func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGro
 	var out activities.SweptGateway
 	err := workflow.ExecuteActivity(withSweep(ctx, group.Holder), metering.SweepGateways, in).Get(ctx, &out)
 	switch {
-	case err == nil:
+	case err == nil && len(out.Moved) == 0:
 		return out.Left
+	case err == nil: // a line was handed to another worker: that one reads the meters that are left
+		if workflow.Sleep(ctx, lineTryAgain) != nil {
+			return out.Left + len(out.Moved)
+		}
+		return out.Left + c.sweepLines(ctx, out.Moved, pass, tries-1)
 	case temporal.IsTimeoutError(err) && ctx.Err() == nil: // the lines' owner is gone: ask who owns them now
 		return c.sweepLines(ctx, group.Gateways, pass, tries-1)
 	}
