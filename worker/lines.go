@@ -95,7 +95,7 @@ func (l *Lines) hold(ctx context.Context, pool *devices.Pool, ttl time.Duration)
 
 // renew prolongs the leases and takes lines. A worker that showed no life for long was dismissed by the others: it enrols anew.
 func (l *Lines) renew(ctx context.Context, ttl time.Duration) (store.HeldLines, error) {
-	h := store.LineHold{Holder: l.Holder, Process: l.watch.process, Workers: 1 + len(l.watch.living(ttl)), Living: l.watch.living(ttl), TTL: ttl}
+	h := store.LineHold{Holder: l.Holder, Process: l.watch.process, Workers: l.watch.sharing(ttl), Living: l.watch.living(ttl), TTL: ttl}
 	for _, id := range l.DialIn.Gateways() {
 		h.Connected = append(h.Connected, billing.GatewayID(id))
 	}
@@ -113,7 +113,7 @@ func (l *Lines) renew(ctx context.Context, ttl time.Duration) (store.HeldLines, 
 }
 
 // giveSurplus ends idle lines that are more than this worker's share among the workers that have lived for a while, and those of units that
-// have left; the leases of both are to be handed back. A line that is in use is kept for now.
+// have left or that somebody asks for; the leases of both are to be handed back. A line that is in use is kept for now.
 func (l *Lines) giveSurplus(pool *devices.Pool, now store.HeldLines, ttl time.Duration) (given []store.Lease) {
 	mine := 0
 	for _, lease := range now.Leases {
@@ -129,7 +129,7 @@ func (l *Lines) giveSurplus(pool *devices.Pool, now store.HeldLines, ttl time.Du
 			_, _, connected := l.DialIn.Connected(string(lease.Gateway))
 			gone = !connected
 		}
-		if !gone && (lease.DialsIn || surplus <= 0) {
+		if !gone && !lease.Wanted && (lease.DialsIn || surplus <= 0) {
 			continue
 		}
 		if pool.Yield(string(lease.Gateway), ttl/quietShare, func() { l.disown(lease.Gateway) }) {
@@ -236,6 +236,13 @@ func (l *Lines) MaySend(ctx context.Context, gateway string, within time.Duratio
 		l.held[id] = now
 	}
 	return nil
+}
+
+// end has no new work sent to this worker, which keeps its lines for what it has in hand.
+func (l *Lines) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, spareForAnswer)
+	defer cancel()
+	return l.Store.EndWorker(ctx, l.Holder, l.watch.process)
 }
 
 // giveUp ends the lines, after their running jobs, and gives the leases up, so that another worker need not wait for them to run out.

@@ -304,6 +304,29 @@ func TestTwoWorkersOfOneName(t *testing.T) {
 	require.NoError(t, second.MaySend(t.Context(), gateway, time.Millisecond), "and takes nothing of its successor's along")
 }
 
+// Who asks for a line gets it when it's idle, workers leave it alone meanwhile and send no work to who is no worker, and it comes back.
+func TestLineIsAskedFor(t *testing.T) {
+	t.Parallel()
+	f := newField(t, 2, 1, simulator.GatewaySpec{})
+	w1 := f.start("w1")
+	f.settles("all", map[*one]int{w1: len(f.lines)})
+	id := billing.GatewayID(f.spec.Gateways[0].ID)
+	ask := func() string {
+		holder, err := f.u.Store.AskLine(t.Context(), "probe", id, time.Minute)
+		require.NoError(t, err)
+		return holder
+	}
+	require.Equal(t, "w1", ask())
+	require.Eventually(t, func() bool { return ask() == "probe" }, 10*time.Second, 10*time.Millisecond)
+	require.False(t, w1.Owns(string(id)))
+	_, err := f.u.Store.LineHolder(t.Context(), id)
+	require.Equal(t, billing.CodeUnavailable, billing.CodeOf(err))
+	time.Sleep(shareTTL)
+	require.False(t, w1.Owns(string(id)))
+	require.NoError(t, f.u.Store.EndAsk(t.Context(), "probe"))
+	f.settles("all again", map[*one]int{w1: len(f.lines)})
+}
+
 // A jump of the database's clock takes no line from a worker that lives.
 func TestDatabaseClockJumps(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,7 @@ func (s seen) next(w store.LineWorker, passed, ttl time.Duration) seen {
 	case s.Beat != w.Beat:
 		return seen{LineWorker: w, known: s.known + passed}
 	}
+	s.Ending = w.Ending
 	s.silent += passed
 	if s.silent >= ttl {
 		s.known = 0
@@ -83,10 +84,21 @@ func (w *watch) living(ttl time.Duration) (holders []string) {
 	return holders
 }
 
-// settled counts the other workers that have lived for half a lease: lines are handed back for them, and not for one that comes and goes.
+// sharing counts the workers among which the lines are shared: this one, and those that may own lines and don't end.
+func (w *watch) sharing(ttl time.Duration) int {
+	n := 1
+	for _, s := range w.others {
+		if s.silent < ttl && !s.Ending {
+			n++
+		}
+	}
+	return n
+}
+
+// settled counts the other workers that have lived for half a lease and don't end: lines are handed back for them, and not for one that comes and goes.
 func (w *watch) settled(ttl time.Duration) (n int) {
 	for _, s := range w.others {
-		if s.silent < ttl && s.known >= ttl/2 {
+		if s.silent < ttl && s.known >= ttl/2 && !s.Ending {
 			n++
 		}
 	}

@@ -63,8 +63,24 @@ func Run(ctx context.Context, c Config) error {
 			return err
 		}
 	}
-	defer stop(workers)
-	return renewLeases(ctx, c)
+	// The lines are kept while the last steps run to their end.
+	renewing, enough := context.WithCancel(context.WithoutCancel(ctx))
+	lost := make(chan error, 1)
+	go func() { lost <- renewLeases(renewing, c) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		if err := c.Lines.end(renewing); err != nil {
+			c.Log.Warn("new work may be sent to this worker, and is taken up by another when nobody takes it", "error", err)
+		}
+	case err = <-lost:
+	}
+	stop(workers)
+	enough()
+	if err == nil {
+		err = <-lost
+	}
+	return err
 }
 
 // renewLeases keeps the lines until ctx ends, or another process is found under this worker's name. While the database is away nothing is said

@@ -56,7 +56,7 @@ func withRating(ctx workflow.Context) workflow.Context {
 func withSweep(ctx workflow.Context, holder string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              SweepQueue(holder),
-		ScheduleToStartTimeout: 5 * time.Minute,
+		ScheduleToStartTimeout: time.Minute,
 		StartToCloseTimeout:    time.Hour,
 		HeartbeatTimeout:       20 * time.Second,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 10},

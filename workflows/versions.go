@@ -6,9 +6,16 @@ import "go.temporal.io/sdk/workflow"
 const (
 	// changeRunInChunks (November 2026): a billing run is rated and issued by BillingChunk children instead of one activity each.
 	changeRunInChunks = "billing-run-in-chunks"
+	// changeSweepWaits (November 2026): a sweep asks more often, and each time after a shorter wait, who owns its lines.
+	changeSweepWaits = "sweep-waits-shorter"
 )
 
 // inChunks says whether a billing run works in chunks.
 func inChunks(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, changeRunInChunks, workflow.DefaultVersion, 1) == 1
+}
+
+// sweepWaits says whether a sweep goes on asking after ownerChanges.
+func sweepWaits(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeSweepWaits, workflow.DefaultVersion, 1) == 1
 }

@@ -15,6 +15,7 @@ type Lease struct {
 	Gateway billing.GatewayID `db:"gateway_id"`
 	Fence   int64
 	DialsIn bool
+	Wanted  bool // somebody else asks for it, see AskLine
 }
 
 // LineHold is a worker's wish to keep its lines and to have its share of them.
@@ -38,8 +39,8 @@ type HeldLines struct {
 
 // leaseIsFree says that nobody has the line $1 may take it from: it was handed back, or its owner shows no life ($2) and the lease has run out by
 // more than what the last request on the line may take: a connection, and an exchange.
-const leaseIsFree = `(l.gateway_id IS NULL OR l.holder = '' OR l.holder <> $1 AND l.holder <> ALL($2)
-	AND l.expires_real + (2 * g.timeout_ms + g.pause_ms) * interval '1 ms' < clock_timestamp())`
+const leaseIsFree = `(l.gateway_id IS NULL OR l.wanted_until > clock_timestamp() IS NOT TRUE AND (l.holder = '' OR l.holder <> $1 AND l.holder <> ALL($2)
+	AND l.expires_real + (2 * g.timeout_ms + g.pause_ms) * interval '1 ms' < clock_timestamp()))`
 
 // HoldLines prolongs the leases that a worker has, and takes lines that nobody has: all those whose units have called it, and of those that we
 // dial as many as make its share full. It is one statement: a worker that stands still in the middle of it holds up nobody.
@@ -47,7 +48,7 @@ const leaseIsFree = `(l.gateway_id IS NULL OR l.holder = '' OR l.holder <> $1 AN
 func (s *Store) HoldLines(ctx context.Context, h LineHold) (HeldLines, error) {
 	var beats int
 	err := s.Pool.QueryRow(ctx, `
-		WITH beat AS (UPDATE line_workers SET beat = beat + 1, beat_real = clock_timestamp() WHERE holder = $1 AND process = $3 RETURNING holder),
+		WITH beat AS (UPDATE line_workers SET beat = beat + 1, beat_real = clock_timestamp() WHERE holder = $1 AND process = $3 RETURNING holder, ending),
 		mine AS (SELECT gateway_id, link <> 'dial_in' AS dialled FROM line_leases JOIN gateways ON id = gateway_id WHERE holder = $1),
 		kept AS (
 			UPDATE line_leases l SET expires_real = greatest(l.expires_real, clock_timestamp() + $4::interval) FROM beat, mine
@@ -60,9 +61,9 @@ func (s *Store) HoldLines(ctx context.Context, h LineHold) (HeldLines, error) {
 				ORDER BY g.id LIMIT (SELECT more FROM share))),
 		taken AS (
 			INSERT INTO line_leases AS l (gateway_id, holder, fence, expires_real)
-			SELECT id, beat.holder, 1, clock_timestamp() + $4::interval FROM wanted, beat ORDER BY id
+			SELECT id, beat.holder, 1, clock_timestamp() + $4::interval FROM wanted, beat WHERE NOT ending ORDER BY id
 			ON CONFLICT (gateway_id) DO UPDATE SET holder = excluded.holder, fence = l.fence + 1, expires_real = excluded.expires_real
-			WHERE l.holder = '' OR l.holder <> ALL($2) AND l.expires_real < clock_timestamp())
+			WHERE l.wanted_until > clock_timestamp() IS NOT TRUE AND (l.holder = '' OR l.holder <> ALL($2) AND l.expires_real < clock_timestamp()))
 		SELECT count(*) FROM beat`, h.Holder, none(h.Living), h.Process, h.TTL, none(h.Connected), max(h.Workers, 1)).Scan(&beats)
 	switch {
 	case err != nil:
@@ -74,7 +75,7 @@ func (s *Store) HoldLines(ctx context.Context, h LineHold) (HeldLines, error) {
 	if err := s.Pool.QueryRow(ctx, `SELECT count(*) FROM gateways WHERE link <> 'dial_in'`).Scan(&held.Dialled); err != nil {
 		return HeldLines{}, translate(err)
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT l.gateway_id, l.fence, g.link = 'dial_in' AS dials_in FROM line_leases l JOIN gateways g ON g.id = l.gateway_id
+	rows, _ := s.Pool.Query(ctx, `SELECT l.gateway_id, l.fence, g.link = 'dial_in' AS dials_in, l.wanted_until > clock_timestamp() IS TRUE AS wanted FROM line_leases l JOIN gateways g ON g.id = l.gateway_id
 		WHERE l.holder = $1 AND l.expires_real > clock_timestamp() ORDER BY l.gateway_id`, h.Holder)
 	held.Leases, err = pgx.CollectRows(rows, pgx.RowToStructByName[Lease])
 	return held, translate(err)
@@ -115,11 +116,12 @@ type LineWorker struct {
 	Holder  string
 	Process string
 	Beat    int64
+	Ending  bool // it keeps what it has for a moment, and takes nothing
 }
 
 // LineWorkers lists the enrolled workers.
 func (s *Store) LineWorkers(ctx context.Context) ([]LineWorker, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT holder, process, beat FROM line_workers ORDER BY holder`)
+	rows, _ := s.Pool.Query(ctx, `SELECT holder, process, beat, ending FROM line_workers ORDER BY holder`)
 	ws, err := pgx.CollectRows(rows, pgx.RowToStructByName[LineWorker])
 	return ws, translate(err)
 }
@@ -130,10 +132,16 @@ func (s *Store) EnrolWorker(ctx context.Context, holder, process string, dead Li
 	err = s.Pool.QueryRow(ctx, `
 		WITH enrolled AS (
 			INSERT INTO line_workers AS w (holder, process, beat, beat_real) VALUES ($1, $2, 1, clock_timestamp())
-			ON CONFLICT (holder) DO UPDATE SET process = $2, beat = w.beat + 1, beat_real = clock_timestamp() WHERE w.process = $3 AND w.beat = $4 RETURNING holder),
+			ON CONFLICT (holder) DO UPDATE SET process = $2, beat = w.beat + 1, ending = false, beat_real = clock_timestamp() WHERE w.process = $3 AND w.beat = $4 RETURNING holder),
 		freed AS (UPDATE line_leases l SET holder = '', fence = l.fence + 1, expires_real = clock_timestamp() FROM enrolled WHERE l.holder = enrolled.holder)
 		SELECT count(*) = 1 FROM enrolled`, holder, process, dead.Process, dead.Beat).Scan(&ok)
 	return ok, translate(err)
+}
+
+// EndWorker says that a process ends: it keeps its lines until it is dismissed, and no new work is sent to it.
+func (s *Store) EndWorker(ctx context.Context, holder, process string) error {
+	_, err := s.Pool.Exec(ctx, `UPDATE line_workers SET ending = true WHERE holder = $1 AND process = $2`, holder, process)
+	return translate(err)
 }
 
 // DismissWorker takes a process off the list, with all its lines, so that the others need not wait for its leases to run out. It does nothing
@@ -145,10 +153,11 @@ func (s *Store) DismissWorker(ctx context.Context, w LineWorker) error {
 	return translate(err)
 }
 
-// LineHolder is the worker that owns a gateway's line now; billing.CodeUnavailable when none does.
+// LineHolder is the worker that owns a gateway's line now; billing.CodeUnavailable when none does. Who only asked for it is no worker,
+// and one that ends gets no new work.
 func (s *Store) LineHolder(ctx context.Context, id billing.GatewayID) (string, error) {
 	var holder string
-	err := s.Pool.QueryRow(ctx, `SELECT holder FROM line_leases WHERE gateway_id = $1 AND expires_real > clock_timestamp()`, id).Scan(&holder)
+	err := s.Pool.QueryRow(ctx, `SELECT holder FROM line_leases JOIN line_workers USING (holder) WHERE gateway_id = $1 AND NOT ending AND expires_real > clock_timestamp()`, id).Scan(&holder)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", billing.Errorf(billing.CodeUnavailable, "no worker owns the line of gateway %s: start a worker, or wait until it has taken over", id)
 	}
@@ -165,7 +174,8 @@ type LineOwner struct {
 // LineHolders gives the owners of several lines, by gateway.
 func (s *Store) LineHolders(ctx context.Context, gateways []billing.GatewayID) ([]LineOwner, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT g.id AS gateway, coalesce(l.holder, '') AS holder, g.link = 'dial_in' AS dials_in
-		FROM gateways g LEFT JOIN line_leases l ON l.gateway_id = g.id AND l.expires_real > clock_timestamp() WHERE g.id = ANY($1) ORDER BY g.id`, gateways)
+		FROM gateways g LEFT JOIN (line_leases l JOIN line_workers USING (holder)) ON l.gateway_id = g.id AND NOT ending AND l.expires_real > clock_timestamp()
+		WHERE g.id = ANY($1) ORDER BY g.id`, gateways)
 	owners, err := pgx.CollectRows(rows, pgx.RowToStructByName[LineOwner])
 	return owners, translate(err)
 }

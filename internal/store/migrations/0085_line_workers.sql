@@ -6,5 +6,6 @@ CREATE TABLE line_workers (
     holder    text PRIMARY KEY CHECK (holder <> ''),
     process   text NOT NULL,        -- drawn when it starts: two processes under one name are told apart by it
     beat      bigint NOT NULL,
+    ending    boolean NOT NULL DEFAULT false,  -- it keeps its lines for what it still has in hand, and gets no new work
     beat_real timestamptz NOT NULL  -- for people; nothing is decided by it
 );
