@@ -81,8 +81,8 @@ func (a *Delivery) attempt(ctx context.Context, task store.CreditTask) (out stor
 	}
 	switch {
 	case task.Command.State != billing.CommandRequested:
-		out, _ = a.verify(ctx, task.Command, m)
-		return out, false, nil
+		out, _, err = a.verify(ctx, task.Command, m)
+		return out, false, err
 	case devices.HoldsVolume(m.Profile):
 		return a.sendVolume(ctx, task, m)
 	}
@@ -92,6 +92,9 @@ func (a *Delivery) attempt(ctx context.Context, task store.CreditTask) (out stor
 // send writes the credit of an order that has never been sent. later means that the meter couldn't be reached: nothing was marked.
 func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter) (out store.CreditOutcome, later bool, err error) {
 	before, err := a.Pool.Snapshot(ctx, m)
+	if lineMoved(err) {
+		return out, false, movedFrom(m, err)
+	}
 	if err != nil {
 		activity.GetLogger(ctx).Info("credit not sent, the meter was not read", "cause", t.Command.Cause, "error", err)
 		return out, true, nil
@@ -106,8 +109,8 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 		return out, false, err
 	}
 	if !fresh { // another attempt was faster; it may have sent
-		out, _ = a.verify(ctx, cmd, m)
-		return out, false, nil
+		out, _, err = a.verify(ctx, cmd, m)
+		return out, false, err
 	}
 	failpoint.Hit("credit-stored-not-sent")
 	result, err := a.Pool.DeliverCredit(ctx, m, order(cmd), nil)
@@ -136,16 +139,24 @@ func order(c store.Command) devices.CreditOrder {
 	return devices.CreditOrder{AmountFen: int64(*c.Amount), Count: *c.CountIntended}
 }
 
-// verify only reads: it never sends anything. read says that the meter answered.
-func (a *Delivery) verify(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool) {
+// verify only reads: it never sends anything. read says that the meter answered. An error means that it wasn't asked: the line has moved.
+func (a *Delivery) verify(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool, err error) {
 	if c.VolumeLitres != nil {
 		return a.verifyVolume(ctx, c, m)
 	}
 	result, err := a.Pool.VerifyCredit(ctx, m, order(c), devices.Snapshot{PurchaseCount: c.CountBefore, RemainingFen: c.RemainingBefore, Registers: c.RegistersBefore})
 	if err != nil {
-		return store.CreditOutcome{State: billing.CommandUnknown, Note: "the meter could not be read: " + err.Error()}, false
+		return unread(m, err)
 	}
-	return creditOutcome(result), true
+	return creditOutcome(result), true, nil
+}
+
+// unread is the outcome of a look that brought nothing.
+func unread(m devices.Meter, err error) (store.CreditOutcome, bool, error) {
+	if lineMoved(err) {
+		return store.CreditOutcome{}, false, movedFrom(m, err)
+	}
+	return store.CreditOutcome{State: billing.CommandUnknown, Note: "the meter could not be read: " + err.Error()}, false, nil
 }
 
 func creditOutcome(r devices.CreditResult) store.CreditOutcome {
@@ -262,8 +273,10 @@ func (a *Delivery) agree(ctx context.Context, c store.Command, credited bool) er
 	if err != nil {
 		return err
 	}
-	out, read := a.verify(ctx, c, dm)
+	out, read, err := a.verify(ctx, c, dm)
 	switch {
+	case err != nil:
+		return err
 	case !read && m.State == "fitted":
 		return billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)
 	case read && out.State == billing.CommandVerified && !credited:

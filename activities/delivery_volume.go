@@ -108,11 +108,13 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 	case unsaved != nil:
 		return out, false, unsaved
 	case errors.Is(err, errSentAlready):
-		out, _ = a.verify(ctx, cmd, m)
-		return out, false, nil
+		out, _, err = a.verify(ctx, cmd, m)
+		return out, false, err
 	case result.Sent:
 		failpoint.Hit("credit-sent-not-recorded")
 		return volumeOutcome(result), false, nil
+	case lineMoved(err) && result.Before.RemainingLitres == nil:
+		return out, false, movedFrom(m, err)
 	case err != nil && result.Before.RemainingLitres == nil && !hopeless(err):
 		activity.GetLogger(ctx).Info("water not sent, the meter was not read", "recharge", t.Recharge.ID, "error", err)
 		return out, true, nil
@@ -139,17 +141,17 @@ func (a *Delivery) volumeOrder(ctx context.Context, meter billing.MeterID, litre
 	return devices.VolumeOrder{Litres: litres, MostLost: m.CapacityPerHour/60 + 1}, err
 }
 
-// verifyVolume only reads: it never sends anything. read says that the meter answered.
-func (a *Delivery) verifyVolume(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool) {
+// verifyVolume only reads, as verify does.
+func (a *Delivery) verifyVolume(ctx context.Context, c store.Command, m devices.Meter) (out store.CreditOutcome, read bool, err error) {
 	o, err := a.volumeOrder(ctx, c.Meter, *c.VolumeLitres)
 	var result devices.VolumeResult
 	if err == nil {
 		result, err = a.Pool.VerifyVolume(ctx, m, o, devices.Volume{Remaining: *c.VolumeBefore, Total: c.RegistersBefore[0]})
 	}
 	if err != nil {
-		return store.CreditOutcome{State: billing.CommandUnknown, Note: "the meter could not be read: " + err.Error()}, false
+		return unread(m, err)
 	}
-	return volumeOutcome(result), true
+	return volumeOutcome(result), true, nil
 }
 
 func volumeOutcome(r devices.VolumeResult) store.CreditOutcome {

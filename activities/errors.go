@@ -2,10 +2,12 @@ package activities
 
 import (
 	"context"
+	"errors"
 
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
@@ -16,9 +18,28 @@ var retryable = map[billing.Code]bool{
 	billing.CodeInternal:    true,
 }
 
+// LineMoved is the error type of a step that found itself on a worker that doesn't own the line, or that ends: nothing of it was sent, and
+// its workflow asks who owns the line now.
+const LineMoved = "line_moved"
+
+// lineMoved says that a call of the pool ended so.
+func lineMoved(err error) bool {
+	return errors.Is(err, devices.ErrNotOwner) || errors.Is(err, devices.ErrClosed)
+}
+
+// movedFrom is what an activity returns then: the meter said nothing, so there is no outcome to record.
+func movedFrom(m devices.Meter, err error) error {
+	return errors.Join(billing.Errorf(billing.CodeUnavailable, "this worker doesn't own the line of gateway %s any more: its present owner goes on", m.Gateway), err)
+}
+
 // toTemporal gives an activity's error to the engine: the code as its type, the sentence as its message.
 func toTemporal(err error) error {
 	code := billing.CodeOf(err)
+	if lineMoved(err) { // another try here would be in vain
+		return temporal.NewApplicationErrorWithOptions(billing.MessageOf(err), LineMoved, temporal.ApplicationErrorOptions{
+			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
+		})
+	}
 	if code == "" || code == billing.CodeInternal {
 		return err
 	}

@@ -121,7 +121,10 @@ func (a *Supply) CutOff(ctx context.Context, in CutRef) (CutState, error) {
 		return CutState{}, err
 	}
 	if step.Look {
-		seen := a.look(ctx, step.Command)
+		seen, err := a.look(ctx, step.Command)
+		if err != nil {
+			return CutState{}, err
+		}
 		if seen.Readback != string(billing.SupplyOn) {
 			return a.settleCut(ctx, in, step.Command, seen, terms(policy))
 		}
@@ -149,6 +152,9 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, ter
 	result, err := a.trip(wanted, m, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
+	}
+	if lineMoved(err) && !result.Sent { // it stays marked, so its present owner looks at the meter before it sends
+		return CutState{}, movedFrom(m, err)
 	}
 	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
 		again := cutTryAgain
@@ -210,22 +216,25 @@ func withReadback(out store.SwitchOutcome, s devices.Snapshot) store.SwitchOutco
 	return out
 }
 
-// look only reads: does the meter show what the command was to bring about?
-func (a *Supply) look(ctx context.Context, c store.Command) store.SwitchOutcome {
+// look only reads: does the meter show what the command was to bring about? An error means that it wasn't asked: the line has moved.
+func (a *Supply) look(ctx context.Context, c store.Command) (store.SwitchOutcome, error) {
 	out := store.SwitchOutcome{State: billing.CommandUnknown}
 	m, err := commandMeter(ctx, a.Store, c.Meter)
 	if err != nil {
 		out.Note = err.Error()
-		return out
+		return out, nil
 	}
 	seen, err := a.Pool.Look(ctx, m, orders[c.Kind])
 	out.Frames = frames(seen.Frames)
+	if lineMoved(err) {
+		return out, movedFrom(m, err)
+	}
 	if err != nil {
 		out.Note = "the state could not be read back: " + err.Error()
-		return out
+		return out, nil
 	}
 	out.State, out.Note = commandState(seen.Outcome), seen.Note
-	return withReadback(out, seen.After)
+	return withReadback(out, seen.After), nil
 }
 
 // orders are the switching commands as the meters know them.
@@ -249,7 +258,10 @@ func (a *Supply) LookAtCut(ctx context.Context, in CutRef) (CutState, error) {
 	if err != nil {
 		return CutState{}, err
 	}
-	seen := a.look(ctx, cmd)
+	seen, err := a.look(ctx, cmd)
+	if err != nil {
+		return CutState{}, err
+	}
 	if seen.Readback == string(billing.SupplyOn) {
 		sup, err := a.Store.Supply(ctx, c.Account)
 		if err != nil {

@@ -194,7 +194,10 @@ func (a *Supply) SettleUnknown(ctx context.Context, in SettleUnknown) (SupplySet
 	if err != nil {
 		return out, err
 	}
-	seen := a.look(ctx, cmd)
+	seen, err := a.look(ctx, cmd)
+	if err != nil {
+		return out, err
+	}
 	if err := contradicted(in, seen); err != nil {
 		return out, err
 	}

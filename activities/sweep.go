@@ -36,6 +36,16 @@ type sweep struct {
 	tolerance time.Duration
 	demo      bool                       // the business clock is a demo's
 	answered  map[billing.GatewayID]bool // whose meters a pass before this one has read one of
+
+	mu    sync.Mutex
+	moved []billing.GatewayID // lines that another worker owns by now
+}
+
+// leave books a line whose other meters its new owner reads.
+func (sw *sweep) leave(gateway billing.GatewayID) {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	sw.moved = append(sw.moved, gateway)
 }
 
 func (a *Metering) newSweep(ctx context.Context, c store.Cycle, pass int) (*sweep, error) {
@@ -188,8 +198,8 @@ func (sw *sweep) late(r *store.Reading) bool {
 // cycle isn't: those that are left are the dead ones, and three of them must not hide those that have come back.
 const giveUpAfter = 3
 
-// line asks the meters of one gateway one after the other. A closed pool or an ended context is an error, so that the activity is tried again by
-// whoever owns the line then.
+// line asks the meters of one gateway one after the other. A line that has moved to another worker is left to it; an ended context is an error,
+// so that the activity is tried again.
 func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.PlannedMeter, came chan<- brought) error {
 	answered := sw.answered[gateway.ID]
 	silent, down := 0, 0 // in a row, since a meter answered, or since there was a connection to the gateway
@@ -202,6 +212,10 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 		}
 		if givesUp := down >= giveUpAfter || silent >= giveUpAfter && !answered; sw.pass == 1 || !givesUp {
 			shot, err := look(ctx, deviceMeter(gateway, m.Meter))
+			if lineMoved(err) && ctx.Err() == nil {
+				sw.leave(gateway.ID)
+				return nil
+			}
 			if interrupted(ctx, err) {
 				return errors.Join(billing.Errorf(billing.CodeUnavailable, "the sweep of gateway %s was interrupted", gateway.ID), err)
 			}
@@ -225,7 +239,7 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 
 // interrupted says that a try ended for reasons of ours, not of the meter: whoever owns the line then makes it again.
 func interrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, devices.ErrClosed) || errors.Is(err, devices.ErrExpired) || errors.Is(err, devices.ErrNotOwner)
+	return ctx.Err() != nil || lineMoved(err) || errors.Is(err, devices.ErrExpired)
 }
 
 // swept is what one try at a meter brought. Only what the meter's own state explains is an outcome.

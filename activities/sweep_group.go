@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -44,9 +45,11 @@ func (a *Lines) LineHolders(ctx context.Context, in LineHoldersInput) ([]LineGro
 	return groups, nil
 }
 
-// SweptGateway counts meters that have no reading yet.
+// SweptGateway counts meters that have no reading yet, on the lines that were swept. Moved are those that got another owner meanwhile: their other
+// meters are that one's to read.
 type SweptGateway struct {
-	Left int
+	Left  int
+	Moved []billing.GatewayID `json:",omitempty"`
 }
 
 // SweepGateways names the part of a pass of several gateways whose lines one worker owns.
@@ -76,6 +79,8 @@ func (a *Metering) SweepGateways(ctx context.Context, in SweepGateways) (SweptGa
 	if err := sw.lines(ctx, gateways); err != nil {
 		return SweptGateway{}, err
 	}
-	left, err := a.Store.MetersLeft(ctx, c.ID, in.Gateways)
-	return SweptGateway{Left: left}, err
+	slices.Sort(sw.moved)
+	stayed := slices.DeleteFunc(slices.Clone(in.Gateways), func(id billing.GatewayID) bool { return slices.Contains(sw.moved, id) })
+	left, err := a.Store.MetersLeft(ctx, c.ID, stayed)
+	return SweptGateway{Left: left, Moved: sw.moved}, err
 }

@@ -12,14 +12,9 @@ import (
 type asides struct {
 	config Config
 	mu     *sync.Mutex
-	meters map[meterKey]*silence
+	meters map[string]map[byte]*silence // by gateway and unit: a report of one line costs nothing for the silence of others
 	lines  map[string]*lineSilence
 	past   map[string]*lineRecord // by gateway
-}
-
-type meterKey struct {
-	gateway string
-	unit    byte
 }
 
 type silence struct {
@@ -33,7 +28,7 @@ type lineSilence struct {
 }
 
 func newAsides(config Config) asides {
-	return asides{config: config, mu: &sync.Mutex{}, meters: map[meterKey]*silence{}, lines: map[string]*lineSilence{}, past: map[string]*lineRecord{}}
+	return asides{config: config, mu: &sync.Mutex{}, meters: map[string]map[byte]*silence{}, lines: map[string]*lineSilence{}, past: map[string]*lineRecord{}}
 }
 
 // check tells whether a sweep should skip the meter.
@@ -45,7 +40,7 @@ func (a *asides) check(at Address) error {
 		return fmt.Errorf("%w: nothing on line %s answers; next try in %s",
 			ErrSetAside, at.Gateway, l.until.Sub(now).Round(time.Second))
 	}
-	if s, ok := a.meters[meterKey{at.Gateway, at.Unit}]; ok && now.Before(s.until) {
+	if s, ok := a.meters[at.Gateway][at.Unit]; ok && now.Before(s.until) {
 		return fmt.Errorf("%w: next try in %s", ErrSetAside, s.until.Sub(now).Round(time.Second))
 	}
 	return nil
@@ -55,7 +50,6 @@ func (a *asides) check(at Address) error {
 func (a *asides) book(at Address, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := meterKey{at.Gateway, at.Unit}
 	linkDown, noise := errors.Is(err, ErrLinkDown), errors.Is(err, errNoise)
 	if errors.Is(err, ErrNotOwner) || errors.Is(err, ErrExpired) {
 		return // says nothing about the meter
@@ -63,13 +57,13 @@ func (a *asides) book(at Address, err error) {
 	now := time.Now()
 	a.record(at.Gateway, err, now)
 	if !linkDown && !noise && !errors.Is(err, ErrSilent) {
-		delete(a.meters, key)
+		delete(a.meters[at.Gateway], at.Unit)
 		delete(a.lines, at.Gateway)
 		return
 	}
 	if noise { // something speaks on the line, but not so that the meter can be read: it costs as much as silence
 		delete(a.lines, at.Gateway)
-		a.silent(key, now)
+		a.silent(at, now)
 		return
 	}
 	l, ok := a.lines[at.Gateway]
@@ -84,16 +78,21 @@ func (a *asides) book(at Address, err error) {
 	if linkDown {
 		return // the gateway's fault, not the meter's
 	}
-	a.silent(key, now)
+	a.silent(at, now)
 }
 
 // silent books a try at a meter that was in vain. Those that are made while it is set aside, by people and by commands that wait for their
 // read-back, don't lengthen its pause.
-func (a *asides) silent(key meterKey, now time.Time) {
-	s, ok := a.meters[key]
+func (a *asides) silent(at Address, now time.Time) {
+	line, ok := a.meters[at.Gateway]
+	if !ok {
+		line = map[byte]*silence{}
+		a.meters[at.Gateway] = line
+	}
+	s, ok := line[at.Unit]
 	if !ok {
 		s = &silence{}
-		a.meters[key] = s
+		line[at.Unit] = s
 	}
 	if now.Before(s.until) {
 		return

@@ -38,12 +38,12 @@ func TestAsides(t *testing.T) {
 	for range 9 { // a command polls for its read-back while the meter is silent
 		a.book(at, ErrSilent)
 	}
-	require.LessOrEqual(t, time.Until(a.meters[meterKey{"g", 1}].until), 10*time.Minute, "one pause, not nine doublings")
+	require.LessOrEqual(t, time.Until(a.meters["g"][1].until), 10*time.Minute, "one pause, not nine doublings")
 	a.book(at, ErrNotOwner)
 	require.Error(t, a.check(at), "a lost lease is no answer")
-	a.meters[meterKey{"g", 1}].until = time.Now()
+	a.meters["g"][1].until = time.Now()
 	a.book(at, ErrSilent)
-	require.Greater(t, time.Until(a.meters[meterKey{"g", 1}].until), 10*time.Minute, "silent again after its pause: twice as long")
+	require.Greater(t, time.Until(a.meters["g"][1].until), 10*time.Minute, "silent again after its pause: twice as long")
 	a.book(at, nil)
 	require.NoError(t, a.check(at))
 }

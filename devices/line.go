@@ -82,18 +82,20 @@ type line struct {
 	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
 	ordered  map[string]int  // how many commands left for a meter, by serial number; used by the owner only
 
-	mu     sync.Mutex
-	queue  jobQueue
-	next   int64
-	closed bool
-	wake   chan struct{}
-	ended  chan struct{}
+	mu         sync.Mutex
+	queue      jobQueue
+	next       int64
+	running    int       // jobs; more than one while a read gives way
+	quietSince time.Time // the end of the last job, or when the line began
+	closed     bool
+	wake       chan struct{}
+	ended      chan struct{}
 }
 
 // newLine prepares a line, which begins when own is called. after is closed when the line before it has ended.
 func newLine(p *Pool, a Address, after <-chan struct{}) (*line, error) {
 	l := &line{
-		gateway: a.Gateway, hostPort: a.HostPort, settings: a.Link, timeout: p.config.Timeout, after: after, pool: p, written: time.Now(),
+		gateway: a.Gateway, hostPort: a.HostPort, settings: a.Link, timeout: p.config.Timeout, after: after, pool: p, written: time.Now(), quietSince: time.Now(),
 		// An answer to who owned the line before must not carry the number of one of our own exchanges.
 		counted: byte(rand.N(256)), ordered: map[string]int{}, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -187,10 +189,11 @@ func (l *line) own() {
 
 func (l *line) runJob(j *job) {
 	defer close(j.done)
-	if l.isClosed() || j.ctx.Err() != nil {
+	if j.ctx.Err() != nil || !l.begin() {
 		j.state.CompareAndSwap(jobQueued, jobAbandoned)
 		return
 	}
+	defer l.finish()
 	if !j.state.CompareAndSwap(jobQueued, jobStarted) {
 		return // the caller gave up
 	}
@@ -335,6 +338,9 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 		return ErrReadOnly
 	}
 	s.settle()
+	if err := s.owned(); err != nil { // the pause, or a process that stood still, took longer than the lease
+		return err
+	}
 	s.line.ordered[m.Serial]++
 	frame, err := send()
 	s.line.written = time.Now()

@@ -76,9 +76,9 @@ func (a *asides) report(gateway string) LineReport {
 	if l, ok := a.lines[gateway]; ok && now.Before(l.until) {
 		r.AsideUntil = l.until
 	}
-	for key, s := range a.meters {
-		if key.gateway == gateway && now.Before(s.until) {
-			r.Asides = append(r.Asides, MeterAside{Unit: key.unit, Tries: s.tries, Until: s.until})
+	for unit, s := range a.meters[gateway] {
+		if now.Before(s.until) {
+			r.Asides = append(r.Asides, MeterAside{Unit: unit, Tries: s.tries, Until: s.until})
 		}
 	}
 	slices.SortFunc(r.Asides, func(x, y MeterAside) int { return int(x.Unit) - int(y.Unit) })

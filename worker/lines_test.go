@@ -26,7 +26,7 @@ func TestLinesRunOut(t *testing.T) {
 	require.True(t, one.Owns("G1"))
 	require.Eventually(t, func() bool { return !one.Owns("G1") }, 10*time.Second, time.Millisecond, "it was never renewed")
 	require.Eventually(t, func() bool {
-		require.NoError(t, two.hold(t.Context(), pool, time.Minute))
+		require.NoError(t, two.hold(t.Context(), pool, ttl))
 		return two.Owns("G1")
 	}, 10*time.Second, 10*time.Millisecond)
 	require.False(t, one.Owns("G1"))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/notify"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/workflows"
@@ -41,7 +42,10 @@ const (
 
 // Run holds lines and works until ctx ends, then stops gracefully, ends the lines and gives them up.
 func Run(ctx context.Context, c Config) error {
-	if err := c.Lines.hold(ctx, c.Pool, leaseTTL); err != nil {
+	waits := func() {
+		c.Log.Info("an earlier worker of this name did not say that it ended; its leases run out first", "worker", c.Lines.Holder)
+	}
+	if err := c.Lines.enrol(ctx, leaseTTL, waits); err != nil {
 		return err
 	}
 	defer func() {
@@ -49,6 +53,9 @@ func Run(ctx context.Context, c Config) error {
 			c.Log.Warn("the lines were not given up; they come free when the leases run out", "error", err)
 		}
 	}()
+	if err := c.Lines.hold(ctx, c.Pool, leaseTTL); err != nil {
+		return err
+	}
 	workers := build(c)
 	for i, w := range workers {
 		if err := w.Start(); err != nil {
@@ -56,11 +63,28 @@ func Run(ctx context.Context, c Config) error {
 			return err
 		}
 	}
-	defer stop(workers)
-	return renewLeases(ctx, c)
+	// The lines are kept while the last steps run to their end.
+	renewing, enough := context.WithCancel(context.WithoutCancel(ctx))
+	lost := make(chan error, 1)
+	go func() { lost <- renewLeases(renewing, c) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		if err := c.Lines.end(renewing); err != nil {
+			c.Log.Warn("new work may be sent to this worker, and is taken up by another when nobody takes it", "error", err)
+		}
+	case err = <-lost:
+	}
+	stop(workers)
+	enough()
+	if err == nil {
+		err = <-lost
+	}
+	return err
 }
 
-// renewLeases keeps the lines until ctx ends. While the database is away nothing is said on a line once its lease has run out.
+// renewLeases keeps the lines until ctx ends, or another process is found under this worker's name. While the database is away nothing is said
+// on a line once its lease has run out.
 func renewLeases(ctx context.Context, c Config) error {
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
@@ -69,7 +93,11 @@ func renewLeases(ctx context.Context, c Config) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := c.Lines.hold(ctx, c.Pool, leaseTTL); err != nil && ctx.Err() == nil {
+			err := c.Lines.hold(ctx, c.Pool, leaseTTL)
+			if billing.CodeOf(err) == billing.CodeConflict {
+				return err
+			}
+			if err != nil && ctx.Err() == nil {
 				c.Log.Warn("leases not renewed", "error", err)
 			}
 		}

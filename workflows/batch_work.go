@@ -221,11 +221,15 @@ func (b *batchWork) member(ctx workflow.Context, m activities.BatchMemberRef, be
 func (b *batchWork) send(ctx workflow.Context, m activities.BatchMemberRef, out *activities.BatchMemberDone) error {
 	var err error
 	for range ownerChanges {
-		var holder string
-		if holder, err = b.holder(ctx, m.Gateway); err != nil {
-			return err
-		}
-		if err = workflow.ExecuteActivity(withCommand(ctx, holder), batches.WorkMember, m).Get(ctx, out); err == nil || ctx.Err() != nil {
+		var unowned error
+		err = followLine(ctx, func() error {
+			var holder string
+			if holder, unowned = b.holder(ctx, m.Gateway); unowned != nil {
+				return unowned
+			}
+			return workflow.ExecuteActivity(withBulk(ctx, holder), batches.WorkMember, m).Get(ctx, out)
+		})
+		if err == nil || unowned != nil || ctx.Err() != nil {
 			return err
 		}
 	}

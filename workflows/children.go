@@ -1,7 +1,9 @@
 package workflows
 
 import (
+	"errors"
 	"slices"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -73,6 +75,37 @@ func chunkOptions(ctx workflow.Context, in ChunkStart) workflow.Context {
 func signalIfRunning(ctx workflow.Context, id, signal string, fact any) {
 	if err := workflow.SignalExternalWorkflow(ctx, id, "", signal, fact).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Debug("signal not taken", "workflow", id, "signal", signal, "error", err)
+	}
+}
+
+// lineTryAgain is how long, in real time, a step waits before it asks who owns its line now.
+const lineTryAgain = 2 * time.Second
+
+// tryPause is the pause after so many tries: short while an owner changes, and longer when nobody agrees to own the line, so that the history
+// stays short.
+func tryPause(tries int) time.Duration {
+	return min(lineTryAgain<<min(tries/4, 4), 30*time.Second)
+}
+
+// mostMoves is how often a step follows its line: some ten minutes.
+const mostMoves = 30
+
+// moved says that a step found itself on a worker that doesn't own its line any more: nothing was sent.
+func moved(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Type() == activities.LineMoved
+}
+
+// followLine makes a step that asks for the line's owner first, again when the line has moved.
+func followLine(ctx workflow.Context, step func() error) error {
+	for tries := 0; ; tries++ {
+		err := step()
+		if !moved(err) || tries == mostMoves {
+			return err
+		}
+		if err := workflow.Sleep(ctx, tryPause(tries)); err != nil {
+			return err
+		}
 	}
 }
 

@@ -119,12 +119,15 @@ func (r *exceptionReview) decide(ctx workflow.Context, d activities.Decision) er
 // reread asks the members of the case now, gateway by gateway, each on whoever owns its line.
 func (r *exceptionReview) reread(ctx workflow.Context, d activities.Decision) error {
 	for _, gateway := range r.facts.Gateways {
-		holder, err := lineHolder(ctx, gateway)
-		if err != nil {
-			return err
-		}
 		in := activities.RereadMembers{CaseID: d.CaseID, Gateway: gateway, By: d.By, Reason: d.Reason, Meters: d.Meters}
-		if err := workflow.ExecuteActivity(withSweep(ctx, holder), review.RereadMembers, in).Get(ctx, nil); err != nil {
+		err := followLine(ctx, func() error {
+			holder, err := lineHolder(ctx, gateway)
+			if err != nil {
+				return err
+			}
+			return workflow.ExecuteActivity(withSweep(ctx, holder), review.RereadMembers, in).Get(ctx, nil)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -134,13 +137,9 @@ func (r *exceptionReview) reread(ctx workflow.Context, d activities.Decision) er
 // settleCredit hands a decision on a credit in doubt to those who deliver credit, on whoever owns the meter's line: what the meter
 // itself shows is asked first. The workflow of the recharge or exchange is told and goes on.
 func (r *exceptionReview) settleCredit(ctx workflow.Context, d activities.Decision) error {
-	owner, err := r.lineOwner(ctx)
-	if err != nil {
-		return err
-	}
 	in := activities.SettleInDoubt{RechargeID: r.facts.RechargeID, ExchangeID: r.facts.ExchangeID, By: d.By, Credited: d.Decision == activities.DecideCredited, Reason: d.Reason}
 	var out activities.Settled
-	if err := workflow.ExecuteActivity(owner, delivery.SettleInDoubt, in).Get(ctx, &out); err != nil {
+	if err := r.onLine(ctx, delivery.SettleInDoubt, in, &out); err != nil {
 		return err
 	}
 	owned := RechargeWorkflowID(r.facts.RechargeID)
@@ -153,13 +152,9 @@ func (r *exceptionReview) settleCredit(ctx workflow.Context, d activities.Decisi
 
 // settleSupply does the same for a switching command whose effect nobody knows.
 func (r *exceptionReview) settleSupply(ctx workflow.Context, d activities.Decision) error {
-	owner, err := r.lineOwner(ctx)
-	if err != nil {
-		return err
-	}
 	in := activities.SettleUnknown{CommandID: r.facts.CommandID, By: d.By, Decision: d.Decision, Reason: d.Reason}
 	var out activities.SupplySettled
-	if err := workflow.ExecuteActivity(owner, switching.SettleUnknown, in).Get(ctx, &out); err != nil {
+	if err := r.onLine(ctx, switching.SettleUnknown, in, &out); err != nil {
 		return err
 	}
 	if out.Owner != "" {
@@ -168,13 +163,18 @@ func (r *exceptionReview) settleSupply(ctx workflow.Context, d activities.Decisi
 	return r.describe(ctx)
 }
 
-// lineOwner is the context of orders to the meter that the case is about.
-func (r *exceptionReview) lineOwner(ctx workflow.Context) (workflow.Context, error) {
+// onLine runs an activity on whoever owns the line of the meter that the case is about.
+func (r *exceptionReview) onLine(ctx workflow.Context, activity, in, out any) error {
 	if len(r.facts.Gateways) == 0 {
-		return nil, refuse(billing.CodeBlocked, "the meter of this case is not fitted any more: nothing can be asked of it")
+		return refuse(billing.CodeBlocked, "the meter of this case is not fitted any more: nothing can be asked of it")
 	}
-	holder, err := lineHolder(ctx, r.facts.Gateways[0])
-	return withCommand(ctx, holder), err
+	return followLine(ctx, func() error {
+		holder, err := lineHolder(ctx, r.facts.Gateways[0])
+		if err != nil {
+			return err
+		}
+		return workflow.ExecuteActivity(withCommand(ctx, holder), activity, in).Get(ctx, out)
+	})
 }
 
 // DecideCase sends a person's decision on a case and waits for its outcome.

@@ -56,22 +56,30 @@ func withRating(ctx workflow.Context) workflow.Context {
 func withSweep(ctx workflow.Context, holder string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              SweepQueue(holder),
-		ScheduleToStartTimeout: 5 * time.Minute,
+		ScheduleToStartTimeout: time.Minute,
 		StartToCloseTimeout:    time.Hour,
 		HeartbeatTimeout:       20 * time.Second,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 10},
 	})
 }
 
-// withCommand is for one order to one meter, on its line's owner. The activity checks the order's deadline itself at every attempt.
+// withCommand is for one order to one meter, on its line's owner. The activity checks the order's deadline itself at every attempt. An owner that
+// doesn't take it for as long as a lease stands may be dead, and the line another's.
 func withCommand(ctx workflow.Context, holder string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              CommandQueue(holder),
-		ScheduleToStartTimeout: 2 * time.Minute,
+		ScheduleToStartTimeout: 20 * time.Second,
 		StartToCloseTimeout:    2 * time.Minute,
 		HeartbeatTimeout:       20 * time.Second,
 		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 10},
 	})
+}
+
+// withBulk is withCommand for work on many meters, which waits longer for a slot: it is given up after a few tries, and nobody sits in the dark.
+func withBulk(ctx workflow.Context, holder string) workflow.Context {
+	o := workflow.GetActivityOptions(withCommand(ctx, holder))
+	o.ScheduleToStartTimeout = 2 * time.Minute
+	return workflow.WithActivityOptions(ctx, o)
 }
 
 // withRestore is for giving supply back: as withCommand, on slots of their own.

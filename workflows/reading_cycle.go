@@ -78,17 +78,17 @@ func (c *readingCycle) sweepOnce(ctx workflow.Context, pass int) (left int, err 
 		return 0, err
 	}
 	if len(gateways) > 0 {
-		left = c.sweepLines(ctx, gateways, pass, ownerChanges)
+		left = c.sweepLines(ctx, gateways, pass, 0)
 	}
 	return left, ctx.Err()
 }
 
 // sweepLines reads the meters of gateways on whoever owns their lines. Gateways that can't be swept at all leave their meters to the next
 // pass, and then to a case: they must not hold up the others.
-func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.GatewayID, pass, tries int) (left int) {
+func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.GatewayID, pass, asked int) (left int) {
 	var groups []activities.LineGroup
 	err := workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, activities.LineHoldersInput{Gateways: gateways}).Get(ctx, &groups)
-	if err != nil || tries == 0 {
+	if err != nil || asked == sweepAsks || asked >= ownerChanges && !sweepWaits(ctx) {
 		return len(gateways)
 	}
 	wg := workflow.NewWaitGroup(ctx)
@@ -96,14 +96,14 @@ func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.Gatew
 		wg.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer wg.Done()
-			left += c.sweepGroup(ctx, group, pass, tries)
+			left += c.sweepGroup(ctx, group, pass, asked)
 		})
 	}
 	wg.Wait(ctx)
 	return left
 }
 
-func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGroup, pass, tries int) (left int) {
+func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGroup, pass, asked int) (left int) {
 	if group.Holder == "" { // units that have not dialled in
 		return len(group.Gateways)
 	}
@@ -111,17 +111,26 @@ func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGro
 	var out activities.SweptGateway
 	err := workflow.ExecuteActivity(withSweep(ctx, group.Holder), metering.SweepGateways, in).Get(ctx, &out)
 	switch {
-	case err == nil:
+	case err == nil && len(out.Moved) == 0:
 		return out.Left
+	case err == nil: // a line was handed to another worker: that one reads the meters that are left
+		if workflow.Sleep(ctx, lineTryAgain) != nil {
+			return out.Left + len(out.Moved)
+		}
+		return out.Left + c.sweepLines(ctx, out.Moved, pass, asked+1)
 	case temporal.IsTimeoutError(err) && ctx.Err() == nil: // the lines' owner is gone: ask who owns them now
-		return c.sweepLines(ctx, group.Gateways, pass, tries-1)
+		return c.sweepLines(ctx, group.Gateways, pass, asked+1)
 	}
 	workflow.GetLogger(ctx).Error("gateways not swept", "gateways", group.Gateways, "pass", pass, "error", err)
 	return len(group.Gateways)
 }
 
-// ownerChanges is how often a pass follows a line to a new owner.
-const ownerChanges = 3
+// ownerChanges is how often work on many meters follows a line to a new owner. A pass of a sweep asks sweepAsks times: its owner may be alive, and
+// have no slot for it for some minutes.
+const (
+	ownerChanges = 3
+	sweepAsks    = 15
+)
 
 // validate judges the readings and gives each case that came of it its own workflow.
 func (c *readingCycle) validate(ctx workflow.Context) error {

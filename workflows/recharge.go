@@ -275,9 +275,6 @@ func sendMessage(ctx workflow.Context, id billing.MessageID) error {
 	return workflow.ExecuteActivity(withMessages(ctx), messaging.SendMessage, activities.MessageRef{MessageID: id}).Get(ctx, nil)
 }
 
-// lineTryAgain is how long, in real time, a step waits for a new owner of its line.
-const lineTryAgain = 2 * time.Second
-
 // onLine runs an activity on whoever owns the line of an account's meter now. An owner that is gone is replaced by the next; a refusal
 // comes back.
 func onLine(ctx workflow.Context, account billing.AccountID, activity, in, out any) error {
@@ -286,7 +283,7 @@ func onLine(ctx workflow.Context, account billing.AccountID, activity, in, out a
 
 // onLineWith is onLine with the slots that the activity takes.
 func onLineWith(ctx workflow.Context, slots func(workflow.Context, string) workflow.Context, account billing.AccountID, activity, in, out any) error {
-	for {
+	for tries := 0; ; tries++ {
 		var gateway billing.GatewayID
 		if err := workflow.ExecuteActivity(withStore(ctx), switching.FindLine, activities.AccountRef{Account: account}).Get(ctx, &gateway); err != nil {
 			return err
@@ -297,11 +294,11 @@ func onLineWith(ctx workflow.Context, slots func(workflow.Context, string) workf
 		}
 		err = workflow.ExecuteActivity(slots(ctx, holder), activity, in).Get(ctx, out)
 		var refusal *temporal.ApplicationError
-		if err == nil || temporal.IsCanceledError(err) || errors.As(err, &refusal) && refusal.NonRetryable() {
+		if err == nil || temporal.IsCanceledError(err) || errors.As(err, &refusal) && refusal.NonRetryable() && !moved(err) {
 			return err
 		}
 		workflow.GetLogger(ctx).Warn("the line's owner didn't finish a step", "account", account, "holder", holder, "error", err)
-		if err := workflow.Sleep(ctx, lineTryAgain); err != nil {
+		if err := workflow.Sleep(ctx, tryPause(tries)); err != nil {
 			return err
 		}
 	}

@@ -185,14 +185,17 @@ func (t *tariffPublication) pushGateway(ctx workflow.Context, gateway billing.Ga
 	in := activities.PushPrices{Change: t.in.Change, Gateway: gateway, Round: round}
 	failures := 0
 	for {
-		holder, err := lineHolder(ctx, gateway)
-		if err != nil {
-			return err
-		}
 		var out activities.PushedPrices
-		err = workflow.ExecuteActivity(withCommand(ctx, holder), tariffs.PushPrices, in).Get(ctx, &out)
+		var unowned error
+		err := followLine(ctx, func() error {
+			var holder string
+			if holder, unowned = lineHolder(ctx, gateway); unowned != nil {
+				return unowned
+			}
+			return workflow.ExecuteActivity(withBulk(ctx, holder), tariffs.PushPrices, in).Get(ctx, &out)
+		})
 		if err != nil {
-			if failures++; failures >= ownerChanges || ctx.Err() != nil {
+			if failures++; failures >= ownerChanges || unowned != nil || ctx.Err() != nil {
 				return err
 			}
 			continue // the owner of the line is gone: ask who owns it now

@@ -8,6 +8,8 @@ const (
 	changeRunInChunks = "billing-run-in-chunks"
 	// changeChildrenTogether (November 2026): a cycle asks for its cases' and restores' workflows together instead of one after the other.
 	changeChildrenTogether = "children-together"
+	// changeSweepWaits (November 2026): a sweep asks more often, and each time after a shorter wait, who owns its lines.
+	changeSweepWaits = "sweep-waits-shorter"
 )
 
 // inChunks says whether a billing run works in chunks.
@@ -18,4 +20,9 @@ func inChunks(ctx workflow.Context) bool {
 // startsTogether says whether many children are asked for before the first has started.
 func startsTogether(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, changeChildrenTogether, workflow.DefaultVersion, 1) == 1
+}
+
+// sweepWaits says whether a sweep goes on asking after ownerChanges.
+func sweepWaits(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeSweepWaits, workflow.DefaultVersion, 1) == 1
 }

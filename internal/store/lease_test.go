@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,6 +12,30 @@ import (
 	"github.com/meterflow/meterflow/internal/store/storetest"
 )
 
+// lines enrols a worker and gives what it holds after a renewal, by gateway.
+func lines(t *testing.T, s *store.Store, h store.LineHold) map[billing.GatewayID]int64 {
+	t.Helper()
+	h.Process = h.Holder + "'s"
+	_, err := s.EnrolWorker(t.Context(), h.Holder, h.Process, store.LineWorker{})
+	require.NoError(t, err)
+	held, err := s.HoldLines(t.Context(), h)
+	require.NoError(t, err)
+	fences := map[billing.GatewayID]int64{}
+	for _, l := range held.Leases {
+		fences[l.Gateway] = l.Fence
+	}
+	return fences
+}
+
+func addLines(t *testing.T, u *storetest.Utility, n int) {
+	t.Helper()
+	for i := range n {
+		require.NoError(t, u.Store.AddGateway(t.Context(), storetest.By, store.Gateway{
+			ID: billing.GatewayID(fmt.Sprintf("X%03d", i)), Site: u.Site, Name: "line", Link: "modbus_tcp", Address: fmt.Sprintf("10.9.%d.%d:502", i/250, i%250), TimeoutMillis: 10,
+		}))
+	}
+}
+
 // A line has one owner. Whoever had it before sends nothing any more, also when it doesn't know yet that the lease is gone.
 func TestLeases(t *testing.T) {
 	t.Parallel()
@@ -20,13 +45,10 @@ func TestLeases(t *testing.T) {
 		ID: "U1", Site: u.Site, Name: "unit", Link: "dial_in", Registration: "unit-1", Secret: make([]byte, 32), TimeoutMillis: 500,
 	}))
 	hold := func(holder string, ttl time.Duration, connected ...billing.GatewayID) map[billing.GatewayID]int64 {
-		held, err := s.HoldLines(t.Context(), holder, connected, ttl)
-		require.NoError(t, err)
-		fences := map[billing.GatewayID]int64{}
-		for _, l := range held {
-			fences[l.Gateway] = l.Fence
-		}
-		return fences
+		return lines(t, s, store.LineHold{Holder: holder, TTL: ttl, Connected: connected})
+	}
+	release := func(holder string) {
+		require.NoError(t, s.DismissWorker(t.Context(), store.LineWorker{Holder: holder, Process: holder + "'s"}))
 	}
 	first := hold("w1", time.Minute)
 	require.NotEmpty(t, first)
@@ -45,21 +67,57 @@ func TestLeases(t *testing.T) {
 	require.NotContains(t, hold("w2", time.Minute), gateway, "neither a renewal nor another worker ends it before")
 	require.Equal(t, billing.CodeUnavailable, billing.CodeOf(s.MaySend(t.Context(), "w2", lease, time.Second)))
 
-	require.NoError(t, s.ReleaseLines(t.Context(), "w1"))
+	release("w1")
 	second := hold("w2", time.Minute)
-	require.Equal(t, first[gateway]+1, second[gateway], "another owner, another fence")
+	require.Greater(t, second[gateway], first[gateway], "another owner, another fence")
 	require.ErrorContains(t, s.MaySend(t.Context(), "w1", lease, time.Second), "nothing was sent")
 	require.NoError(t, s.MaySend(t.Context(), "w2", store.Lease{Gateway: gateway, Fence: second[gateway]}, time.Second))
 
 	// Back with its first owner after a pause that it didn't notice: the old fence is still too old.
-	require.NoError(t, s.ReleaseLines(t.Context(), "w2"))
-	require.Equal(t, second[gateway]+1, hold("w1", time.Minute)[gateway])
+	release("w2")
+	require.Greater(t, hold("w1", time.Minute)[gateway], second[gateway])
 	require.Error(t, s.MaySend(t.Context(), "w1", lease, time.Second))
 
 	owners, err := s.LineHolders(t.Context(), []billing.GatewayID{gateway, "U1"})
 	require.NoError(t, err)
 	require.Contains(t, owners, store.LineOwner{Gateway: gateway, Holder: "w1"})
 	require.Contains(t, owners, store.LineOwner{Gateway: "U1", DialsIn: true}, "its worker gave everything up")
+}
+
+// A worker takes its share and no more, and nothing from a worker that lives, whatever the database's clock says of its leases. What is handed back
+// has another fence.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	u := storetest.NewUtility(t, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	s := u.Store
+	addLines(t, u, 9)
+	all := len(lines(t, s, store.LineHold{Holder: "w1", TTL: time.Minute, Workers: 1}))
+	require.GreaterOrEqual(t, all, 9)
+	require.NoError(t, s.DismissWorker(t.Context(), store.LineWorker{Holder: "w1", Process: "w1's"}))
+	share := (all + 1) / 2
+	mine := lines(t, s, store.LineHold{Holder: "w1", TTL: time.Minute, Workers: 2})
+	require.Len(t, mine, share)
+	lines(t, s, store.LineHold{Holder: "w2", TTL: time.Millisecond, Workers: 2})
+	time.Sleep(50 * time.Millisecond)
+	require.Len(t, lines(t, s, store.LineHold{Holder: "w1", TTL: time.Minute, Workers: 1, Living: []string{"w2"}}), share, "as after a jump of the clock")
+	require.Len(t, lines(t, s, store.LineHold{Holder: "w1", TTL: time.Minute, Workers: 1}), all)
+
+	given := []store.Lease{{Gateway: "X000", Fence: mine["X000"]}, {Gateway: "X001", Fence: mine["X001"] - 1}}
+	require.NoError(t, s.HandBack(t.Context(), "w1", given))
+	now := lines(t, s, store.LineHold{Holder: "w2", TTL: time.Minute, Workers: 1})
+	require.Equal(t, map[billing.GatewayID]int64{"X000": mine["X000"] + 2}, now, "X001 has a newer fence: it isn't the line that was meant")
+
+	_, err := s.HoldLines(t.Context(), store.LineHold{Holder: "w1", Process: "another", TTL: time.Minute, Workers: 1})
+	require.ErrorContains(t, err, "METERFLOW_WORKER_ID")
+	ok, err := s.EnrolWorker(t.Context(), "w1", "another", store.LineWorker{Holder: "w1", Process: "w1's", Beat: 1})
+	require.NoError(t, err)
+	require.False(t, ok, "it has shown life since")
+	workers, err := s.LineWorkers(t.Context())
+	require.NoError(t, err)
+	ok, err = s.EnrolWorker(t.Context(), "w1", "another", workers[0])
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Error(t, s.MaySend(t.Context(), "w1", store.Lease{Gateway: "X003", Fence: mine["X003"]}, time.Second), "the process before it")
 }
 
 func TestGatewaySettings(t *testing.T) {
