@@ -110,7 +110,7 @@ var batchOrders = map[billing.BatchAction]devices.Order{
 
 // common is what holds for every action. A restore is also ordered from a silent meter: its own workflow doesn't rest until supply is back.
 func (j batchJudge) common(f store.BatchFacts) billing.SkipReason {
-	err := devices.CanDo(f.Profile, batchOrders[j.action])
+	err := devices.CanDo(f.Profile, batchOrders[j.action], f.CommandsAllowed)
 	switch {
 	case f.Account == nil:
 		return billing.SkipNoAccount
