@@ -413,6 +413,7 @@ func TestExchange_refusals(t *testing.T) {
 		"can't take the place":       func(o *activities.OrderExchange) { o.Form.Profile = "sim-valve-water" },
 		"can't hold 100.01 yuan":     func(o *activities.OrderExchange) { o.Form.Remaining = fen(10_001) },
 		"holds no money":             func(o *activities.OrderExchange) { o.Meter = "M0002"; o.Form.Remaining = fen(1) },
+		"map sim-adf300 can't take":  func(o *activities.OrderExchange) { o.Form.Profile = "sim-adf300" },
 	} {
 		o := s.order(s.credit, fen(9_500))
 		change(&o)
@@ -420,6 +421,10 @@ func TestExchange_refusals(t *testing.T) {
 		_, err := s.review.PreviewExchange(context.Background(), o)
 		require.ErrorContains(t, err, want, "the preview says the same")
 	}
+	model := s.order(s.credit, fen(9_500))
+	model.Form.Profile = "sim-dtsy1352"
+	_, err := s.review.PreviewExchange(context.Background(), model)
+	require.NoError(t, err, "another model that measures the same")
 	s.sql(`INSERT INTO cases (id, site_id, kind, cause, blocking, state, opened_at, due_at) VALUES ('X9', 'park', 'missing', 'c', true, 'open', business_now(), business_now())`)
 	s.sql(`INSERT INTO case_members (case_id, meter_id, freeze_at, rule, numbers) SELECT 'X9', 'M0001', business_now(), 'missing', '{}'`)
 	require.Contains(t, s.refuses(s.review.ExchangeMeter, s.order(s.credit, fen(9_500))), "case X9 waits for a decision")

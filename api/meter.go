@@ -17,6 +17,8 @@ type Meter struct {
 	Site       billing.SiteID      `json:"site"`
 	Gateway    billing.GatewayID   `json:"gateway"`
 	Unit       int                 `json:"unit"`
+	Box        string              `json:"box,omitempty" doc:"The multi-circuit box that it is a circuit of."`
+	Units      int                 `json:"units" doc:"How many unit ids it takes: 3 for a three-phase circuit."`
 	Serial     string              `json:"serial"`
 	Profile    string              `json:"profile"`
 	Service    billing.Service     `json:"service"`
@@ -34,7 +36,7 @@ type Meter struct {
 }
 
 func meterOf(m store.MeterRow) Meter {
-	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
+	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Box: m.Box, Units: m.Units, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
 		State: m.State, Account: m.Account, Supply: m.Supply, Wanted: m.Wanted, ReadAt: utcOrNil(m.ReadAt), Quality: m.Quality, Doubtful: m.Doubtful,
 		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, OpenCases: m.OpenCases}
 }

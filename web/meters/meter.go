@@ -3,6 +3,7 @@ package meters
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/a-h/templ"
@@ -208,6 +209,7 @@ func deviceFacts(ctx context.Context, k known) []components.Fact {
 	}
 	unit := components.Fact{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)}
 	if m.Box != "" {
+		unit.Value = components.Link(page.Home("gateway", string(m.Gateway))+"/boxes/"+m.Box, strconv.Itoa(m.Unit))
 		unit.Hint = locale.T(ctx, "meters.in_box", m.Box, m.BoxCircuits, m.BoxBase, m.BoxBase+m.BoxCircuits-1)
 	}
 	return []components.Fact{
