@@ -78,6 +78,7 @@ type Reading struct {
 	Quality       billing.Quality  `json:"quality"`
 	Registers     []int64          `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; total first."`
 	RemainingFen  *billing.Money   `json:"remaining_fen,omitempty" doc:"Credit in the meter."`
+	Litres        *int64           `json:"remaining_litres,omitempty" doc:"Bought volume left in a meter that holds one."`
 	PurchaseCount *int64           `json:"purchase_count,omitempty"`
 	Supply        string           `json:"supply"`
 	PowerW        int64            `json:"power_w"`
@@ -90,7 +91,7 @@ type Reading struct {
 
 func readingOf(r store.Reading) Reading {
 	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)),
-		RemainingFen: r.RemainingFen, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
+		RemainingFen: r.RemainingFen, Litres: r.RemainingLitres, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
 		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason}
 }
 

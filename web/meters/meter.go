@@ -130,6 +130,9 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	if r.RemainingFen != nil {
 		facts = append(facts, components.Fact{ID: "remaining", Label: locale.T(ctx, "meters.remaining"), Value: components.Money(*r.RemainingFen)})
 	}
+	if r.RemainingLitres != nil {
+		facts = append(facts, components.Fact{ID: "volume", Label: locale.T(ctx, "meters.volume"), Value: components.Quantity(*r.RemainingLitres, billing.Water.Scale(), billing.Water.Unit())})
+	}
 	if r.PurchaseCount != nil {
 		facts = append(facts, components.Fact{ID: "count", Label: locale.T(ctx, "meters.count"), Value: components.Count(*r.PurchaseCount)})
 	}
