@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
+	"github.com/meterflow/meterflow/internal/supply"
 )
 
 const serialFresh = "000000000011"
@@ -325,6 +326,30 @@ func TestExchange_holdIsOrderedAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, sup.Guarded, "nothing is proved at the new meter")
 	require.EqualValues(t, "B-1", sup.HeldBy, "what a person ordered stands")
+	protected := func() string {
+		d, err := activities.Judge(context.Background(), s.Store, s.credit)
+		require.NoError(t, err)
+		require.False(t, d.Allowed)
+		for _, r := range d.Against() {
+			if r.Code == supply.Protected {
+				return r.Numbers["reason"]
+			}
+		}
+		return ""
+	}
+	require.Contains(t, protected(), "under way and not proved", "we cut nobody, and don't say that the meter holds")
+	batches := activities.Batches{Store: s.Store, Pool: s.deliver.Pool}
+	s.env.RegisterActivity(&batches)
+	batch := func(action billing.BatchAction) billing.SkipReason {
+		id, err := s.NextBatchID(context.Background())
+		require.NoError(t, err)
+		run[activities.BatchStatus](s.grid, batches.PlanBatch, activities.PlanBatch{BatchID: id, By: "sup1", Site: s.Site, Kind: billing.BatchRelay, Action: action, Meters: []billing.MeterID{"M9001"}, Reason: "festival"})
+		rows, _, err := s.BatchMembers(context.Background(), id, "", 1, 0)
+		require.NoError(t, err)
+		return rows[0].Skip
+	}
+	require.Equal(t, billing.SkipBusy, batch(billing.BatchKeepOn), "it doesn't stand yet")
+	require.Equal(t, billing.SkipBusy, batch(billing.BatchRelease), "nor is there nothing to release")
 	s.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 1})
 	require.True(t, run[activities.ExchangeState](s.grid, s.supply.HoldExchanged, ref).Holding())
 	s.heal(simulator.FaultSilent, 1)
@@ -336,6 +361,8 @@ func TestExchange_holdIsOrderedAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, sup.Guarded)
 	require.EqualValues(t, "B-1", sup.HeldBy)
+	require.Equal(t, "held on by batch B-1", protected())
+	require.Equal(t, billing.SkipStands, batch(billing.BatchKeepOn))
 	require.False(t, run[activities.ExchangeState](s.grid, s.deliver.CarryCredit, ref).Carrying())
 	s.proved()
 	s.told()

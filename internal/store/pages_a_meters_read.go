@@ -23,6 +23,7 @@ type MeterRow struct {
 	SupplySince *time.Time
 	CutCause    string
 	Guarded     bool
+	HeldBy      billing.BatchID
 	ReadAt      *time.Time // freeze instant of the newest reading; nil before the first
 	Quality     billing.Quality
 	Doubtful    bool
@@ -34,7 +35,7 @@ type MeterRow struct {
 func selectMeterRow(where string) string {
 	return `SELECT ` + meterColumns + `, g.name AS gateway_name, coalesce(a.id, '') AS account, coalesce(cu.name, '') AS customer, coalesce(sp.address, '') AS address,
 		coalesce(a.credit_mode, '') AS credit_mode, coalesce(b.balance_fen, 0) AS balance_fen, coalesce(su.state, '') AS supply, coalesce(su.wanted, '') AS wanted,
-		su.since_at AS supply_since, coalesce(su.cut_cause, '') AS cut_cause, coalesce(su.guarded, false) AS guarded,
+		su.since_at AS supply_since, coalesce(su.cut_cause, '') AS cut_cause, coalesce(su.guarded, false) AS guarded, coalesce(su.held_by, '') AS held_by,
 		r.freeze_at AS read_at, coalesce(r.quality, '') AS quality, coalesce(r.doubtful, false) AS doubtful, r.registers, coalesce(r.supply, '') AS read_supply,
 		k.n AS open_cases, m.total
 	FROM (SELECT x.*, count(*) OVER () AS total FROM meters x

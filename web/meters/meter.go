@@ -183,8 +183,11 @@ func supplyFacts(ctx context.Context, k known) []components.Fact {
 		{ID: "why", Label: locale.T(ctx, "meters.why"), Value: components.Text(supplyWhy(ctx, m))},
 		{ID: "balance", Label: locale.T(ctx, "meters.balance"), Value: components.Money(m.BalanceFen), Hint: locale.State(ctx, locale.CreditMode, m.CreditMode)},
 	}
-	if m.Guarded {
+	switch {
+	case m.Guarded:
 		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Text(locale.T(ctx, "meters.guarded_why"))})
+	case m.HeldBy != "":
+		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "meters.hold_ordered")), Hint: locale.T(ctx, "meters.hold_ordered_why", string(m.HeldBy))})
 	}
 	return facts
 }

@@ -3,6 +3,7 @@ package meters_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,4 +67,25 @@ func TestRead_refusals(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
 	require.Contains(t, a.Find("action-error").Text(), "not taken")
 	require.Equal(t, 1, a.Find("section-live").Find(`[data-testid="empty"]`).Length(), "before the first reading the page says what will appear")
+}
+
+// A hold that a person ordered and that nothing proves at the fitted meter is shown as on its way, never as standing.
+func TestHoldBeingOrdered(t *testing.T) {
+	s := webtest.New(t)
+	meter := s.Account(t, webtest.Compound, "A9", 5_000)
+	ctx := context.Background()
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO batches (id, site_id, kind, action, state, rate, reason, made_by, made_at, expires_at, started_by, started_at, ended_by, ended_at)
+		VALUES ('B-1', 'compound', 'relay', 'keep_on', 'done', 60, 'festival', 'sup1', business_now(), business_now(), 'sup1', business_now(), 'workflow', business_now())`)
+	require.NoError(t, err)
+	b := s.SignIn(t, webtest.Supervisor)
+	for guarded, want := range map[bool]string{false: "being ordered", true: "can't trip by itself"} {
+		tag, err := s.Store.Pool.Exec(ctx, `UPDATE supplies SET held_by = 'B-1', guarded = $1 WHERE account_id = 'A9'`, guarded)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, tag.RowsAffected())
+		for _, page := range []string{"/meters/" + string(meter), "/accounts/A9"} {
+			shown := b.Get(page).Find("fact-guarded").Text()
+			require.Contains(t, shown, want, page)
+			require.Equal(t, guarded, !strings.Contains(shown, "being ordered"), page)
+		}
+	}
 }
