@@ -87,12 +87,14 @@ type Reading struct {
 	Cycle         *billing.CycleID `json:"cycle,omitempty"`
 	RecordedBy    string           `json:"recorded_by"`
 	Reason        string           `json:"reason,omitempty"`
+	Profile       string           `json:"profile,omitempty" doc:"Register map that it was decoded with; absent for what no line brought."`
+	MapVersion    *int             `json:"profile_version,omitempty"`
 }
 
 func readingOf(r store.Reading) Reading {
 	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)),
 		RemainingFen: r.RemainingFen, Litres: r.RemainingLitres, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
-		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason}
+		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason, Profile: r.Profile, MapVersion: r.ProfileVersion}
 }
 
 type metersInput struct {

@@ -364,6 +364,7 @@ func TestLookWantsWhatWasOrdered(t *testing.T) {
 		require.NotEmpty(t, r.Frames)
 		for _, f := range r.Frames {
 			require.False(t, f.Write, "a look sends nothing but reads")
+			require.Equal(t, "sim-ddsy1352 v1", f.Map)
 		}
 		return r.Outcome
 	}

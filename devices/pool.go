@@ -227,7 +227,10 @@ func (p *Pool) onMeter(
 		return about(m, err)
 	}
 	var inner error
-	if err := l.do(ctx, urgency, func(s *session) { inner = run(s, prof) }); err != nil {
+	if err := l.do(ctx, urgency, func(s *session) {
+		s.prof = prof
+		inner = run(s, prof)
+	}); err != nil {
 		return about(m, err)
 	}
 	p.aside.book(m.Address, inner)
@@ -262,7 +265,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
-		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
+		Profile: prof.Name, ProfileVersion: prof.Version, InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}
 	if shot.Supply == SupplyOff && shot.loaded() {
 		shot.Supply = SupplyFault

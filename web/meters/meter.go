@@ -29,6 +29,7 @@ type known struct {
 	versions   []store.VersionRow
 	allowances []store.Allowance
 	exchanges  []store.MeterExchange
+	pushes     []store.TariffPush
 	now        time.Time
 }
 
@@ -42,6 +43,7 @@ type meterView struct {
 	facts     []components.Fact
 	usage     components.Usage
 	commands  components.TimelineView
+	pushes    *components.TimelineView // price changes; nil for a meter that never had one
 	fittings  components.Table
 	versions  components.Table
 	timeline  components.TimelineView
@@ -57,7 +59,7 @@ func meterOf(ctx context.Context, k known) meterView {
 	}
 	return meterView{
 		head: head, notices: noticesOf(ctx, k), live: liveFacts(ctx, k), registers: registerTable(ctx, m, k.reading), supply: supplyFacts(ctx, k),
-		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), fittings: fittingTable(ctx, m, k.fittings),
+		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), pushes: pushesOf(ctx, k.pushes), fittings: fittingTable(ctx, m, k.fittings),
 		versions: versionTable(ctx, m, k.versions),
 	}
 }
@@ -120,7 +122,7 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	}
 	facts := []components.Fact{
 		{ID: "read-at", Label: locale.T(ctx, "meters.freeze"), Value: components.When(r.FreezeAt), Hint: locale.Ago(ctx, r.FreezeAt, k.now)},
-		{ID: "taken", Label: locale.T(ctx, "meters.taken"), Value: components.When(r.TakenAt)},
+		{ID: "taken", Label: locale.T(ctx, "meters.taken"), Value: components.When(r.TakenAt), Hint: decodedBy(ctx, *r)},
 		{ID: "quality", Label: locale.T(ctx, "meters.quality"), Value: q, Hint: qualityHint(ctx, *r)},
 		{ID: "read-supply", Label: locale.T(ctx, "meters.relay"), Value: components.StateBadge(locale.Supply, r.Supply), Hint: forcedHint(ctx, r.Forced)},
 	}
@@ -140,6 +142,14 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 		facts = append(facts, components.Fact{ID: "alarm-" + a, Label: locale.T(ctx, "meters.alarm"), Value: components.Badge(components.Danger, locale.State(ctx, locale.MeterAlarm, a))})
 	}
 	return append(facts, deviceShows(ctx, *r)...)
+}
+
+// decodedBy says by which register map a reading was decoded.
+func decodedBy(ctx context.Context, r store.Reading) string {
+	if r.ProfileVersion == nil {
+		return ""
+	}
+	return locale.T(ctx, "meters.decoded_by", mapLabel(r.Profile, *r.ProfileVersion))
 }
 
 func qualityHint(ctx context.Context, r store.Reading) string {

@@ -89,3 +89,31 @@ func TestHoldBeingOrdered(t *testing.T) {
 		}
 	}
 }
+
+// What a line brought says by which register map it was decoded, and the frames of a price change open on the meter's page.
+func TestMapVersionsAndPriceFrames(t *testing.T) {
+	s := webtest.New(t)
+	meter := s.Account(t, webtest.Compound, "A9", 5_000)
+	ctx := context.Background()
+	s.Read(t, webtest.Compound, billing.MustDate("2026-09-11"), map[billing.MeterID]billing.Registers{meter: bands(900)})
+	b := s.SignIn(t, webtest.Supervisor)
+	require.NotContains(t, b.Get("/meters/"+string(meter)).Find("fact-taken").Text(), "register map", "nothing is made up for what was kept before")
+	require.Zero(t, b.Get("/meters/"+string(meter)).Find("pushes").Length())
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO readings (meter_id, freeze_at, version, taken_at, taken_real, quality, registers, supply, cycle_id, recorded_by, reason, profile, profile_version)
+		SELECT meter_id, freeze_at, version + 1, taken_at, taken_real, quality, registers, supply, cycle_id, 'workflow', 'read again', 'sim-ddsy1352', 3 FROM readings WHERE meter_id = $1`, meter)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO tariff_changes (id, tariff_id, service, name_zh, name_en, from_day, version, state, editors, made_by, made_at, closed_at, approved1_by, approved1_at, approved2_by, approved2_at)
+		VALUES ('T-9', 'zj-residential', 'power', 'x', 'x', '2026-09-01', '{}', 'published', '{admin}', 'admin', business_now(), business_now(), 'sup1', business_now(), 'manager', business_now())`)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO tariff_pushes (change_id, meter_id, account_id, site_id, gateway_id, state, due_at, old_prices, prices, attempts, frames, settled_at)
+		VALUES ('T-9', $1, 'A9', 'compound', 'G-compound', 'verified', business_now(), '{1,1,1,1,1}', '{2,2,2,2,2}', 1,
+			'[{"sent_at": "2026-09-10T00:00:00Z", "request": "0120", "reply": "0120", "line": "G-compound", "write": true, "map": "sim-ddsy1352 v3"}]', business_now())`, meter)
+	require.NoError(t, err)
+	shown := b.Get("/meters/" + string(meter))
+	require.Contains(t, shown.Find("fact-taken").Text(), "sim-ddsy1352 v3")
+	require.Contains(t, shown.Find("table-reading-versions").Text(), "sim-ddsy1352 v3")
+	require.Contains(t, shown.Find("pushes").Text(), "Price changes")
+	frames := shown.Find("pushes").Find(`[data-testid="frames"]`).Text()
+	require.Contains(t, frames, "sim-ddsy1352 v3")
+	require.Contains(t, frames, "01 20")
+}
