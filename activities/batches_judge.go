@@ -110,7 +110,7 @@ var batchOrders = map[billing.BatchAction]devices.Order{
 
 // common is what holds for every action. A restore is also ordered from a silent meter: its own workflow doesn't rest until supply is back.
 func (j batchJudge) common(f store.BatchFacts) billing.SkipReason {
-	err := devices.CanDo(f.Profile, batchOrders[j.action])
+	err := devices.CanDo(f.Profile, batchOrders[j.action], f.CommandsAllowed)
 	switch {
 	case f.Account == nil:
 		return billing.SkipNoAccount
@@ -176,6 +176,8 @@ func restorable(f store.BatchFacts) billing.SkipReason {
 
 func keepable(f store.BatchFacts) billing.SkipReason {
 	switch {
+	case f.HeldBy != "" && !f.Guarded: // ordered at the meter that took the held one's place, and not proved there
+		return billing.SkipBusy
 	case f.HeldBy != "":
 		return billing.SkipStands
 	case f.Supply != billing.SupplyOn || f.Wanted != billing.SupplyOn:
@@ -189,6 +191,8 @@ func keepable(f store.BatchFacts) billing.SkipReason {
 // releasable leaves alone every meter that a release could let trip by itself: that would be a cut without notice.
 func releasable(f store.BatchFacts) billing.SkipReason {
 	switch {
+	case f.HeldBy != "" && !f.Guarded: // there is a hold, on its way
+		return billing.SkipBusy
 	case !f.Guarded:
 		return billing.SkipStands
 	case f.Protected:

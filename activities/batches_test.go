@@ -25,7 +25,10 @@ type many struct {
 func newMany(t *testing.T) *many {
 	t.Helper()
 	g := &many{priced: newPriced(t)}
-	pool := devices.NewPool(devices.Config{Timeout: 300 * time.Millisecond, ReadRetries: -1, SwitchLimit: 300 * time.Millisecond, SwitchPoll: 20 * time.Millisecond})
+	pool := devices.NewPool(devices.Config{Timeout: 300 * time.Millisecond, ReadRetries: -1, SwitchLimit: 300 * time.Millisecond, SwitchPoll: 20 * time.Millisecond,
+		Allowed: func(ctx context.Context, m devices.Meter, mapVersion int) error {
+			return g.CommandsAllowed(ctx, m.Serial, m.Profile, mapVersion)
+		}})
 	t.Cleanup(pool.Shutdown)
 	g.batches = activities.Batches{Store: g.Store, Pool: pool}
 	g.env.RegisterActivity(&g.batches)
@@ -382,6 +385,31 @@ func TestBatch_holdAndRelease(t *testing.T) {
 	require.False(t, sup.Guarded)
 	require.Empty(t, sup.HeldBy)
 	require.Equal(t, "on", g.relay(serialPlatform))
+}
+
+// A meter whose map was never tried is worked on while two persons allow it for this meter and this version of the map, and for no longer.
+func TestBatch_allowedWithAnUntriedMap(t *testing.T) {
+	g := newMany(t)
+	ctx := context.Background()
+	g.sql(`UPDATE meters SET profile = 'acrel-ddsy1352' WHERE id IN ('` + string(g.meter(g.plain)) + `', '` + string(g.meter(g.credit)) + `')`)
+	allow := func(version int) store.Allowance {
+		a, err := g.AllowCommands(ctx, store.By{Actor: "admin"}, store.Allowance{Meter: g.meter(g.plain), Profile: "acrel-ddsy1352", Version: version, Reason: "trial on site", AgreedBy: "boss", UntilAt: g.now.Add(48 * time.Hour)})
+		require.NoError(t, err)
+		return a
+	}
+	allow(2)
+	p := g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain, g.credit)
+	run[activities.BatchStatus](g.grid, g.batches.PlanBatch, p)
+	require.Equal(t, billing.SkipUnverified, g.members(p.BatchID)[g.meter(g.plain)].Skip, "another version of the map")
+	a := allow(1)
+	id := g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain, g.credit))
+	require.Equal(t, billing.SkipUnverified, g.members(id)[g.meter(g.credit)].Skip, "another meter")
+	require.NoError(t, g.EndAllowance(ctx, store.By{Actor: "boss", Reason: "enough"}, a.ID))
+	require.Equal(t, billing.SkipUnverified, g.worked(id)[g.meter(g.plain)].Skip, "it ended between preview and order")
+	allow(1)
+	got := g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain)))[g.meter(g.plain)]
+	require.Equal(t, billing.MemberVerified, got.State, got.Note)
+	g.told()
 }
 
 // A hold is never ordered where supply is off, and a protection that came after the preview keeps its hold.

@@ -35,14 +35,20 @@ func volumePrice(ctx context.Context, s *store.Store, account billing.AccountID)
 	if err != nil {
 		return 0, err
 	}
-	prices, err := meterPrices(version)
-	if err == nil && (version.Has(billing.KindBands) || prices[0] <= 0) {
-		err = billing.Errorf(billing.CodeBlocked, "it has no single price per cubic metre")
-	}
+	price, err := flatPrice(version)
 	if err != nil {
 		return 0, billing.Errorf(billing.CodeBlocked, "The meter of account %s holds a volume, and the tariff %s can't be turned into one: %w. Give the account a tariff with one flat price.", account, tariff.ID, err)
 	}
-	return prices[0], nil
+	return price, nil
+}
+
+// flatPrice is what a cubic metre costs by a version of a tariff that has one price, in yuan×10^8.
+func flatPrice(v billing.TariffVersion) (int64, error) {
+	prices, err := meterPrices(v)
+	if err == nil && (v.Has(billing.KindBands) || prices[0] <= 0) {
+		err = billing.Errorf(billing.CodeBlocked, "it has no single price per cubic metre")
+	}
+	return prices[0], err
 }
 
 // sellable refuses, before money is taken, what a meter that holds a volume couldn't be credited with.

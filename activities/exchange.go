@@ -7,7 +7,6 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"github.com/meterflow/meterflow/devices"
-	"github.com/meterflow/meterflow/devices/profile"
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/failpoint"
@@ -79,11 +78,11 @@ func fits(old, fresh store.Meter, opening billing.Registers) error {
 	if fresh.Profile == old.Profile {
 		return nil
 	}
-	p, err := profile.Get(fresh.Profile)
+	p, err := typedMap(fresh.Profile)
 	if err != nil {
-		return billing.Errorf(billing.CodeInvalidInput, "the register map %s is not known: type the one of the new meter's model", fresh.Profile)
+		return err
 	}
-	if string(p.Service) != string(old.Service) || p.HoldsVolume() != devices.HoldsVolume(old.Profile) {
+	if serviceOfMap(p) != old.Service || p.HoldsVolume() != devices.HoldsVolume(old.Profile) || p.CircuitUnits != 0 != (old.Box != "") || old.Box != "" && p.CircuitUnits != old.Units {
 		return billing.Errorf(billing.CodeInvalidInput, "a meter with the register map %s can't take the place of meter %s: both must measure the same and hold credit in the same way", fresh.Profile, old.ID)
 	}
 	return nil

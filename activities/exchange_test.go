@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
+	"github.com/meterflow/meterflow/internal/supply"
 )
 
 const serialFresh = "000000000011"
@@ -325,6 +326,30 @@ func TestExchange_holdIsOrderedAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, sup.Guarded, "nothing is proved at the new meter")
 	require.EqualValues(t, "B-1", sup.HeldBy, "what a person ordered stands")
+	protected := func() string {
+		d, err := activities.Judge(context.Background(), s.Store, s.credit)
+		require.NoError(t, err)
+		require.False(t, d.Allowed)
+		for _, r := range d.Against() {
+			if r.Code == supply.Protected {
+				return r.Numbers["reason"]
+			}
+		}
+		return ""
+	}
+	require.Contains(t, protected(), "under way and not proved", "we cut nobody, and don't say that the meter holds")
+	batches := activities.Batches{Store: s.Store, Pool: s.deliver.Pool}
+	s.env.RegisterActivity(&batches)
+	batch := func(action billing.BatchAction) billing.SkipReason {
+		id, err := s.NextBatchID(context.Background())
+		require.NoError(t, err)
+		run[activities.BatchStatus](s.grid, batches.PlanBatch, activities.PlanBatch{BatchID: id, By: "sup1", Site: s.Site, Kind: billing.BatchRelay, Action: action, Meters: []billing.MeterID{"M9001"}, Reason: "festival"})
+		rows, _, err := s.BatchMembers(context.Background(), id, "", 1, 0)
+		require.NoError(t, err)
+		return rows[0].Skip
+	}
+	require.Equal(t, billing.SkipBusy, batch(billing.BatchKeepOn), "it doesn't stand yet")
+	require.Equal(t, billing.SkipBusy, batch(billing.BatchRelease), "nor is there nothing to release")
 	s.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 1})
 	require.True(t, run[activities.ExchangeState](s.grid, s.supply.HoldExchanged, ref).Holding())
 	s.heal(simulator.FaultSilent, 1)
@@ -336,6 +361,8 @@ func TestExchange_holdIsOrderedAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, sup.Guarded)
 	require.EqualValues(t, "B-1", sup.HeldBy)
+	require.Equal(t, "held on by batch B-1", protected())
+	require.Equal(t, billing.SkipStands, batch(billing.BatchKeepOn))
 	require.False(t, run[activities.ExchangeState](s.grid, s.deliver.CarryCredit, ref).Carrying())
 	s.proved()
 	s.told()
@@ -413,6 +440,7 @@ func TestExchange_refusals(t *testing.T) {
 		"can't take the place":       func(o *activities.OrderExchange) { o.Form.Profile = "sim-valve-water" },
 		"can't hold 100.01 yuan":     func(o *activities.OrderExchange) { o.Form.Remaining = fen(10_001) },
 		"holds no money":             func(o *activities.OrderExchange) { o.Meter = "M0002"; o.Form.Remaining = fen(1) },
+		"map sim-adf300 can't take":  func(o *activities.OrderExchange) { o.Form.Profile = "sim-adf300" },
 	} {
 		o := s.order(s.credit, fen(9_500))
 		change(&o)
@@ -420,6 +448,10 @@ func TestExchange_refusals(t *testing.T) {
 		_, err := s.review.PreviewExchange(context.Background(), o)
 		require.ErrorContains(t, err, want, "the preview says the same")
 	}
+	model := s.order(s.credit, fen(9_500))
+	model.Form.Profile = "sim-dtsy1352"
+	_, err := s.review.PreviewExchange(context.Background(), model)
+	require.NoError(t, err, "another model that measures the same")
 	s.sql(`INSERT INTO cases (id, site_id, kind, cause, blocking, state, opened_at, due_at) VALUES ('X9', 'park', 'missing', 'c', true, 'open', business_now(), business_now())`)
 	s.sql(`INSERT INTO case_members (case_id, meter_id, freeze_at, rule, numbers) SELECT 'X9', 'M0001', business_now(), 'missing', '{}'`)
 	require.Contains(t, s.refuses(s.review.ExchangeMeter, s.order(s.credit, fen(9_500))), "case X9 waits for a decision")

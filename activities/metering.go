@@ -139,8 +139,9 @@ func takenReading(ctx context.Context, s *store.Store, m store.Meter, zone *time
 func readingOf(m store.Meter, zone *time.Location, freeze, taken time.Time, shot devices.Snapshot) store.Reading {
 	r := store.Reading{
 		Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: taken, TakenReal: shot.TakenAt, Quality: billing.QualityActual,
-		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen),
+		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen), RemainingLitres: shot.RemainingLitres,
 		Supply: string(shot.Supply), StatusWord: int(shot.StatusWord), PowerW: shot.PowerW, RecordedBy: actorWorkflow,
+		Profile: shot.Profile, ProfileVersion: &shot.ProfileVersion,
 	}
 	if wall := shot.MeterClock; !wall.IsZero() {
 		shown := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)

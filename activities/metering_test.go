@@ -85,6 +85,8 @@ func TestSweep_readsRealFrames(t *testing.T) {
 		r := w.current(m, "2026-01-02")
 		require.Equal(t, billing.QualityActual, r.Quality)
 		require.Equal(t, "on", r.Supply)
+		require.Equal(t, "sim-ddsy1352", r.Profile)
+		require.Equal(t, 1, *r.ProfileVersion, "of the map that it was decoded with")
 		require.False(t, r.Interpolated, "five minutes are within the tolerance")
 		require.Equal(t, r.Registers.Total(), r.Registers.BandSum())
 		require.Equal(t, billing.MustDate("2026-01-02").At(0, 5, storetest.Zone).UTC(), r.TakenAt.UTC())

@@ -175,7 +175,7 @@ type surroundings struct {
 	trails   map[billing.MeterID]store.Trail
 	doubted  map[billing.MeterID][]store.Reading
 	conns    map[billing.MeterID]store.Connection
-	expected map[billing.MeterID]*billing.Money
+	expected map[billing.MeterID]expectation
 }
 
 // around loads the surroundings in a few queries for the whole page.
@@ -249,7 +249,7 @@ func (v *validator) check(j judged, s surroundings) metering.Check {
 		Meter: metering.Meter{
 			Service: m.Service, Digits: m.Digits, CapacityPerHour: m.CapacityPerHour, Ratio: int64(m.Ratio), BandsPriced: v.bandsPriced(j.conn.Tariff),
 		},
-		History: dailyUse(s.past[m.ID], m.Digits, v.site.Zone), Limits: j.limits, Expected: s.expected[m.ID],
+		History: dailyUse(s.past[m.ID], m.Digits, v.site.Zone), Limits: j.limits,
 	}
 	if p, ok := s.last[m.ID]; ok {
 		c.Previous = pointReading(p)
@@ -260,6 +260,13 @@ func (v *validator) check(j judged, s surroundings) metering.Check {
 	if j.reading != nil {
 		c.Current = currentOf(*j.reading, j.conn)
 		c.Commanded, c.CommandedKeepOn = commanded(j.conn), j.conn.Guarded
+		if e, ok := s.expected[m.ID]; ok {
+			c.Expected = &e.balance
+			if e.priceE8 > 0 {
+				worth := billing.LitresWorth(*j.reading.RemainingLitres, e.priceE8)
+				c.Current.Remaining, c.Volume, c.Price = &worth, j.reading.RemainingLitres, e.priceE8
+			}
+		}
 	}
 	return c
 }
@@ -358,22 +365,55 @@ func dailyUse(points []store.Point, digits int, zone *time.Location) []metering.
 	return days
 }
 
+// expectation is what a meter that holds its own credit should show. priceE8 is what a m³ costs where it holds a volume, in yuan×10^8; 0 where it
+// holds money.
+type expectation struct {
+	balance billing.Money
+	priceE8 int64
+}
+
+// volumePrices are the prices at which the litres left in meters that hold a volume are worth money. A meter is missing without one flat price,
+// and when its use is multiplied before it is charged: then nothing can be said of its litres.
+func (v *validator) volumePrices(ctx context.Context, conns map[billing.MeterID]store.Connection, readings map[billing.MeterID]store.Reading) (map[billing.MeterID]int64, error) {
+	var ids []billing.MeterID
+	for id, r := range readings {
+		if r.RemainingLitres != nil {
+			ids = append(ids, id)
+		}
+	}
+	prices := map[billing.MeterID]int64{}
+	if len(ids) == 0 {
+		return prices, nil
+	}
+	meters, err := v.Store.Meters(ctx, ids)
+	for _, m := range meters {
+		version, _, err := v.tariffs[conns[m.ID].Tariff].VersionAt(billing.DateOf(readings[m.ID].TakenAt, v.site.Zone))
+		if err != nil || m.Ratio != 1 {
+			continue
+		}
+		if price, err := flatPrice(version); err == nil {
+			prices[m.ID] = price
+		}
+	}
+	return prices, err
+}
+
 // expectedCredit is what each meter that holds its own credit should show: the shadow ledger's balance less what was used and isn't
 // charged yet, up to the instant at which registers and amount were taken together: what was used since the freeze instant is in both,
 // also on the day of a fitting, whose opening stands for the freeze instant itself. Where money moved since the meter was read, or its reading was carried back, nothing can be said today.
-func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterID]store.Connection, readings map[billing.MeterID]store.Reading) (map[billing.MeterID]*billing.Money, error) {
+func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterID]store.Connection, readings map[billing.MeterID]store.Reading) (map[billing.MeterID]expectation, error) {
 	var ids []billing.AccountID
 	meterOf := map[billing.AccountID]billing.MeterID{}
 	for meter, c := range conns {
 		r, ok := readings[meter]
 		moved := c.MovedAt != nil && c.MovedAt.After(r.TakenAt)
-		if !ok || c.CreditMode != billing.CreditMeter || c.OpenCommand || moved || r.Interpolated || r.RemainingFen == nil {
+		if !ok || c.CreditMode != billing.CreditMeter || c.OpenCommand || moved || r.Interpolated || r.RemainingFen == nil && r.RemainingLitres == nil {
 			continue
 		}
 		ids = append(ids, c.Account)
 		meterOf[c.Account] = meter
 	}
-	expected := map[billing.MeterID]*billing.Money{}
+	expected := map[billing.MeterID]expectation{}
 	if len(ids) == 0 {
 		return expected, nil
 	}
@@ -392,6 +432,10 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 	if err := m.want(ctx, v.Store, all); err != nil {
 		return nil, err
 	}
+	prices, err := v.volumePrices(ctx, conns, readings)
+	if err != nil {
+		return nil, err
+	}
 	lags, err := priceLags(ctx, v.Store, readings)
 	if err != nil {
 		return nil, err
@@ -406,8 +450,10 @@ func (v *validator) expectedCredit(ctx context.Context, conns map[billing.MeterI
 			continue // its readings don't carry the period: the drift is judged when they do
 		}
 		if lag := lags[meter]; !lag.unknown {
-			left := conns[meter].BalanceFen - open + lag.fen
-			expected[meter] = &left
+			e := expectation{balance: conns[meter].BalanceFen - open + lag.fen, priceE8: prices[meter]}
+			if r.RemainingFen != nil || e.priceE8 > 0 {
+				expected[meter] = e
+			}
 		}
 	}
 	return expected, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/internal/store/storetest"
 )
 
 func TestCharge_daysAddUpToThePeriod(t *testing.T) {
@@ -76,6 +77,33 @@ func TestCharge_driftOfACreditThatTheMeterHolds(t *testing.T) {
 	require.Equal(t, billing.Money(10_000-1614), f.balance(account), "the registers are believed: the use is charged")
 	f.decide(activities.Decision{CaseID: cases[0], Decision: activities.DecideAccept})
 	require.Equal(t, 1, f.current(meter, "2026-01-04").Version, "nothing about the reading has changed")
+	f.intact()
+}
+
+// What a meter that holds a volume has left is worth what the books say, give or take what a usual day's use costs.
+func TestCharge_driftOfAVolumeThatTheMeterHolds(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	account, meter := f.Account(storetest.NewAccount{Service: billing.Water, Mode: billing.CreditMeter, Tariff: flatWater, Profile: "sim-volume-water"})
+	live := func(day string, total, left int64) []billing.CaseID {
+		id := f.sweepWith(day, func(r *store.Reading) { r.RemainingLitres = &left }, map[billing.MeterID]billing.Registers{meter: {total}})
+		found := do[activities.Validated](f, f.meters.ValidateCycle, activities.CycleRef{CycleID: id})
+		do[any](f, f.meters.CloseCycle, activities.CycleRef{CycleID: id})
+		f.charge(id)
+		return found.Cases
+	}
+	// 100 yuan are 16,666 litres at 6 yuan.
+	require.Empty(t, live("2026-01-02", 1000, 15_666))
+	require.Empty(t, live("2026-01-03", 2000, 14_666+900), "less than a day's use")
+	cases := live("2026-01-04", 3000, 13_666+1100)
+	require.Len(t, cases, 1)
+	c, members, err := f.Case(context.Background(), cases[0])
+	require.NoError(t, err)
+	require.Equal(t, "credit_drift", c.Kind)
+	require.False(t, c.Blocking)
+	require.JSONEq(t, `{"meter": "88.60", "ledger": "82.00", "difference": "6.60", "volume": "14.766"}`, string(members[0].Numbers))
+	require.Equal(t, billing.Money(8200), f.balance(account), "the register is believed: the use is charged")
+	f.decide(activities.Decision{CaseID: cases[0], Decision: activities.DecideAccept})
+	require.Len(t, live("2026-01-05", 4000, 12_666-1100), 1, "less than what was paid for is a drift too")
 	f.intact()
 }
 

@@ -363,7 +363,8 @@ func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store
 	for i := range results {
 		v := results[i].Reading
 		v.TakenAt, v.TakenReal, v.RecordedBy, v.ClockSkewS, v.DeviceRatio = r.TakenAt, r.TakenReal, actorWorkflow, r.ClockSkewS, r.DeviceRatio
-		v.RemainingFen, v.PurchaseCount, v.Supply, v.Forced, v.StatusWord, v.PowerW = r.RemainingFen, r.PurchaseCount, r.Supply, r.Forced, r.StatusWord, r.PowerW
+		v.Profile, v.ProfileVersion = r.Profile, r.ProfileVersion
+		v.RemainingFen, v.RemainingLitres, v.PurchaseCount, v.Supply, v.Forced, v.StatusWord, v.PowerW = r.RemainingFen, r.RemainingLitres, r.PurchaseCount, r.Supply, r.Forced, r.StatusWord, r.PowerW
 	}
 	if err != nil {
 		return nil, true, nil // it can't follow the last good reading: a person decides otherwise

@@ -17,6 +17,8 @@ type Meter struct {
 	Site       billing.SiteID      `json:"site"`
 	Gateway    billing.GatewayID   `json:"gateway"`
 	Unit       int                 `json:"unit"`
+	Box        string              `json:"box,omitempty" doc:"The multi-circuit box that it is a circuit of."`
+	Units      int                 `json:"units" doc:"How many unit ids it takes: 3 for a three-phase circuit."`
 	Serial     string              `json:"serial"`
 	Profile    string              `json:"profile"`
 	Service    billing.Service     `json:"service"`
@@ -34,7 +36,7 @@ type Meter struct {
 }
 
 func meterOf(m store.MeterRow) Meter {
-	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
+	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Box: m.Box, Units: m.Units, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
 		State: m.State, Account: m.Account, Supply: m.Supply, Wanted: m.Wanted, ReadAt: utcOrNil(m.ReadAt), Quality: m.Quality, Doubtful: m.Doubtful,
 		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, OpenCases: m.OpenCases}
 }
@@ -76,6 +78,7 @@ type Reading struct {
 	Quality       billing.Quality  `json:"quality"`
 	Registers     []int64          `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; total first."`
 	RemainingFen  *billing.Money   `json:"remaining_fen,omitempty" doc:"Credit in the meter."`
+	Litres        *int64           `json:"remaining_litres,omitempty" doc:"Bought volume left in a meter that holds one."`
 	PurchaseCount *int64           `json:"purchase_count,omitempty"`
 	Supply        string           `json:"supply"`
 	PowerW        int64            `json:"power_w"`
@@ -84,12 +87,14 @@ type Reading struct {
 	Cycle         *billing.CycleID `json:"cycle,omitempty"`
 	RecordedBy    string           `json:"recorded_by"`
 	Reason        string           `json:"reason,omitempty"`
+	Profile       string           `json:"profile,omitempty" doc:"Register map that it was decoded with; absent for what no line brought."`
+	MapVersion    *int             `json:"profile_version,omitempty"`
 }
 
 func readingOf(r store.Reading) Reading {
 	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)),
-		RemainingFen: r.RemainingFen, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
-		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason}
+		RemainingFen: r.RemainingFen, Litres: r.RemainingLitres, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
+		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason, Profile: r.Profile, MapVersion: r.ProfileVersion}
 }
 
 type metersInput struct {

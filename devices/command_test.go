@@ -313,19 +313,42 @@ func TestSwitchInDoubt(t *testing.T) {
 func TestLoadBehindAnOpenRelayIsNoCut(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, testSpec(t))
-	require.Greater(t, b.read(three).PowerW, int64(5), "the test needs a load")
+	b.noCutBehindALoad(b.meter(three))
+}
+
+// The same is read over DL/T 645.
+func TestLoadBehindAnOpenRelayIsNoCut_dlt645(t *testing.T) {
+	t.Parallel()
+	spec := testSpec(t)
+	g := &spec.Gateways[0]
+	g.Link, g.Meters = "transparent", g.Meters[:2]
+	for i := range g.Meters {
+		g.Meters[i].Profile = "sim-dlt645"
+	}
+	b := newBenchWith(t, spec, devices.Config{Timeout: 2 * time.Second, SwitchPoll: 20 * time.Millisecond, SwitchLimit: 300 * time.Millisecond, Password645: "02123456"})
+	m := b.meter(three)
+	m.Link, m.Profile = devices.Link{Kind: devices.LinkTransparent}, "sim-dlt645"
+	b.noCutBehindALoad(m)
+}
+
+func (b *bench) noCutBehindALoad(m devices.Meter) {
+	t := b.t
+	t.Helper()
+	shot, err := b.pool.Snapshot(t.Context(), m)
+	require.NoError(t, err)
+	require.Greater(t, shot.PowerW, int64(5), "the test needs a load")
 	b.inject(simulator.Fault{Kind: simulator.FaultWelded, Serial: three})
-	got, err := b.pool.Trip(t.Context(), b.meter(three))
+	got, err := b.pool.Trip(t.Context(), m)
 	require.NoError(t, err)
 	require.Equal(t, devices.OutcomeUnknown, got.Outcome)
 	require.Equal(t, devices.SupplyFault, got.After.Supply)
 	require.Contains(t, got.Note, "a load of")
-	look, err := b.pool.Look(t.Context(), b.meter(three), devices.OrderTrip)
+	look, err := b.pool.Look(t.Context(), m, devices.OrderTrip)
 	require.NoError(t, err)
 	require.Equal(t, devices.OutcomeUnknown, look.Outcome)
 	_, err = b.fleet.Clear(simulator.Fault{Kind: simulator.FaultWelded, Serial: three})
 	require.NoError(t, err)
-	look, err = b.pool.Look(t.Context(), b.meter(three), devices.OrderTrip)
+	look, err = b.pool.Look(t.Context(), m, devices.OrderTrip)
 	require.NoError(t, err)
 	require.Equal(t, devices.OutcomeVerified, look.Outcome, look.Note)
 }
@@ -341,6 +364,7 @@ func TestLookWantsWhatWasOrdered(t *testing.T) {
 		require.NotEmpty(t, r.Frames)
 		for _, f := range r.Frames {
 			require.False(t, f.Write, "a look sends nothing but reads")
+			require.Equal(t, "sim-ddsy1352 v1", f.Map)
 		}
 		return r.Outcome
 	}

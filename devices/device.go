@@ -86,6 +86,9 @@ type Snapshot struct {
 	TakenAt    time.Time // real time of the answer
 	MeterClock time.Time // the meter's wall time, without a zone; zero when it shows none
 	Serial     string
+	// Profile is the register map that it was decoded with.
+	Profile        string
+	ProfileVersion int
 	// Registers are total, sharp, peak, flat, valley, deep valley in 0.01 kWh, or the total in litres. They come from more
 	// than one request; a vector whose bands don't add up is read a second time before it is believed.
 	Registers     []int64

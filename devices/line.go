@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/meterflow/meterflow/devices/modbus"
+	"github.com/meterflow/meterflow/devices/profile"
 	"github.com/meterflow/meterflow/devices/wire"
 )
 
@@ -251,7 +252,9 @@ type session struct {
 	urgency priority
 	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back.
 	givesWay bool
-	frames   []Frame
+	// prof is the register map of the meter that the job is about.
+	prof   *profile.Profile
+	frames []Frame
 }
 
 // pause is what a slow gateway needs between two requests.
@@ -289,7 +292,7 @@ func (s *session) after(frame Frame, err error) error {
 	s.line.lastSent = time.Now()
 	err = translate(err)
 	if frame.Request != "" {
-		frame.Line = s.line.gateway
+		frame.Line, frame.Map = s.line.gateway, s.prof.Label()
 		if err != nil {
 			frame.Result = err.Error()
 		}

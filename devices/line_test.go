@@ -110,7 +110,8 @@ func TestRestoreWaitsForOneTransaction(t *testing.T) {
 		ordered := pool.Stats().Requests
 		require.NoError(t, l.do(ctx, priorityRestore, func(s *session) {
 			require.LessOrEqual(t, pool.Stats().Requests-ordered, int64(2))
-			_, err := s.snapshot(meter(0), mustProfile(t, meter(0).Profile))
+			s.prof = mustProfile(t, meter(0).Profile)
+			_, err := s.snapshot(meter(0), s.prof)
 			require.NoError(t, err)
 		}))
 	}

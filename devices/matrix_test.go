@@ -98,8 +98,8 @@ func cantBe(link, fault, op string) string {
 		if op != "trip" && op != "valve" {
 			return "no relay moves"
 		}
-		if link == "own" {
-			return "these maps show no load"
+		if link == "own" && op == "valve" {
+			return "CJ/T 188 readings of cold water show no flow"
 		}
 	case strings.Contains(fault, "relay") && op != "trip" && op != "close":
 		return "no relay moves"

@@ -227,7 +227,10 @@ func (p *Pool) onMeter(
 		return about(m, err)
 	}
 	var inner error
-	if err := l.do(ctx, urgency, func(s *session) { inner = run(s, prof) }); err != nil {
+	if err := l.do(ctx, urgency, func(s *session) {
+		s.prof = prof
+		inner = run(s, prof)
+	}); err != nil {
 		return about(m, err)
 	}
 	p.aside.book(m.Address, inner)
@@ -262,7 +265,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
-		InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
+		Profile: prof.Name, ProfileVersion: prof.Version, InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}
 	if shot.Supply == SupplyOff && shot.loaded() {
 		shot.Supply = SupplyFault
@@ -387,22 +390,26 @@ func (p *Pool) mayCommandAt(ctx context.Context, m Meter) (*profile.Profile, err
 	return prof, nil
 }
 
-// trusted refuses commands on a map that was verified on nothing, unless they were allowed for this meter.
+// trusted asks whether commands may be sent to a meter at all with this map.
 func (p *Pool) trusted(ctx context.Context, m Meter, prof *profile.Profile) error {
+	if p.config.Allowed == nil {
+		return trusted(prof, nil)
+	}
+	return trusted(prof, func(mapVersion int) error { return p.config.Allowed(ctx, m, mapVersion) })
+}
+
+// trusted refuses commands on a map that was verified on nothing, unless they were allowed for the meter; without allowed they never are.
+func trusted(prof *profile.Profile, allowed func(mapVersion int) error) error {
 	switch {
 	case prof.MayCommand():
 		return nil
-	case p.config.Allowed == nil:
-		return untried(prof)
+	case allowed == nil:
+		return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
 	}
-	if err := p.config.Allowed(ctx, m, prof.Version); err != nil {
+	if err := allowed(prof.Version); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnverifiedProfile, err)
 	}
 	return nil
-}
-
-func untried(prof *profile.Profile) error {
-	return fmt.Errorf("%w: try profile %s on a real meter first", ErrUnverifiedProfile, prof.Name)
 }
 
 // mayLeave is the last look before a command leaves: the caller still wants it, the map may be used for it, and the line is still ours.

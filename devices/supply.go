@@ -38,15 +38,15 @@ const (
 	OrderSetPrices  Order = "prices"
 )
 
-// CanDo refuses an order that meters of this profile can't be given: ErrUnverifiedProfile when its map was never tried on a device,
-// ErrUnsupported when it has no such command. Nothing is sent.
-func CanDo(profileName string, order Order) error {
+// CanDo refuses an order that a meter of this profile can't be given: ErrUnverifiedProfile when its map was never tried on a device and
+// allowed refuses commands with this version of it, ErrUnsupported when it has no such command. Nothing is sent.
+func CanDo(profileName string, order Order, allowed func(mapVersion int) error) error {
 	prof, err := profile.Get(profileName)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOrder, err)
 	}
-	if !prof.MayCommand() {
-		return untried(prof)
+	if err := trusted(prof, allowed); err != nil {
+		return err
 	}
 	if _, ok := prof.Command(string(order)); !ok && (order != OrderSetPrices || prof.Prices == nil) {
 		return fmt.Errorf("%w: profile %s has no command %s", ErrUnsupported, prof.Name, order)

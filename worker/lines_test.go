@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meterflow/meterflow/devices"
+	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
 )
 
@@ -41,4 +42,19 @@ func TestLinesRunOut(t *testing.T) {
 	require.True(t, one.Owns("G1"), "the command may still be out")
 	require.NoError(t, two.hold(t.Context(), pool, time.Minute))
 	require.False(t, two.Owns("G1"))
+}
+
+// A gateway that is added while a worker runs is its line when it renews its leases next.
+func TestNewGatewayIsTakenUp(t *testing.T) {
+	t.Parallel()
+	u := storetest.NewUtility(t, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	lines := &Lines{Store: u.Store, Holder: "w1", Now: time.Now}
+	pool := devices.NewPool(devices.Config{})
+	t.Cleanup(pool.Shutdown)
+	require.NoError(t, lines.hold(t.Context(), pool, time.Minute))
+	require.NoError(t, u.RegisterGateway(t.Context(), storetest.By, u.Site, store.GatewayChange{ID: "G7", Name: "new", Link: "modbus_tcp", Address: "10.8.0.7:502", TimeoutMillis: 500}, nil))
+	require.False(t, lines.Owns("G7"))
+	require.NoError(t, lines.hold(t.Context(), pool, time.Minute))
+	require.True(t, lines.Owns("G7"))
+	require.NoError(t, lines.MaySend(t.Context(), "G7", time.Second))
 }

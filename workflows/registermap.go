@@ -7,3 +7,9 @@ type RegisterMap = activities.RegisterMap
 
 // RegisterMapOf finds a register map by its name.
 func RegisterMapOf(name string) (RegisterMap, error) { return activities.RegisterMapOf(name) }
+
+// RegisterMaps lists the register maps that this process knows, by name.
+func RegisterMaps() ([]RegisterMap, error) { return activities.RegisterMaps() }
+
+// NewMeterOf completes a new meter by its register map; it asks nothing but the maps.
+var NewMeterOf = activities.NewMeterOf

@@ -33,7 +33,10 @@ func (p *Profile) sliceItem(f Field, raw Raw) ([]byte, error) {
 	return part, nil
 }
 
-// numberBCD decodes a number into the snapshot's integers. A scale coarser than these is multiplied up.
+// finePower is how DL/T 645 scales power: tenths of the watts that a snapshot counts.
+const finePower = "0.0001"
+
+// numberBCD decodes a number into the snapshot's integers. A scale coarser than these is multiplied up, a finer one cut.
 func numberBCD(data []byte, scale string, s Service) (int64, error) {
 	negative := data[0]&0x80 != 0
 	first := slices.Clone(data)
@@ -51,6 +54,9 @@ func numberBCD(data []byte, scale string, s Service) (int64, error) {
 			return 0, fmt.Errorf("%w: %s is too large", modbus.ErrBadReply, digits)
 		}
 		value *= 10 // hundredths of a cubic metre; a snapshot counts litres
+	}
+	if scale == finePower {
+		value /= 10
 	}
 	if negative {
 		value = -value
@@ -149,7 +155,8 @@ func (p *Profile) checkItemField(f Field) error {
 		return err
 	}
 	coarse := p.Service == Water && f.Name == "total" && f.Scale == "0.01"
-	if f.Unit != want[0] || f.Scale != want[1] && !coarse {
+	fine := p.Service == Electricity && f.Name == "power" && f.Scale == finePower
+	if f.Unit != want[0] || f.Scale != want[1] && !coarse && !fine {
 		return fmt.Errorf("field %s has unit %q and scale %q; it must be in %q with scale %q", f.Name, f.Unit, f.Scale, want[0], want[1])
 	}
 	sizes := map[string][2]int{typeNumberBCD: {1, 8}, typeSerialBCD: {6, 7}, typeClockBCD: {7, 7}, typeClockWeek: {7, 7}, typeBits: {1, 2}}

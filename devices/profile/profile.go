@@ -144,6 +144,9 @@ const (
 	SetVolume = "set_volume"
 )
 
+// Label names the map with its version, as evidence keeps it.
+func (p *Profile) Label() string { return p.Name + " v" + strconv.Itoa(p.Version) }
+
 // MayCommand reports whether money and switching commands are allowed with this map.
 func (p *Profile) MayCommand() bool { return p.VerifiedOnDevice || p.VerifiedOnSimulator }
 

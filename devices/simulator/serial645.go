@@ -112,6 +112,8 @@ func (m *meter) item645(c *change, item string) ([]byte, byte) {
 			word |= 1 << 12
 		}
 		return []byte{byte(word), byte(word >> 8)}, 0
+	case "02030000": // 0.0001 kW, six digits below the sign bit
+		return lowFirst("%06d", 10*min(m.loadNow(&c.state), 79_999)), 0
 	case "0400010C":
 		return lowFirst("%s%02d%s", wall.Format("060102"), int(wall.Weekday()), wall.Format("150405")), 0
 	}

@@ -38,10 +38,11 @@ type Frame struct {
 	Request    string    `json:"request"` // hex of the whole frame
 	Reply      string    `json:"reply"`
 	// Line is the gateway on whose line it went, Write says that it was to change something at the meter, and Result why it failed: empty for
-	// an answer that fits. The line's owner fills them in.
+	// an answer that fits. Map is the register map, with its version, by which it was made and read. The line's owner fills them in.
 	Line   string `json:"line,omitempty"`
 	Write  bool   `json:"write,omitempty"`
 	Result string `json:"result,omitempty"`
+	Map    string `json:"map,omitempty"`
 }
 
 // Scan looks at all bytes that came since the request left. It gives how many of them at the beginning belong to no answer (noise, a

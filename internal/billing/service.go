@@ -2,6 +2,7 @@ package billing
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 	"strconv"
 
@@ -132,4 +133,14 @@ func (v Registers) Validate(s Service) error {
 		}
 	}
 	return nil
+}
+
+// LitresWorth is what a volume of water costs at a price in yuan×10^8 per m³, rounded half away from zero.
+func LitresWorth(litres, priceE8 int64) Money {
+	// Litres × yuan×10^8 per m³ is fen × 10^9.
+	worth, half := new(big.Int).Mul(big.NewInt(litres), big.NewInt(priceE8)), big.NewInt(500_000_000)
+	if worth.Sign() < 0 {
+		half.Neg(half)
+	}
+	return Money(worth.Add(worth, half).Quo(worth, big.NewInt(1_000_000_000)).Int64())
 }

@@ -106,6 +106,10 @@ type Check struct {
 	Limits  Limits
 	// Expected is the shadow ledger's balance at Current, for meter credit.
 	Expected *billing.Money
+	// Volume is how many litres are left in a meter that holds a volume, of which Current.Remaining is the worth; nil for others. Price is
+	// what a m³ costs, in yuan×10^8.
+	Volume *int64
+	Price  int64
 	// Commanded is the last verified or standing command; "" or unknown when none.
 	Commanded billing.SupplyState
 	// CommandedKeepOn says whether a keep-power command stands.
@@ -396,7 +400,25 @@ func (v *validation) credit() {
 		return
 	}
 	drift := *v.Current.Remaining - *v.Expected
-	if max(drift, -drift) > v.Limits.CreditDriftFen {
-		v.found(RuleCreditDrift, false, "meter", v.Current.Remaining.String(), "ledger", v.Expected.String(), "difference", drift.String())
+	if max(drift, -drift) <= max(v.Limits.CreditDriftFen, v.dayWorth()) {
+		return
 	}
+	numbers := []string{"meter", v.Current.Remaining.String(), "ledger", v.Expected.String(), "difference", drift.String()}
+	if v.Volume != nil {
+		numbers = append(numbers, "volume", v.format(*v.Volume))
+	}
+	v.found(RuleCreditDrift, false, numbers...)
+}
+
+// dayWorth is what a usual day's use costs, where the meter holds a volume: so much may lie between it and the books, because what flows
+// while it is credited is the customer's gain. It is 0 for a meter that holds money, and without a history.
+func (v *validation) dayWorth() billing.Money {
+	if v.Volume == nil || len(v.History) == 0 {
+		return 0
+	}
+	var used int64
+	for _, d := range v.History {
+		used += d.Raw
+	}
+	return billing.LitresWorth(used/int64(len(v.History)), v.Price)
 }

@@ -129,18 +129,24 @@ func (s *Store) Allowance(ctx context.Context, id int64) (Allowance, error) {
 	return a, translate(err)
 }
 
+// standingAllowance is what makes an allowance a of the fitted meter m stand now.
+const standingAllowance = `a.meter_id = m.id AND a.profile = m.profile AND a.ended_at IS NULL AND a.from_at <= business_now() AND a.until_at > business_now()`
+
 // CommandsAllowed refuses (billing.CodeBlocked) unless an allowance stands now for the fitted meter with this serial, for this version of
 // this map.
 func (s *Store) CommandsAllowed(ctx context.Context, serial, profile string, version int) error {
 	var allowed bool
-	err := s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM command_allowances a JOIN meters m ON m.id = a.meter_id AND m.profile = a.profile
-		WHERE m.serial = $1 AND m.state = 'fitted' AND a.profile = $2 AND a.profile_version = $3
-			AND a.ended_at IS NULL AND a.from_at <= business_now() AND a.until_at > business_now())`, serial, profile, version).Scan(&allowed)
+	err := s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM command_allowances a JOIN meters m ON `+standingAllowance+`
+		WHERE m.serial = $1 AND m.state = 'fitted' AND a.profile = $2 AND a.profile_version = $3)`, serial, profile, version).Scan(&allowed)
 	if err != nil {
 		return translate(err)
 	}
 	if !allowed {
-		return billing.Errorf(billing.CodeBlocked, "The register map %s was never verified, and no allowance stands for this meter: an administrator can allow commands on the meter's page.", profile)
+		return notAllowed(profile)
 	}
 	return nil
+}
+
+func notAllowed(profile string) error {
+	return billing.Errorf(billing.CodeBlocked, "The register map %s was never verified, and no allowance stands for this meter: an administrator can allow commands on the meter's page.", profile)
 }

@@ -90,10 +90,8 @@ func checkHostPort(address string) error {
 	return nil
 }
 
-// ChangeGateway changes how a gateway is reached. Its line is closed and opened again by its owner when it is used next. Nothing is changed and
-// billing.CodeConflict comes when another gateway has the address or the registration id. mayDial refuses addresses outside the networks that
-// gateways may be in; nil allows any.
-func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDial func(hostPort string) error) error {
+// checkWith is check, and then whether the address may be dialled.
+func (c GatewayChange) checkWith(mayDial func(hostPort string) error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -101,6 +99,51 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 		if err := mayDial(c.Address); err != nil {
 			return billing.Errorf(billing.CodeInvalidInput, "the address %s can't be used: it is unknown, or lies outside the networks that gateways may be in; ask who runs the workers", c.Address)
 		}
+	}
+	return nil
+}
+
+// gateway is the gateway as it is to be, without its site and secret.
+func (c GatewayChange) gateway() Gateway {
+	return Gateway{ID: c.ID, Name: c.Name, Link: c.Link, Address: c.Address, Registration: c.Registration, PauseMillis: c.PauseMillis, TimeoutMillis: c.TimeoutMillis,
+		WorstMillis: c.WorstMillis, CachesMillis: c.CachesMillis}
+}
+
+func hashOf(secret string) []byte {
+	hash := sha256.Sum256([]byte(secret))
+	return hash[:]
+}
+
+func noSecret() error {
+	return billing.Errorf(billing.CodeInvalidInput, "give the secret that the unit registers with: it has none yet")
+}
+
+// RegisterGateway adds a gateway of a site as a person typed it, with the refusals of ChangeGateway. A running worker takes its line up when it renews its
+// leases next; nobody has to start anything anew.
+func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID, c GatewayChange, mayDial func(hostPort string) error) error {
+	if err := checkAsset(string(c.ID)); err != nil {
+		return err
+	}
+	if err := c.checkWith(mayDial); err != nil {
+		return err
+	}
+	g := c.gateway()
+	g.Site = site
+	if c.Link == "dial_in" {
+		if c.Secret == "" {
+			return noSecret()
+		}
+		g.Secret = hashOf(c.Secret)
+	}
+	return s.AddGateway(ctx, by, g)
+}
+
+// ChangeGateway changes how a gateway is reached. Its line is closed and opened again by its owner when it is used next. Nothing is changed and
+// billing.CodeConflict comes when another gateway has the address or the registration id. mayDial refuses addresses outside the networks that
+// gateways may be in; nil allows any.
+func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDial func(hostPort string) error) error {
+	if err := c.checkWith(mayDial); err != nil {
+		return err
 	}
 	return s.Change(ctx, by, func(tx *Tx) error {
 		rows, _ := tx.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1 FOR UPDATE`, c.ID)
@@ -113,10 +156,9 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 		case c.Link != "dial_in":
 			secret = nil
 		case c.Secret != "":
-			hash := sha256.Sum256([]byte(c.Secret))
-			secret = hash[:]
+			secret = hashOf(c.Secret)
 		case len(secret) == 0:
-			return billing.Errorf(billing.CodeInvalidInput, "give the secret that the unit registers with: it has none yet")
+			return noSecret()
 		}
 		_, err = tx.Exec(ctx, `UPDATE gateways SET name = $2, link = $3, address = nullif($4, ''), registration_id = nullif($5, ''), secret_sha256 = $6,
 			pause_ms = $7, timeout_ms = $8, worst_case_ms = $9, caches_reads_ms = $10 WHERE id = $1`,
@@ -125,8 +167,7 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 			return err
 		}
 		return tx.Journal(ctx, Entry{Site: old.Site, Kind: "gateway", ID: string(c.ID), Event: "changed", Data: map[string]any{
-			"from": linkData(old), "to": linkData(Gateway{Name: c.Name, Link: c.Link, Address: c.Address, Registration: c.Registration, PauseMillis: c.PauseMillis,
-				TimeoutMillis: c.TimeoutMillis, WorstMillis: c.WorstMillis, CachesMillis: c.CachesMillis}), "secret_replaced": c.Secret != "",
+			"from": linkData(old), "to": linkData(c.gateway()), "secret_replaced": c.Secret != "",
 		}})
 	})
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,7 +62,7 @@ func (s *Store) GatewayOfUnit(ctx context.Context, registration string) (Gateway
 	return g, translate(err)
 }
 
-// AddGateway registers a gateway.
+// AddGateway registers a gateway as the caller made it; RegisterGateway is for what a person typed.
 func (s *Store) AddGateway(ctx context.Context, by By, g Gateway) error {
 	if g.Link == "" {
 		g.Link = "modbus_tcp"
@@ -72,8 +74,7 @@ func (s *Store) AddGateway(ctx context.Context, by By, g Gateway) error {
 		if err != nil {
 			return err
 		}
-		return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added",
-			Data: map[string]string{"address": g.Address, "link": g.Link, "registration": g.Registration}})
+		return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added", Data: linkData(g)})
 	})
 }
 
@@ -148,6 +149,131 @@ type NewFitting struct {
 	ServicePoint billing.ServicePointID
 	At           time.Time
 	Opening      billing.Registers
+}
+
+// NewMeter is a meter that a person puts on a line, with the place that it measures.
+type NewMeter struct {
+	// Meter needs ID, Gateway, Unit, Serial, Profile, Service, Digits, Ratio and CapacityPerHour; its site and box follow from the line.
+	Meter Meter
+	// CircuitUnits is how many unit ids its register map takes in a multi-circuit box; 0 for a meter of its own.
+	CircuitUnits int
+	// OwnFrames says that it doesn't speak Modbus, so that its gateway must pass bytes on.
+	OwnFrames    bool
+	ServicePoint billing.ServicePointID
+	// Address makes the service point; it is empty for one that is there, which must be without a meter.
+	Address string
+	Opening billing.Registers
+}
+
+// The bounds of a register's digits and of a transformer ratio that is typed: more is a typing error.
+const (
+	leastDigits, mostDigits = 4, 12
+	mostRatio               = 1_000_000
+)
+
+var (
+	// assetForm is what the number of a device or a place may be: it stands in addresses of pages.
+	assetForm  = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._-]{0,39}$`)
+	serialForm = regexp.MustCompile(`^[0-9]{12}$`)
+)
+
+func checkAsset(number string) error {
+	if !assetForm.MatchString(number) {
+		return billing.Errorf(billing.CodeInvalidInput, "the number %q can't be used: take 1 to 40 letters, digits, dots, dashes or underscores, a letter or digit first", number)
+	}
+	return nil
+}
+
+func (n NewMeter) check() error {
+	if err := checkAsset(string(n.Meter.ID)); err != nil {
+		return err
+	}
+	if err := checkAsset(string(n.ServicePoint)); err != nil {
+		return err
+	}
+	m := n.Meter
+	switch {
+	case m.Unit < 1 || m.Unit > 247:
+		return billing.Errorf(billing.CodeInvalidInput, "a unit is a whole number from 1 to 247: see the meter's own setting")
+	case !serialForm.MatchString(m.Serial):
+		return billing.Errorf(billing.CodeInvalidInput, "a serial number has 12 digits: copy it from the meter's plate")
+	case m.Digits < leastDigits || m.Digits > mostDigits:
+		return billing.Errorf(billing.CodeInvalidInput, "a register shows %d to %d digits, decimals included: count them on the display", leastDigits, mostDigits)
+	case m.Ratio < 1 || m.Ratio > mostRatio:
+		return billing.Errorf(billing.CodeInvalidInput, "the ratio is a whole number from 1 to %d: 1 without transformers", mostRatio)
+	case m.CapacityPerHour < 1 || m.CapacityPerHour >= billing.Wrap(m.Digits):
+		return billing.Errorf(billing.CodeInvalidInput, "what the meter can pass in an hour must be more than zero and fit its register: see its plate")
+	}
+	if err := n.Opening.Validate(m.Service); err != nil {
+		return err
+	}
+	for _, raw := range n.Opening {
+		if raw >= billing.Wrap(m.Digits) {
+			return billing.Errorf(billing.CodeInvalidInput, "an opening register has more digits than the meter shows: read the display again")
+		}
+	}
+	return nil
+}
+
+// AddMeter fits a meter to a line from this instant on, at a service point that is there or is made with it. Refused, and nothing changed: an unknown line,
+// a unit id that another meter or box has, a circuit's register map outside of a box and another's inside, a number or serial that any
+// meter has or had, a service point of another site or service, or with a meter.
+func (s *Store) AddMeter(ctx context.Context, by By, n NewMeter) error {
+	n.Address = strings.TrimSpace(n.Address)
+	if err := n.check(); err != nil {
+		return err
+	}
+	return s.Change(ctx, by, func(tx *Tx) error {
+		m := n.Meter
+		// The line's row, as the trigger on meters takes it: no box appears under the unit id meanwhile.
+		var link string
+		if err := tx.QueryRow(ctx, `SELECT site_id, link FROM gateways WHERE id = $1 FOR NO KEY UPDATE`, m.Gateway).Scan(&m.Site, &link); err != nil {
+			return err
+		}
+		if n.OwnFrames && link == "modbus_tcp" {
+			return billing.Errorf(billing.CodeInvalidInput, "register map %s needs a gateway that passes bytes on, and %s converts Modbus: choose another map, or change the gateway's link", m.Profile, m.Gateway)
+		}
+		err := tx.QueryRow(ctx, `SELECT id FROM boxes WHERE gateway_id = $1 AND $2 BETWEEN base_unit AND base_unit + circuits - 1`, m.Gateway, m.Unit).Scan(&m.Box)
+		switch {
+		case err == pgx.ErrNoRows && n.CircuitUnits > 0:
+			return billing.Errorf(billing.CodeInvalidInput, "register map %s is for a circuit of a box, and no box of gateway %s has unit %d: add the box first, or correct the unit", m.Profile, m.Gateway, m.Unit)
+		case err == nil && n.CircuitUnits == 0:
+			return billing.Errorf(billing.CodeConflict, "unit %d of gateway %s is a circuit of box %s: choose a register map for circuits, or another unit", m.Unit, m.Gateway, m.Box)
+		case err != nil && err != pgx.ErrNoRows:
+			return err
+		}
+		m.Units = max(n.CircuitUnits, 1)
+		if err := placeFor(ctx, tx, n, m.Site); err != nil {
+			return err
+		}
+		return fitMeter(ctx, tx, NewFitting{Meter: m, ServicePoint: n.ServicePoint, At: tx.Now, Opening: n.Opening}, nil)
+	})
+}
+
+// placeFor makes the service point of a new meter, or checks that the one that is there can take it.
+func placeFor(ctx context.Context, tx *Tx, n NewMeter, site billing.SiteID) error {
+	if n.Address != "" {
+		tag, err := tx.Exec(ctx, `INSERT INTO service_points (id, site_id, service, address) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`, n.ServicePoint, site, n.Meter.Service, n.Address)
+		if err == nil && tag.RowsAffected() == 0 {
+			return billing.Errorf(billing.CodeConflict, "service point %s exists already: leave the address empty to use it, or take another number", n.ServicePoint)
+		}
+		return err
+	}
+	var service billing.Service
+	var fitted billing.MeterID
+	err := tx.QueryRow(ctx, `SELECT p.service, coalesce(f.meter_id, '') FROM service_points p LEFT JOIN fittings f ON f.service_point_id = p.id AND f.to_at IS NULL
+		WHERE p.id = $1 AND p.site_id = $2 FOR UPDATE OF p`, n.ServicePoint, site).Scan(&service, &fitted)
+	switch {
+	case err == pgx.ErrNoRows:
+		return billing.Errorf(billing.CodeNotFound, "this site has no service point %s: give its address to make it", n.ServicePoint)
+	case err != nil:
+		return err
+	case service != n.Meter.Service:
+		return billing.Errorf(billing.CodeInvalidInput, "service point %s is for %s: choose a register map that measures it", n.ServicePoint, service)
+	case fitted != "":
+		return billing.Errorf(billing.CodeConflict, "meter %s measures service point %s: exchange it, or take another service point", fitted, n.ServicePoint)
+	}
+	return nil
 }
 
 // FitMeter registers a meter and fits it to a service point that has none.

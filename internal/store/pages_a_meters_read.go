@@ -23,6 +23,7 @@ type MeterRow struct {
 	SupplySince *time.Time
 	CutCause    string
 	Guarded     bool
+	HeldBy      billing.BatchID
 	ReadAt      *time.Time // freeze instant of the newest reading; nil before the first
 	Quality     billing.Quality
 	Doubtful    bool
@@ -34,7 +35,7 @@ type MeterRow struct {
 func selectMeterRow(where string) string {
 	return `SELECT ` + meterColumns + `, g.name AS gateway_name, coalesce(a.id, '') AS account, coalesce(cu.name, '') AS customer, coalesce(sp.address, '') AS address,
 		coalesce(a.credit_mode, '') AS credit_mode, coalesce(b.balance_fen, 0) AS balance_fen, coalesce(su.state, '') AS supply, coalesce(su.wanted, '') AS wanted,
-		su.since_at AS supply_since, coalesce(su.cut_cause, '') AS cut_cause, coalesce(su.guarded, false) AS guarded,
+		su.since_at AS supply_since, coalesce(su.cut_cause, '') AS cut_cause, coalesce(su.guarded, false) AS guarded, coalesce(su.held_by, '') AS held_by,
 		r.freeze_at AS read_at, coalesce(r.quality, '') AS quality, coalesce(r.doubtful, false) AS doubtful, r.registers, coalesce(r.supply, '') AS read_supply,
 		k.n AS open_cases, m.total
 	FROM (SELECT x.*, count(*) OVER () AS total FROM meters x
@@ -59,6 +60,7 @@ type countedMeter struct {
 type MeterFilter struct {
 	Sites   []billing.SiteID
 	Gateway billing.GatewayID
+	Box     string
 	Service billing.Service
 	Supply  string // proved state
 	Command string // open: one that isn't settled; refused or another state: has one in it
@@ -71,14 +73,14 @@ type MeterFilter struct {
 
 // MeterPage lists the meters that the filter chooses, by gateway and unit, and counts them all.
 func (s *Store) MeterPage(ctx context.Context, f MeterFilter, limit, offset int) ([]MeterRow, int, error) {
-	where := `x.site_id = ANY(@sites) AND (@gateway = '' OR x.gateway_id = @gateway) AND (@service = '' OR x.service = @service)
+	where := `x.site_id = ANY(@sites) AND (@gateway = '' OR x.gateway_id = @gateway) AND (@box = '' OR x.box_id = @box) AND (@service = '' OR x.service = @service)
 		AND (x.state = CASE WHEN @removed THEN 'removed' ELSE 'fitted' END OR @text <> '') AND (@supply = '' OR xs.state = @supply)
 		AND (@command = '' OR EXISTS (SELECT 1 FROM commands c WHERE c.meter_id = x.id
 			AND (c.state = @command OR (@command = 'open' AND c.state IN ('requested', 'sending', 'acknowledged', 'unknown')))))
 		AND (NOT @silent OR NOT EXISTS (SELECT 1 FROM readings r WHERE r.meter_id = x.id AND r.freeze_at >= @since))
 		AND (@text = '' OR position(lower(@text) IN lower(concat_ws(' ', x.id, x.serial, xa.id, xc.name))) > 0)
 		ORDER BY x.gateway_id, x.unit, x.id LIMIT @limit OFFSET @offset`
-	rows, _ := s.Pool.Query(ctx, selectMeterRow(where), pgx.NamedArgs{"sites": f.Sites, "gateway": f.Gateway, "service": f.Service,
+	rows, _ := s.Pool.Query(ctx, selectMeterRow(where), pgx.NamedArgs{"sites": f.Sites, "gateway": f.Gateway, "box": f.Box, "service": f.Service,
 		"removed": f.Removed, "supply": f.Supply, "command": f.Command, "silent": f.Silent, "since": f.SilentSince, "text": f.Text, "limit": limit, "offset": offset})
 	return unwrap(rows, func(m countedMeter) (MeterRow, int) { return m.MeterRow, m.Total })
 }

@@ -34,18 +34,23 @@ type Reading struct {
 	Cycle         *billing.CycleID `db:"cycle_id"`
 	RecordedBy    string
 	Reason        string
-	DeviceRatio   *int   // transformer ratio that the meter showed; nil when it shows none
-	Method        string // how an estimate came about: a metering.Method; empty otherwise
+	DeviceRatio   *int // transformer ratio that the meter showed; nil when it shows none
+	// RemainingLitres is the bought volume left in a meter that holds one, negative in overdraft; nil for others.
+	RemainingLitres *int64
+	// Profile is the register map, and its version, that it was decoded with; empty and nil for what no line brought.
+	Profile        string
+	ProfileVersion *int
+	Method         string // how an estimate came about: a metering.Method; empty otherwise
 }
 
 const readingColumns = `r.meter_id, r.freeze_at, r.version, r.taken_at, r.taken_real, r.quality, r.registers, r.remaining_fen, r.purchase_count,
-	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason, r.device_ratio, r.method`
+	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason, r.device_ratio, r.method, r.remaining_litres, r.profile, r.profile_version`
 
 var readingNames = strings.Split(strings.NewReplacer("r.", "", "\n", "", "\t", "", " ", "").Replace(readingColumns), ",")
 
 func (r Reading) values() []any {
 	return []any{r.Meter, r.FreezeAt, r.Version, r.TakenAt, r.TakenReal, r.Quality, []int64(r.Registers), (*int64)(r.RemainingFen), r.PurchaseCount,
-		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason, r.DeviceRatio, r.Method}
+		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason, r.DeviceRatio, r.Method, r.RemainingLitres, r.Profile, r.ProfileVersion}
 }
 
 // member is the canonical text of a reading in the digest of a batch.
@@ -90,7 +95,7 @@ func addVersion(ctx context.Context, tx *Tx, r Reading) (int, error) {
 			return 0, err
 		}
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`, r.values()...)
+	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`, r.values()...)
 	return r.Version, err
 }
 

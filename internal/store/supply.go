@@ -25,6 +25,10 @@ type Supply struct {
 	HeldBy billing.BatchID
 }
 
+// HoldOrdered says that a person's order to hold the meter on stands, and that nothing proves it at the meter that is fitted now: it took the place of
+// the one that was held. We cut nobody then, but the meter may still trip by itself.
+func (s Supply) HoldOrdered() bool { return s.HeldBy != "" && !s.Guarded }
+
 // Cut causes.
 const (
 	CutForCredit = "credit"
@@ -128,8 +132,11 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 		return f, err
 	}
 	if sup.HeldBy != "" { // a person's order keeps it on: it is ended by another, never overridden by a cut
-		f.Protections = append(f.Protections, Protection{Account: sup.Account, Kind: "keep_power", FromAt: tx.Now, UntilAt: tx.Now.Add(heldAhead),
-			Owner: billing.UserID(sup.HeldBy), Reason: "held on by batch " + string(sup.HeldBy)})
+		held := Protection{Account: sup.Account, Kind: "keep_power", FromAt: tx.Now, UntilAt: tx.Now.Add(heldAhead), Owner: billing.UserID(sup.HeldBy), Reason: "held on by batch " + string(sup.HeldBy)}
+		if sup.HoldOrdered() {
+			held.Reason = "batch " + string(sup.HeldBy) + " holds it on in our books; the order to the meter is under way and not proved"
+		}
+		f.Protections = append(f.Protections, held)
 	}
 	rows, _ = tx.Query(ctx, `SELECT m.id AS message_id, m.delivered_at, r.cut_at FROM reminders r JOIN messages m ON m.account_id = r.account_id
 			AND m.kind = 'final' AND m.state = 'delivered' AND m.cause LIKE r.id || '/final%'

@@ -42,6 +42,13 @@ func (p TariffPush) refs() []string {
 	return []string{string(p.Change), string(p.Meter), string(p.Account)}
 }
 
+// PushesOf reads the newest price changes of a meter.
+func (s *Store) PushesOf(ctx context.Context, meter billing.MeterID, limit int) ([]TariffPush, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT `+pushColumns+` FROM tariff_pushes p WHERE p.meter_id = $1 ORDER BY p.due_at DESC, p.id DESC LIMIT $2`, meter, limit)
+	ps, err := pgx.CollectRows(rows, pgx.RowToStructByName[TariffPush])
+	return ps, translate(err)
+}
+
 // PushTarget is a meter that holds its own credit on the tariff of a change.
 type PushTarget struct {
 	Meter   billing.MeterID

@@ -157,11 +157,15 @@ type VersionRow struct {
 	RecordedBy   string
 	RecordedName string
 	Reason       string
+	// Profile is the register map, and its version, that it was decoded with; empty and 0 for what no line brought.
+	Profile        string
+	ProfileVersion int
 }
 
 // ReadingVersions lists all versions of a meter's readings that have more than one, newest reading first: values before and after.
 func (s *Store) ReadingVersions(ctx context.Context, meter billing.MeterID, limit int) ([]VersionRow, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT r.freeze_at, r.version, r.registers, r.quality, r.method, r.doubtful, r.taken_at, r.recorded_by, coalesce(u.name, '') AS recorded_name, r.reason
+	rows, _ := s.Pool.Query(ctx, `SELECT r.freeze_at, r.version, r.registers, r.quality, r.method, r.doubtful, r.taken_at, r.recorded_by, coalesce(u.name, '') AS recorded_name, r.reason,
+			r.profile, coalesce(r.profile_version, 0) AS profile_version
 		FROM (SELECT freeze_at FROM readings WHERE meter_id = $1 AND version = 2 ORDER BY freeze_at DESC LIMIT $2) c
 		JOIN readings r ON r.meter_id = $1 AND r.freeze_at = c.freeze_at LEFT JOIN users u ON u.id = r.recorded_by
 		ORDER BY r.freeze_at DESC, r.version`, meter, limit)

@@ -118,8 +118,11 @@ func facts(ctx context.Context, a store.AccountRow) []components.Fact {
 	if a.Pending > 0 {
 		fs = append(fs, components.Fact{ID: "pending", Label: locale.T(ctx, "accounts.pending"), Value: components.Money(a.Pending), Hint: locale.T(ctx, "accounts.pending_hint")})
 	}
-	if a.Guarded {
+	switch {
+	case a.Guarded:
 		fs = append(fs, components.Fact{ID: "guarded", Label: locale.T(ctx, "accounts.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "accounts.guarded_on")), Hint: locale.T(ctx, "accounts.guarded_hint")})
+	case a.HeldBy != "":
+		fs = append(fs, components.Fact{ID: "guarded", Label: locale.T(ctx, "accounts.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "meters.hold_ordered")), Hint: locale.T(ctx, "meters.hold_ordered_why", string(a.HeldBy))})
 	}
 	return fs
 }

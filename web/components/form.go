@@ -1,6 +1,7 @@
 package components
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/a-h/templ"
@@ -51,6 +52,11 @@ func inputAttrs(f Field) templ.Attributes {
 		a["aria-describedby"] = fieldID(f) + "-hint"
 	}
 	return a
+}
+
+// refused says that the form, or a field of it, was just refused.
+func (a Action) refused() bool {
+	return a.Error != "" || slices.ContainsFunc(a.Fields, func(f Field) bool { return f.Error != "" })
 }
 
 // quietUnless keeps one primary button per form: further answers are quiet unless they are dangerous.

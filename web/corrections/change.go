@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/a-h/templ"
 
@@ -86,20 +85,7 @@ func readRegisters(in *page.Input, prefix string, s billing.Service, n int, requ
 	}
 	for i := range registers {
 		name := prefix + "-" + billing.Register(i).String()
-		text := in.Required(name)
-		if text == "" {
-			continue
-		}
-		q, err := billing.ParseQuantity(strings.NewReplacer(",", "", " ", "").Replace(text))
-		if err == nil && q.Sign() < 0 {
-			err = billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
-		}
-		if err == nil {
-			registers[i], err = s.Raw(q)
-		}
-		if err != nil {
-			in.Refuse(name, err)
-		}
+		registers[i] = in.RegisterValue(name, s)
 	}
 	return registers
 }

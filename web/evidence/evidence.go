@@ -27,6 +27,7 @@ type frame struct {
 	Line       string    `json:"line"`   // the gateway on whose line it went; empty in what was kept before frames said so
 	Write      bool      `json:"write"`  // it was to change something at the meter
 	Result     string    `json:"result"` // what was wrong with the answer; empty for one that fits
+	Map        string    `json:"map"`    // the register map with its version; empty in what was kept before frames said so
 }
 
 // lines are an exchange as text: when, on which line, whether it was an order, what went and what came, with what came of it.
@@ -34,6 +35,9 @@ func (f frame) lines(ctx context.Context) string {
 	head := locale.Stamp(ctx, f.SentAt)
 	if f.Line != "" {
 		head += " " + f.Line
+	}
+	if f.Map != "" {
+		head += " · " + f.Map
 	}
 	if f.Write {
 		head += " · " + locale.T(ctx, "evidence.order")

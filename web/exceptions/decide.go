@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -80,28 +79,13 @@ func readRegisters(in *page.Input, prefix string, s subject) billing.Registers {
 	registers := make(billing.Registers, registersOf(s))
 	for i := range registers {
 		name := valueName(prefix, s.meter.ID, i)
-		raw, err := rawOf(in.Text(name), s.meter.Service)
+		raw, err := page.RegisterValue(in.Text(name), s.meter.Service)
 		if err != nil {
 			in.Refuse(name, err)
 		}
 		registers[i] = raw
 	}
 	return registers
-}
-
-// rawOf reads a register's value as it is displayed: kWh or m³ with the meter's decimals, thousands separated or not.
-func rawOf(text string, s billing.Service) (int64, error) {
-	if text == "" {
-		return 0, billing.Errorf(billing.CodeInvalidInput, "fill in this field")
-	}
-	q, err := billing.ParseQuantity(strings.NewReplacer(",", "", " ", "").Replace(text))
-	if err != nil {
-		return 0, err
-	}
-	if q.Sign() < 0 {
-		return 0, billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
-	}
-	return s.Raw(q)
 }
 
 // serialForm is what the database asks of a serial number.

@@ -69,7 +69,7 @@ func typedValues(r *http.Request, c doubt) ([]workflows.ManualValue, bool) {
 	for _, s := range openSubjects(c) {
 		registers := make(billing.Registers, registersOf(s))
 		for i := range registers {
-			raw, err := rawOf(q.Get(valueName("value", s.meter.ID, i)), s.meter.Service)
+			raw, err := page.RegisterValue(q.Get(valueName("value", s.meter.ID, i)), s.meter.Service)
 			if err != nil {
 				return nil, false
 			}

@@ -37,12 +37,13 @@ var rules = map[string]ruleWords{
 	"clock_skew":      {locale.Key("vee.rule_clock_skew"), []string{"skew", "limit"}},
 	"ratio_mismatch":  {locale.Key("vee.rule_ratio_mismatch"), []string{"shown", "on_file"}},
 	"master_mismatch": {locale.Key("vee.rule_master_mismatch"), []string{"master", "members", "subs", "difference", "limit"}},
+	"volume_drift":    {locale.Key("exceptions.rule_volume_drift"), []string{"volume", "meter", "ledger", "difference"}},
 	"keep_on":         {locale.Key("exceptions.rule_keep_on"), []string{"commanded_keep_on", "read_keep_on"}},
 }
 
 // quantities are the numbers that are in the meter's unit.
 var quantities = map[string]bool{"use": true, "limit": true, "previous": true, "current": true, "total": true, "bands": true, "difference": true,
-	"measured": true, "later": true, "master": true, "subs": true}
+	"measured": true, "later": true, "master": true, "subs": true, "volume": true}
 
 // ruleText says which rule fired and what it saw. An unknown rule is named.
 func ruleText(ctx context.Context, rule string, raw json.RawMessage, service billing.Service) string {
@@ -52,6 +53,9 @@ func ruleText(ctx context.Context, rule string, raw json.RawMessage, service bil
 	}
 	if rule == "relay_mismatch" && numbers["commanded"] == nil && numbers["read_keep_on"] != nil {
 		rule = "keep_on"
+	}
+	if rule == "credit_drift" && numbers["volume"] != nil {
+		rule = "volume_drift"
 	}
 	words, known := rules[rule]
 	if !known {
@@ -86,7 +90,7 @@ func numberText(ctx context.Context, rule, name string, raw json.RawMessage, ser
 		return missText(ctx, text)
 	case name == "skew" || rule == "clock_skew" || rule == "estimate_limit":
 		return text
-	case rule == "credit_drift":
+	case rule == "credit_drift" || rule == "volume_drift" && name != "volume":
 		if fen, err := billing.ParseMoney(text); err == nil {
 			return locale.Money(fen)
 		}

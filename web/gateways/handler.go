@@ -1,5 +1,6 @@
-// Package gateways is the pages of gateways and their links: how each is reached, who owns its line, what sweeps leave alone and why, and the
-// form with which an administrator changes a link. It refuses to show a secret: it can be replaced, never read.
+// Package gateways is the pages of gateways, their links and what hangs on their lines: how each is reached, who owns its line, what sweeps leave
+// alone and why, the circuits of its boxes, and the forms with which an administrator adds and changes them. It refuses to show a secret: it
+// can be replaced, never read.
 package gateways
 
 import (
@@ -20,8 +21,13 @@ const base = "/gateways"
 func Routes(r chi.Router, d page.Deps) {
 	h := handler{d}
 	r.Get(base, d.Handle(h.list))
+	r.Post(base, d.Act("gateway", h.add, h.list))
 	r.Get(base+"/{id}", d.Handle(h.show))
 	r.Post(base+"/{id}", d.Act("link", h.change, h.show))
+	r.Post(base+"/{id}/boxes", d.Act("box", h.addBox, h.show))
+	r.Post(base+"/{id}/meters", d.Act("meter", h.addMeter, h.show))
+	r.Get(base+"/{id}/boxes/{box}", d.Handle(h.showBox))
+	r.Post(base+"/{id}/boxes/{box}", d.Act("meter", h.addMeter, h.showBox))
 }
 
 type handler struct{ page.Deps }
@@ -32,7 +38,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return h.Render(w, r, page.View{Title: locale.T(ctx, "gateways.title"), Nav: base, Body: list(tableOf(ctx, rows))})
+	return h.Render(w, r, page.View{Title: locale.T(ctx, "gateways.title"), Nav: base, Body: list(tableOf(ctx, rows), addAction(r))})
 }
 
 const timelineRows = 40
@@ -47,6 +53,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if k.asides, err = h.Store.MeterAsides(ctx, g.ID); err != nil {
 		return err
 	}
+	if k.boxes, err = h.Store.Boxes(ctx, g.ID); err != nil {
+		return err
+	}
 	if k.faults, err = h.Store.LineFaults(ctx, g.ID); err != nil {
 		return err
 	}
@@ -58,7 +67,10 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := showOf(r, k)
+	v, err := showOf(r, k)
+	if err != nil {
+		return err
+	}
 	v.timeline = page.Timeline(ctx, "gateway", string(g.ID), events)
 	return h.Render(w, r, page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }
@@ -74,26 +86,41 @@ func (h handler) gateway(r *http.Request) (store.GatewayRow, error) {
 	return g, page.See(r.Context(), g.Site)
 }
 
-func (h handler) change(r *http.Request) (page.Done, error) {
-	ctx := r.Context()
+// own reads the gateway of the path and checks that the person may change what hangs on it.
+func (h handler) own(r *http.Request) (store.GatewayRow, error) {
 	g, err := h.gateway(r)
 	if err != nil {
-		return page.Done{}, err
+		return g, err
 	}
-	if err := auth.Can(page.Actor(ctx), auth.MasterData, g.Site); err != nil {
-		return page.Done{}, err
-	}
-	in := page.Read(r)
-	c := store.GatewayChange{
-		ID: g.ID, Name: in.Required("name"), Link: in.OneOf("link", locale.Words(locale.Link)...), Address: in.Text("address"),
+	return g, auth.Can(page.Actor(r.Context()), auth.MasterData, g.Site)
+}
+
+// by is who changes the master data, and why.
+func by(r *http.Request, reason string) store.By {
+	return store.By{Actor: string(page.Actor(r.Context()).UserID), Reason: reason}
+}
+
+// changeOf reads the fields of a link.
+func changeOf(in *page.Input, id billing.GatewayID) store.GatewayChange {
+	return store.GatewayChange{
+		ID: id, Name: in.Required("name"), Link: in.OneOf("link", locale.Words(locale.Link)...), Address: in.Text("address"),
 		Registration: in.Text("registration"), Secret: in.Text("secret"),
 		TimeoutMillis: int(in.Int("timeout")), WorstMillis: int(in.Int("worst")), PauseMillis: int(in.Int("pause")), CachesMillis: int(in.Int("caches")),
 	}
-	reason := in.Reason()
+}
+
+func (h handler) change(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	g, err := h.own(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	in := page.Read(r)
+	c, reason := changeOf(in, g.ID), in.Reason()
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	if err := h.Store.ChangeGateway(ctx, store.By{Actor: string(page.Actor(ctx).UserID), Reason: reason}, c, h.MayDial); err != nil {
+	if err := h.Store.ChangeGateway(ctx, by(r, reason), c, h.MayDial); err != nil {
 		return page.Done{}, err
 	}
 	return page.Done{To: base + "/" + string(g.ID), Said: locale.T(ctx, "gateways.changed")}, nil

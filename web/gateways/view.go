@@ -20,6 +20,7 @@ type known struct {
 	asides []store.MeterAside
 	faults []store.LineFault
 	meters []store.MeterRow
+	boxes  []store.Box
 }
 
 type showView struct {
@@ -29,10 +30,10 @@ type showView struct {
 	link     []components.Fact
 	asides   components.Table
 	faults   components.Table
+	boxes    components.Table
 	meters   components.Table
 	timeline components.TimelineView
-	change   components.Action
-	open     bool // the form was refused
+	actions  []components.Action
 }
 
 func tableOf(ctx context.Context, rows []store.GatewayRow) components.Table {
@@ -88,11 +89,12 @@ func answered(ctx context.Context, g store.GatewayRow) templ.Component {
 	return components.Text(locale.Stamp(ctx, *g.AnsweredReal))
 }
 
-func showOf(r *http.Request, k known) showView {
+func showOf(r *http.Request, k known) (showView, error) {
 	ctx, g := r.Context(), k.row
 	v := showView{
 		head: components.Head{Title: g.Name, Subtitle: string(g.ID) + " · " + page.SiteName(ctx, g.Site), BackHref: base, BackLabel: locale.T(ctx, "gateways.title")},
-		line: lineFacts(ctx, g), link: linkFacts(ctx, g), asides: asideTable(ctx, k.asides), faults: faultTable(ctx, k.faults), meters: meterTable(ctx, k.meters),
+		line: lineFacts(ctx, g), link: linkFacts(ctx, g), asides: asideTable(ctx, k.asides), faults: faultTable(ctx, k.faults), boxes: boxTable(ctx, k),
+		meters: meterTable(ctx, k.meters),
 	}
 	switch {
 	case g.Holder == "" && g.Link == "dial_in":
@@ -102,9 +104,9 @@ func showOf(r *http.Request, k known) showView {
 	case g.AsideUntil != nil:
 		v.notices = append(v.notices, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "gateways.aside_line"), Body: locale.T(ctx, "gateways.aside_line_body", locale.Stamp(ctx, *g.AsideUntil))})
 	}
-	v.change = changeAction(r, g)
-	v.open = page.FormOf(r, "link").Tried()
-	return v
+	meter, err := meterAction(r, g, base+"/"+string(g.ID)+"/meters", "")
+	v.actions = []components.Action{changeAction(r, g), boxAction(r, g), meter}
+	return v, err
 }
 
 func lineFacts(ctx context.Context, g store.GatewayRow) []components.Fact {
@@ -185,27 +187,37 @@ func changeAction(r *http.Request, g store.GatewayRow) components.Action {
 	f := page.FormOf(r, "link")
 	a := components.Action{ID: "link", Title: locale.T(ctx, "gateways.change"), URL: page.Home("gateway", string(g.ID)), Submit: locale.T(ctx, "gateways.change"), Error: f.Error(),
 		Hidden: []components.Hidden{f.Nonce()}, Consequence: components.Text(locale.T(ctx, "gateways.change_effect"))}
-	text := func(kind components.FieldKind, name, label, value, hint, unit string, required bool) {
-		a.Fields = append(a.Fields, components.Field{Kind: kind, Name: name, Label: label, Value: f.Value(name, value), Error: f.Problem(name), Hint: hint, Unit: unit, Required: required, Autocomplete: "off", MaxLength: 100})
-	}
-	text(components.TextField, "name", locale.T(ctx, "gateways.name"), g.Name, "", "", true)
-	link := components.Field{Kind: components.SelectField, Name: "link", Label: locale.T(ctx, "gateways.link"), Value: f.Value("link", g.Link), Error: f.Problem("link"), Required: true}
-	for _, l := range locale.Words(locale.Link) {
-		link.Options = append(link.Options, components.Option{Value: l, Label: locale.State(ctx, locale.Link, l)})
-	}
-	a.Fields = append(a.Fields, link)
-	text(components.TextField, "address", locale.T(ctx, "gateways.address"), g.Address, locale.T(ctx, "gateways.address_hint"), "", false)
-	text(components.TextField, "registration", locale.T(ctx, "gateways.registration"), g.Registration, locale.T(ctx, "gateways.registration_hint"), "", false)
-	// A secret is never put into a page, not even one that was just typed.
-	a.Fields = append(a.Fields, components.Field{Kind: components.PasswordField, Name: "secret", Label: locale.T(ctx, "gateways.secret"), Error: f.Problem("secret"),
-		Hint: locale.T(ctx, "gateways.secret_hint"), Autocomplete: "new-password", MaxLength: 100})
-	text(components.QuantityField, "timeout", locale.T(ctx, "gateways.timeout"), strconv.Itoa(g.TimeoutMillis), "", "ms", true)
-	text(components.QuantityField, "worst", locale.T(ctx, "gateways.worst"), strconv.Itoa(g.WorstMillis), locale.T(ctx, "gateways.worst_note"), "ms", true)
-	text(components.QuantityField, "pause", locale.T(ctx, "gateways.pause"), strconv.Itoa(g.PauseMillis), "", "ms", true)
-	text(components.QuantityField, "caches", locale.T(ctx, "gateways.caches"), strconv.Itoa(g.CachesMillis), locale.T(ctx, "gateways.caches_note"), "ms", true)
-	a.Fields = append(a.Fields, components.ReasonField(locale.T(ctx, "gateways.reason"), f.Value("reason", ""), f.Problem("reason")))
+	a.Fields = append(linkFields(ctx, f, g.Gateway), components.ReasonField(locale.T(ctx, "gateways.reason"), f.Value("reason", ""), f.Problem("reason")))
 	if err := auth.Can(page.Actor(ctx), auth.MasterData, g.Site); err != nil {
 		a.Disabled = page.Sentence(ctx, err)
 	}
 	return a
+}
+
+// linkFields ask how a gateway is reached; g is what stands in them at first.
+func linkFields(ctx context.Context, f page.Form, g store.Gateway) []components.Field {
+	text := func(kind components.FieldKind, name, label, value, hint, unit string, required bool) components.Field {
+		return components.Field{Kind: kind, Name: name, Label: label, Value: f.Value(name, value), Error: f.Problem(name), Hint: hint, Unit: unit, Required: required, Autocomplete: "off", MaxLength: 100}
+	}
+	link := components.Field{Kind: components.SelectField, Name: "link", Label: locale.T(ctx, "gateways.link"), Value: f.Value("link", g.Link), Error: f.Problem("link"), Required: true}
+	for _, l := range locale.Words(locale.Link) {
+		link.Options = append(link.Options, components.Option{Value: l, Label: locale.State(ctx, locale.Link, l)})
+	}
+	// A secret is never put into a page, not even one that was just typed.
+	secret := components.Field{Kind: components.PasswordField, Name: "secret", Label: locale.T(ctx, "gateways.secret"), Error: f.Problem("secret"),
+		Hint: locale.T(ctx, "gateways.secret_hint"), Autocomplete: "new-password", MaxLength: 100}
+	if g.ID == "" {
+		secret.Hint = locale.T(ctx, "gateways.secret_first")
+	}
+	return []components.Field{
+		text(components.TextField, "name", locale.T(ctx, "gateways.name"), g.Name, "", "", true),
+		link,
+		text(components.TextField, "address", locale.T(ctx, "gateways.address"), g.Address, locale.T(ctx, "gateways.address_hint"), "", false),
+		text(components.TextField, "registration", locale.T(ctx, "gateways.registration"), g.Registration, locale.T(ctx, "gateways.registration_hint"), "", false),
+		secret,
+		text(components.QuantityField, "timeout", locale.T(ctx, "gateways.timeout"), strconv.Itoa(g.TimeoutMillis), "", "ms", true),
+		text(components.QuantityField, "worst", locale.T(ctx, "gateways.worst"), strconv.Itoa(g.WorstMillis), locale.T(ctx, "gateways.worst_note"), "ms", true),
+		text(components.QuantityField, "pause", locale.T(ctx, "gateways.pause"), strconv.Itoa(g.PauseMillis), "", "ms", true),
+		text(components.QuantityField, "caches", locale.T(ctx, "gateways.caches"), strconv.Itoa(g.CachesMillis), locale.T(ctx, "gateways.caches_note"), "ms", true),
+	}
 }

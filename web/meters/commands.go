@@ -35,6 +35,28 @@ func commandsOf(ctx context.Context, commands []store.Command) components.Timeli
 	return v
 }
 
+// pushesOf tells the newest price changes of a meter that holds prices, with the frames on request; nil when there was none.
+func pushesOf(ctx context.Context, pushes []store.TariffPush) *components.TimelineView {
+	if len(pushes) == 0 {
+		return nil
+	}
+	v := &components.TimelineView{Title: locale.T(ctx, "meters.pushes")}
+	for _, p := range pushes {
+		e := components.Event{
+			Business: p.DueAt, What: locale.T(ctx, "meters.push"), Kind: locale.PricePush, To: string(p.State), Why: p.Error, Workflow: string(p.Change), WorkflowHref: page.Home("tariff_change", string(p.Change)),
+			Tone: components.ToneOf(locale.PricePush, string(p.State)),
+		}
+		if p.SentAt != nil {
+			e.Business = *p.SentAt
+		}
+		if evidence.HasFrames(p.Frames) {
+			e.Detail = proof([]components.Fact{{ID: "attempts", Label: locale.T(ctx, "meters.attempts"), Value: components.Count(p.Attempts)}}, p.Frames)
+		}
+		v.Events = append(v.Events, e)
+	}
+	return v
+}
+
 // proofOf is what was measured of a command's effect.
 func proofOf(ctx context.Context, c store.Command) templ.Component {
 	var facts []components.Fact

@@ -200,18 +200,8 @@ func (in *reader) registers(prefix string, o outgoing) billing.Registers {
 	registers := make(billing.Registers, o.registers())
 	for i := range registers {
 		name := registerField(prefix, i)
-		text := in.required(name)
-		if text == "" {
-			continue
-		}
-		q, err := billing.ParseQuantity(strings.NewReplacer(",", "", " ", "").Replace(text))
-		if err == nil && q.Sign() < 0 {
-			err = billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
-		}
-		if err == nil {
-			registers[i], err = o.row.Service.Raw(q)
-		}
-		if err != nil {
+		var err error
+		if registers[i], err = page.RegisterValue(in.text(name), o.row.Service); err != nil {
 			in.refuse(name, err)
 		}
 	}

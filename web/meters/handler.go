@@ -56,6 +56,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 const (
 	usageDays    = 31
 	commandRows  = 10
+	pushRows     = 10
 	timelineRows = 60
 	caseRows     = 20
 )
@@ -92,6 +93,9 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if k.exchanges, err = h.Store.ExchangesOf(ctx, m.ID); err != nil {
+		return err
+	}
+	if k.pushes, err = h.Store.PushesOf(ctx, m.ID, pushRows); err != nil {
 		return err
 	}
 	if k.allowances, err = h.Store.Allowances(ctx, m.ID); err != nil {

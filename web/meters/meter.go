@@ -3,6 +3,7 @@ package meters
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/a-h/templ"
@@ -28,6 +29,7 @@ type known struct {
 	versions   []store.VersionRow
 	allowances []store.Allowance
 	exchanges  []store.MeterExchange
+	pushes     []store.TariffPush
 	now        time.Time
 }
 
@@ -41,6 +43,7 @@ type meterView struct {
 	facts     []components.Fact
 	usage     components.Usage
 	commands  components.TimelineView
+	pushes    *components.TimelineView // price changes; nil for a meter that never had one
 	fittings  components.Table
 	versions  components.Table
 	timeline  components.TimelineView
@@ -56,7 +59,7 @@ func meterOf(ctx context.Context, k known) meterView {
 	}
 	return meterView{
 		head: head, notices: noticesOf(ctx, k), live: liveFacts(ctx, k), registers: registerTable(ctx, m, k.reading), supply: supplyFacts(ctx, k),
-		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), fittings: fittingTable(ctx, m, k.fittings),
+		facts: deviceFacts(ctx, k), usage: UsageOf(ctx, m.Meter, k.use), commands: commandsOf(ctx, k.commands), pushes: pushesOf(ctx, k.pushes), fittings: fittingTable(ctx, m, k.fittings),
 		versions: versionTable(ctx, m, k.versions),
 	}
 }
@@ -119,7 +122,7 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	}
 	facts := []components.Fact{
 		{ID: "read-at", Label: locale.T(ctx, "meters.freeze"), Value: components.When(r.FreezeAt), Hint: locale.Ago(ctx, r.FreezeAt, k.now)},
-		{ID: "taken", Label: locale.T(ctx, "meters.taken"), Value: components.When(r.TakenAt)},
+		{ID: "taken", Label: locale.T(ctx, "meters.taken"), Value: components.When(r.TakenAt), Hint: decodedBy(ctx, *r)},
 		{ID: "quality", Label: locale.T(ctx, "meters.quality"), Value: q, Hint: qualityHint(ctx, *r)},
 		{ID: "read-supply", Label: locale.T(ctx, "meters.relay"), Value: components.StateBadge(locale.Supply, r.Supply), Hint: forcedHint(ctx, r.Forced)},
 	}
@@ -129,6 +132,9 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 	if r.RemainingFen != nil {
 		facts = append(facts, components.Fact{ID: "remaining", Label: locale.T(ctx, "meters.remaining"), Value: components.Money(*r.RemainingFen)})
 	}
+	if r.RemainingLitres != nil {
+		facts = append(facts, components.Fact{ID: "volume", Label: locale.T(ctx, "meters.volume"), Value: components.Quantity(*r.RemainingLitres, billing.Water.Scale(), billing.Water.Unit())})
+	}
 	if r.PurchaseCount != nil {
 		facts = append(facts, components.Fact{ID: "count", Label: locale.T(ctx, "meters.count"), Value: components.Count(*r.PurchaseCount)})
 	}
@@ -136,6 +142,14 @@ func liveFacts(ctx context.Context, k known) []components.Fact {
 		facts = append(facts, components.Fact{ID: "alarm-" + a, Label: locale.T(ctx, "meters.alarm"), Value: components.Badge(components.Danger, locale.State(ctx, locale.MeterAlarm, a))})
 	}
 	return append(facts, deviceShows(ctx, *r)...)
+}
+
+// decodedBy says by which register map a reading was decoded.
+func decodedBy(ctx context.Context, r store.Reading) string {
+	if r.ProfileVersion == nil {
+		return ""
+	}
+	return locale.T(ctx, "meters.decoded_by", mapLabel(r.Profile, *r.ProfileVersion))
 }
 
 func qualityHint(ctx context.Context, r store.Reading) string {
@@ -179,8 +193,11 @@ func supplyFacts(ctx context.Context, k known) []components.Fact {
 		{ID: "why", Label: locale.T(ctx, "meters.why"), Value: components.Text(supplyWhy(ctx, m))},
 		{ID: "balance", Label: locale.T(ctx, "meters.balance"), Value: components.Money(m.BalanceFen), Hint: locale.State(ctx, locale.CreditMode, m.CreditMode)},
 	}
-	if m.Guarded {
+	switch {
+	case m.Guarded:
 		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Text(locale.T(ctx, "meters.guarded_why"))})
+	case m.HeldBy != "":
+		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "meters.hold_ordered")), Hint: locale.T(ctx, "meters.hold_ordered_why", string(m.HeldBy))})
 	}
 	return facts
 }
@@ -208,6 +225,7 @@ func deviceFacts(ctx context.Context, k known) []components.Fact {
 	}
 	unit := components.Fact{ID: "unit", Label: locale.T(ctx, "meters.unit"), Value: components.Count(m.Unit)}
 	if m.Box != "" {
+		unit.Value = components.Link(page.Home("gateway", string(m.Gateway))+"/boxes/"+m.Box, strconv.Itoa(m.Unit))
 		unit.Hint = locale.T(ctx, "meters.in_box", m.Box, m.BoxCircuits, m.BoxBase, m.BoxBase+m.BoxCircuits-1)
 	}
 	return []components.Fact{

@@ -3,6 +3,7 @@ package meters_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,4 +67,53 @@ func TestRead_refusals(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
 	require.Contains(t, a.Find("action-error").Text(), "not taken")
 	require.Equal(t, 1, a.Find("section-live").Find(`[data-testid="empty"]`).Length(), "before the first reading the page says what will appear")
+}
+
+// A hold that a person ordered and that nothing proves at the fitted meter is shown as on its way, never as standing.
+func TestHoldBeingOrdered(t *testing.T) {
+	s := webtest.New(t)
+	meter := s.Account(t, webtest.Compound, "A9", 5_000)
+	ctx := context.Background()
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO batches (id, site_id, kind, action, state, rate, reason, made_by, made_at, expires_at, started_by, started_at, ended_by, ended_at)
+		VALUES ('B-1', 'compound', 'relay', 'keep_on', 'done', 60, 'festival', 'sup1', business_now(), business_now(), 'sup1', business_now(), 'workflow', business_now())`)
+	require.NoError(t, err)
+	b := s.SignIn(t, webtest.Supervisor)
+	for guarded, want := range map[bool]string{false: "being ordered", true: "can't trip by itself"} {
+		tag, err := s.Store.Pool.Exec(ctx, `UPDATE supplies SET held_by = 'B-1', guarded = $1 WHERE account_id = 'A9'`, guarded)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, tag.RowsAffected())
+		for _, page := range []string{"/meters/" + string(meter), "/accounts/A9"} {
+			shown := b.Get(page).Find("fact-guarded").Text()
+			require.Contains(t, shown, want, page)
+			require.Equal(t, guarded, !strings.Contains(shown, "being ordered"), page)
+		}
+	}
+}
+
+// What a line brought says by which register map it was decoded, and the frames of a price change open on the meter's page.
+func TestMapVersionsAndPriceFrames(t *testing.T) {
+	s := webtest.New(t)
+	meter := s.Account(t, webtest.Compound, "A9", 5_000)
+	ctx := context.Background()
+	s.Read(t, webtest.Compound, billing.MustDate("2026-09-11"), map[billing.MeterID]billing.Registers{meter: bands(900)})
+	b := s.SignIn(t, webtest.Supervisor)
+	require.NotContains(t, b.Get("/meters/"+string(meter)).Find("fact-taken").Text(), "register map", "nothing is made up for what was kept before")
+	require.Zero(t, b.Get("/meters/"+string(meter)).Find("pushes").Length())
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO readings (meter_id, freeze_at, version, taken_at, taken_real, quality, registers, supply, cycle_id, recorded_by, reason, profile, profile_version)
+		SELECT meter_id, freeze_at, version + 1, taken_at, taken_real, quality, registers, supply, cycle_id, 'workflow', 'read again', 'sim-ddsy1352', 3 FROM readings WHERE meter_id = $1`, meter)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO tariff_changes (id, tariff_id, service, name_zh, name_en, from_day, version, state, editors, made_by, made_at, closed_at, approved1_by, approved1_at, approved2_by, approved2_at)
+		VALUES ('T-9', 'zj-residential', 'power', 'x', 'x', '2026-09-01', '{}', 'published', '{admin}', 'admin', business_now(), business_now(), 'sup1', business_now(), 'manager', business_now())`)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO tariff_pushes (change_id, meter_id, account_id, site_id, gateway_id, state, due_at, old_prices, prices, attempts, frames, settled_at)
+		VALUES ('T-9', $1, 'A9', 'compound', 'G-compound', 'verified', business_now(), '{1,1,1,1,1}', '{2,2,2,2,2}', 1,
+			'[{"sent_at": "2026-09-10T00:00:00Z", "request": "0120", "reply": "0120", "line": "G-compound", "write": true, "map": "sim-ddsy1352 v3"}]', business_now())`, meter)
+	require.NoError(t, err)
+	shown := b.Get("/meters/" + string(meter))
+	require.Contains(t, shown.Find("fact-taken").Text(), "sim-ddsy1352 v3")
+	require.Contains(t, shown.Find("table-reading-versions").Text(), "sim-ddsy1352 v3")
+	require.Contains(t, shown.Find("pushes").Text(), "Price changes")
+	frames := shown.Find("pushes").Find(`[data-testid="frames"]`).Text()
+	require.Contains(t, frames, "sim-ddsy1352 v3")
+	require.Contains(t, frames, "01 20")
 }

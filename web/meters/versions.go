@@ -34,10 +34,21 @@ func versionTable(ctx context.Context, m store.MeterRow, versions []store.Versio
 		}
 		t.Rows = append(t.Rows, components.Row{ID: v.FreezeAt.UTC().Format("20060102T1504") + "-" + strconv.Itoa(v.Version), Cells: []templ.Component{
 			components.Lines(components.When(v.FreezeAt), locale.T(ctx, "rules.version_no", v.Version)), components.Quantity(v.Registers.Total(), m.Service.Scale(), ""), quality,
-			components.Lines(components.Text(by), locale.DateTime(ctx, v.TakenAt)), components.Text(v.Reason)}})
+			components.Lines(components.Text(by), takenText(ctx, v)), components.Text(v.Reason)}})
 	}
 	return t
 }
+
+// takenText is when a version was taken and, when a line brought it, by which register map it was decoded.
+func takenText(ctx context.Context, v store.VersionRow) string {
+	text := locale.DateTime(ctx, v.TakenAt)
+	if v.Profile != "" {
+		text += " · " + mapLabel(v.Profile, v.ProfileVersion)
+	}
+	return text
+}
+
+func mapLabel(name string, version int) string { return name + " v" + strconv.Itoa(version) }
 
 // deviceShows is what the meter itself said of its clock and its ratio.
 func deviceShows(ctx context.Context, r store.Reading) []components.Fact {

@@ -102,6 +102,31 @@ func Amount(text string) (billing.Money, error) {
 	return m, nil
 }
 
+// RegisterValue reads a register's value as it is displayed, kWh or m³ with the meter's decimals, thousands separated or not, and gives
+// raw units.
+func RegisterValue(text string, s billing.Service) (int64, error) {
+	if text == "" {
+		return 0, billing.Errorf(billing.CodeInvalidInput, "fill in this field")
+	}
+	q, err := billing.ParseQuantity(strings.NewReplacer(",", "", " ", "").Replace(text))
+	if err != nil {
+		return 0, err
+	}
+	if q.Sign() < 0 {
+		return 0, billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
+	}
+	return s.Raw(q)
+}
+
+// RegisterValue is a field with what a register shows.
+func (in *Input) RegisterValue(field string, s billing.Service) int64 {
+	raw, err := RegisterValue(in.Text(field), s)
+	if err != nil {
+		in.Refuse(field, err)
+	}
+	return raw
+}
+
 // Int is a whole number.
 func (in *Input) Int(field string) int64 {
 	n, err := strconv.ParseInt(in.Text(field), 10, 64)

@@ -343,13 +343,3 @@ func versionTable(ctx context.Context, g groupRules, today billing.Date) compone
 	}
 	return t
 }
-
-// refused says that a field of the form was just refused.
-func refused(a components.Action) bool {
-	for _, f := range a.Fields {
-		if f.Error != "" {
-			return true
-		}
-	}
-	return false
-}
