@@ -40,6 +40,9 @@ func (c change) inputs(m *metered) error {
 // terms puts an account's terms among its others, in the place of those of the same first day.
 func (c change) terms(m *metered) {
 	id, fresh := c.Terms.Account, store.TermsOfChange(*c.Terms)
+	if fresh.Class == "" {
+		fresh.Class = m.termsAt(id, fresh.FromDay).Class
+	}
 	all := slices.DeleteFunc(slices.Clone(m.terms[id]), func(t store.AccountTerms) bool { return t.FromDay == fresh.FromDay })
 	i := slices.IndexFunc(all, func(t store.AccountTerms) bool { return t.FromDay.After(fresh.FromDay) })
 	if i < 0 {
@@ -225,32 +228,18 @@ func (a *Correcting) believable(ctx context.Context, m store.Meter, at time.Time
 	return w.believable(m.ID, at, registers)
 }
 
-// weighing is what judges a value of one meter at an instant: the rules in force then, and the class of the meter's customer.
+// weighing is what judges a value of one meter at an instant: the rules in force then, and the class of the meter's customer then.
 func (a *Correcting) weighing(ctx context.Context, m store.Meter, at time.Time) (*weighing, error) {
 	site, policy, err := sitePolicy(ctx, a.Store, m.Site)
 	if err != nil {
 		return nil, err
 	}
 	w := &weighing{site: site, policy: policy, meter: map[billing.MeterID]store.Meter{m.ID: m}}
-	if w.class, err = a.classOf(ctx, m); err != nil {
+	if w.class, err = a.Store.ClassesOfMeters(ctx, []billing.MeterID{m.ID}, at); err != nil {
 		return nil, err
 	}
 	w.rules, err = loadRules(ctx, a.Store, policy, site.ID, at)
 	return w, err
-}
-
-// classOf is the class of the customer whom a meter serves, or served before it was taken off.
-func (a *Correcting) classOf(ctx context.Context, m store.Meter) (map[billing.MeterID]billing.CustomerClass, error) {
-	fs, err := a.Store.FittingsOfMeter(ctx, m.ID)
-	if err != nil || len(fs) == 0 {
-		return nil, err
-	}
-	account, err := a.Store.AccountOfPoint(ctx, fs[len(fs)-1].ServicePoint)
-	if err != nil || account == "" {
-		return nil, err
-	}
-	classes, err := a.Store.ClassesOf(ctx, []billing.AccountID{account})
-	return map[billing.MeterID]billing.CustomerClass{m.ID: classes[account]}, err
 }
 
 // maxRatio is far above any CT × PT in use; more is a slip of the pen.
@@ -423,6 +412,8 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.From, account.ID, account.OpenedOn)
 	case c.ArrearsContract && account.CreditMode == billing.CreditMeter:
 		return store.ErrMeterArrears()
+	case c.Class != "" && c.Class.Check() != nil:
+		return c.Class.Check()
 	case c.Persons < 0 || c.Persons > 99:
 		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
 	}
@@ -434,7 +425,10 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	if account.CreditMode == billing.CreditMeter && now.Tariff != c.Tariff {
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
 	}
-	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
+	if c.Class == "" {
+		c.Class = now.Class
+	}
+	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Class == fresh.Class && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
 		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister && now.ArrearsContract == fresh.ArrearsContract {
 		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)
 	}

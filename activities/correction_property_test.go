@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -164,7 +165,8 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 		return p.drawPrice(t, h)
 	case "terms":
 		c := billing.TermsChange{Account: p.accounts[i], From: billing.MustDate("2026-01-01").AddDays(rapid.IntRange(0, 119).Draw(t, "agreed from")),
-			Tariff: rapid.SampledFrom([]billing.TariffID{"zj-residential", "zj-residential-tou"}).Draw(t, "agreed tariff"), Persons: rapid.IntRange(3, 8).Draw(t, "persons")}
+			Tariff: rapid.SampledFrom([]billing.TariffID{"zj-residential", "zj-residential-tou"}).Draw(t, "agreed tariff"), Persons: rapid.IntRange(3, 8).Draw(t, "persons"), Class: rapid.SampledFrom([]billing.CustomerClass{billing.ClassHousehold, billing.ClassCommercial}).Draw(t, "class"),
+			ArrearsContract: rapid.Bool().Draw(t, "arrears")}
 		a.agreed = append(a.agreed, c)
 		return billing.CorrectionChange{Terms: &c}, undo
 	}
@@ -326,11 +328,21 @@ func (p *played) sameAs(t *testing.T, h *history, fresh *played) {
 	for i, account := range p.accounts {
 		require.Equal(t, fresh.printed(account), p.printed(account), "account %s, history %+v", account, *h.accounts[i])
 		require.Equal(t, fresh.balance(account), p.balance(account), "account %s, history %+v", account, *h.accounts[i])
+		require.Equal(t, fresh.classes(account), p.classes(account), "account %s, history %+v", account, *h.accounts[i])
 	}
 	require.NoError(t, p.Pool.QueryRow(context.Background(), `SELECT count(*) FROM bills WHERE state = 'reversed'`).Scan(&reversed))
 	require.Positive(t, reversed, "nothing was corrected")
 	p.intact()
 	p.proved(t)
+}
+
+// classes are an account's classes by day.
+func (p *played) classes(account billing.AccountID) (classes []billing.CustomerClass) {
+	p.t.Helper()
+	rows, _ := p.Pool.Query(context.Background(), `SELECT account_class($1, day::date) FROM generate_series('2026-01-01', '2026-05-02', interval '1 day') day`, account)
+	classes, err := pgx.CollectRows(rows, pgx.RowTo[billing.CustomerClass])
+	require.NoError(p.t, err)
+	return classes
 }
 
 // printed are an account's bills that count, with their lines, as text.

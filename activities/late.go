@@ -63,7 +63,6 @@ func (p LateFeePolicy) of(s billing.Service) []LateFeeRule {
 // lateFacts is what the late fees of a page's accounts depend on. Only those with an arrears contract have any.
 type lateFacts struct {
 	policy   LateFeePolicy
-	class    map[billing.AccountID]billing.CustomerClass
 	issued   map[billing.AccountID][]store.IssuedUse
 	received map[billing.AccountID][]store.Received
 	// revised is what bills ask for once a correction has been applied, without their late fees, by the first day of their period.
@@ -91,9 +90,6 @@ func (m *metered) wantLate(ctx context.Context, s *store.Store, spans []span) er
 		return err
 	}
 	f := &lateFacts{policy: policy.Billing.LateFees, revised: map[billing.AccountID]map[billing.Date]billing.Money{}}
-	if f.class, err = s.ClassesOf(ctx, ids); err != nil {
-		return err
-	}
 	if f.issued, err = s.IssuedUses(ctx, ids, last); err != nil {
 		return err
 	}
@@ -131,7 +127,7 @@ func (m *metered) lateOf(sp span) *rating.Late {
 	return l
 }
 
-// lateRates are the shares up to a day: those of the policy for the customer's class, on the days on which the terms have an arrears contract.
+// lateRates are the shares up to a day: those of the policy for the customer's class on each day, while the terms have an arrears contract.
 func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.LateRate {
 	rules := m.late.policy.of(a.Service)
 	var days []billing.Date
@@ -148,10 +144,10 @@ func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.
 			break
 		}
 		now := rating.LateRate{From: day}
-		if i := ruleOn(rules, day); i >= 0 && m.termsAt(a.ID, day).ArrearsContract {
+		if i, t := ruleOn(rules, day), m.termsAt(a.ID, day); i >= 0 && t.ArrearsContract {
 			r := rules[i]
 			now.SameYear, now.EarlierYears, now.Minimum = r.Other, r.OtherEarlier, r.MinimumFen
-			if m.late.class[a.ID] == billing.ClassHousehold {
+			if t.Class == billing.ClassHousehold {
 				now.SameYear, now.EarlierYears = r.Household, r.Household
 			}
 		}

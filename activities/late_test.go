@@ -3,11 +3,14 @@ package activities_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -91,8 +94,7 @@ func TestLateFee_onlyUnderAnArrearsContract(t *testing.T) {
 	without, meter2 := b.arrears("")
 	later, meter3 := b.arrears("2026-03-21")
 	shop, meter4 := b.arrears("2026-01-01")
-	_, err := b.Pool.Exec(context.Background(), `UPDATE customers SET class = 'commercial' WHERE id = (SELECT customer_id FROM accounts WHERE id = $1)`, shop)
-	require.NoError(t, err)
+	b.Class(shop, "2026-01-02", billing.ClassCommercial)
 	b.owing(map[billing.AccountID]billing.MeterID{with: meter1, without: meter2, later: meter3, shop: meter4})
 
 	// January comes to 166.78, of which 100 were paid; February to 150.64.
@@ -192,6 +194,76 @@ func TestLateFee_contractAddedAndTakenAwayByACorrection(t *testing.T) {
 	require.Equal(t, balance, b.balance(account))
 	b.intact()
 	b.proved(t)
+}
+
+// The class counts on each day that a debt is late: a home that became a shop on 21 March costs a shop's share from then on.
+func TestLateFee_classOnEachDay(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+	home, balance := b.lates(account), b.balance(account)
+	change := billing.TermsChange{Account: account, From: billing.MustDate("2026-03-21"), Tariff: "zj-residential", Class: billing.ClassCommercial, ArrearsContract: true}
+	b.carryOut(billing.CorrectionChange{Terms: &change})
+	require.Equal(t, []string{
+		"03 late_fee: 66.78 × 0.001 × 10 = 67", "03 late_fee: 36.78 × 0.001 × 10 = 37", "03 late_fee: 36.78 × 0.002 × 11 = 81",
+		"03 late_fee: 150.64 × 0.001 × 2 = 30", "03 late_fee: 150.64 × 0.002 × 11 = 331", "03 late_fee_minimum: -0.33 × 1 × 1 = -33",
+	}, b.lates(account)[2:])
+	require.Equal(t, balance-(67+37+81+30+331-33-307), b.balance(account))
+	b.again(account)
+
+	back := change
+	back.Class = billing.ClassHousehold
+	b.carryOut(billing.CorrectionChange{Terms: &back})
+	require.Equal(t, home, b.lates(account))
+	require.Equal(t, balance, b.balance(account))
+	b.intact()
+	b.holds()
+	b.proved(t)
+}
+
+// However often the class of a customer in arrears is corrected: bills, late fees and credit are those of a fresh computation with the
+// final terms.
+func TestLateFee_aSequenceOfClassesEndsWhereAFreshComputationEnds(t *testing.T) {
+	lived := func(changes []billing.TermsChange, afterwards bool) (*books, billing.AccountID) {
+		b := newBooks(t)
+		account, meter := b.arrears("2026-01-01")
+		for _, c := range changes {
+			if c.Account = account; !afterwards {
+				require.NoError(t, b.SetTerms(context.Background(), storetest.By, store.TermsOfChange(c)))
+			}
+		}
+		b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+		for _, c := range changes {
+			if c.Account = account; afterwards {
+				in := b.submission(billing.CorrectionChange{Terms: &c})
+				if _, err := b.env.ExecuteActivity(b.correct.DraftCorrection, in); err != nil {
+					require.ErrorContains(t, err, "nothing would change")
+					continue
+				}
+				do[activities.CorrectionFacts](b.field, b.correct.PreviewCorrection, activities.CorrectionRef{CorrectionID: in.CorrectionID})
+				b.approve(b.correction(in.CorrectionID))
+				require.Equal(t, billing.CorrectionApplied, b.apply(in.CorrectionID).State)
+			}
+		}
+		return b, account
+	}
+	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(correctionSequences)))
+	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
+	rapid.Check(t, func(r *rapid.T) {
+		var changes []billing.TermsChange
+		for range 5 {
+			changes = append(changes, billing.TermsChange{
+				From: billing.MustDate("2026-02-15").AddDays(rapid.IntRange(0, 40).Draw(r, "from")), Tariff: "zj-residential", ArrearsContract: true,
+				Class: rapid.SampledFrom([]billing.CustomerClass{billing.ClassHousehold, billing.ClassCommercial, billing.ClassImportant}).Draw(r, "class"),
+			})
+		}
+		corrected, account := lived(changes, true)
+		fresh, _ := lived(changes, false)
+		require.Equal(t, fresh.lates(account), corrected.lates(account), "%+v", changes)
+		require.Equal(t, fresh.balance(account), corrected.balance(account), "%+v", changes)
+		corrected.again(account)
+		corrected.proved(t)
+	})
 }
 
 func TestLateFee_waived(t *testing.T) {

@@ -102,7 +102,7 @@ type correctionListInput struct {
 type submitInput struct {
 	Keyed
 	Body struct {
-		Change   json.RawMessage `json:"change" doc:"One of reading {meter, at, registers}, ratio {fitting, at, ratio, registers}, exchange {fitting, opening, closing}, price {tariff, version}, terms {account, from, tariff}. Registers are raw: 0.01 kWh or litres."`
+		Change   json.RawMessage `json:"change" doc:"One of reading {meter, at, registers}, ratio {fitting, at, ratio, registers}, exchange {fitting, opening, closing}, price {tariff, version}, terms {account, from, tariff, class, persons, capacity_kva, suspended_kva, contract_demand_kw, choice, register, arrears_contract}; what is left out of terms but the class is none. Registers are raw: 0.01 kWh or litres."`
 		Reason   string          `json:"reason" minLength:"1" maxLength:"500"`
 		Evidence string          `json:"evidence,omitempty" maxLength:"120" doc:"Number of the paper that it rests on."`
 		DatedOn  string          `json:"dated_on,omitempty" format:"date" doc:"The accounting day of the entries. Only the open day, today, is possible; left out means it."`

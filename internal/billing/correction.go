@@ -100,14 +100,16 @@ type PriceCorrection struct {
 
 // TermsChange is what should have been agreed with a customer from a day on, until the terms that follow.
 type TermsChange struct {
-	Account          AccountID    `json:"account"`
-	From             Date         `json:"from"`
-	Tariff           TariffID     `json:"tariff"`
-	Persons          int          `json:"persons,omitempty"`
-	CapacityKVA      Quantity     `json:"capacity_kva,omitzero"`
-	SuspendedKVA     Quantity     `json:"suspended_kva,omitzero"`
-	ContractDemandKW Quantity     `json:"contract_demand_kw,omitzero"`
-	Choice           ChargeChoice `json:"choice,omitempty"`
+	Account AccountID `json:"account"`
+	From    Date      `json:"from"`
+	Tariff  TariffID  `json:"tariff"`
+	// Class is the customer's; empty: what holds on the first day.
+	Class            CustomerClass `json:"class,omitempty"`
+	Persons          int           `json:"persons,omitempty"`
+	CapacityKVA      Quantity      `json:"capacity_kva,omitzero"`
+	SuspendedKVA     Quantity      `json:"suspended_kva,omitzero"`
+	ContractDemandKW Quantity      `json:"contract_demand_kw,omitzero"`
+	Choice           ChargeChoice  `json:"choice,omitempty"`
 	// Register is the one that the contract names instead of the total; empty for the total.
 	Register string `json:"register,omitempty"`
 	// ArrearsContract says that unpaid bills bear a late fee.

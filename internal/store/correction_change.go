@@ -219,7 +219,7 @@ func writePrice(ctx context.Context, tx *Tx, k Correction, c billing.PriceCorrec
 
 // TermsOfChange are the terms that a correction puts in force.
 func TermsOfChange(c billing.TermsChange) AccountTerms {
-	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
+	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Class: c.Class, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
 		ContractDemandKW: c.ContractDemandKW, ChargeChoice: c.Choice, Settlement: SettleByMeter, ContractRegister: c.Register, ArrearsContract: c.ArrearsContract}
 	if c.Register != "" {
 		t.Settlement = SettleByRegister
@@ -239,5 +239,5 @@ func writeTerms(ctx context.Context, tx *Tx, k Correction, c billing.TermsChange
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "account", ID: string(c.Account), Event: "terms_corrected", Reason: k.Reason, Refs: []string{string(k.ID)},
-		Data: map[string]any{"from": c.From, "tariff": c.Tariff}})
+		Data: map[string]any{"from": c.From, "tariff": c.Tariff, "class": c.Class}})
 }

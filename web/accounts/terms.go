@@ -94,6 +94,7 @@ func agreed(ctx context.Context, t store.AccountTerms) string {
 		}
 		text += s
 	}
+	add(locale.State(ctx, locale.Class, t.Class))
 	if t.Persons > 0 {
 		add(locale.T(ctx, "terms.n_persons", t.Persons))
 	}
@@ -117,9 +118,6 @@ func agreed(ctx context.Context, t store.AccountTerms) string {
 	}
 	if t.ArrearsContract {
 		add(locale.T(ctx, "terms.by_arrears"))
-	}
-	if text == "" {
-		return "–"
 	}
 	return text
 }
@@ -194,7 +192,12 @@ func termsAction(r *http.Request, s story, today billing.Date) components.Action
 	}
 	from := field("from", locale.T(ctx, "terms.from"), billing.MonthPeriod(today).To.String(), components.DateField)
 	from.Hint, from.Required = locale.T(ctx, "terms.from_hint"), true
-	fields := []components.Field{from, tariff, field("persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons), components.TextField)}
+	class := field("class", locale.T(ctx, "terms.class"), string(now.Class), components.SelectField)
+	class.Hint = locale.T(ctx, "terms.class_hint")
+	for _, c := range locale.Words(locale.Class) {
+		class.Options = append(class.Options, components.Option{Value: c, Label: locale.State(ctx, locale.Class, c)})
+	}
+	fields := []components.Field{from, tariff, class, field("persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons), components.TextField)}
 	if s.row.Service == billing.Power {
 		choice := field("choice", locale.T(ctx, "terms.choice"), string(now.ChargeChoice), components.SelectField)
 		choice.Options = []components.Option{{Value: "", Label: locale.T(ctx, "terms.no_choice")}, {Value: string(billing.ChooseCapacity), Label: locale.T(ctx, "terms.by_capacity")}, {Value: string(billing.ChooseDemand), Label: locale.T(ctx, "terms.by_demand")}}

@@ -64,7 +64,7 @@ func readTerms(in *page.Input, d draft) *billing.TermsChange {
 		}
 		return q
 	}
-	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), CapacityKVA: quantity("capacity"), SuspendedKVA: quantity("suspended"),
+	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), Class: billing.CustomerClass(in.OneOf("class", locale.Words(locale.Class)...)), CapacityKVA: quantity("capacity"), SuspendedKVA: quantity("suspended"),
 		ContractDemandKW: quantity("demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register"), ArrearsContract: in.Text("arrears") != ""}
 	persons, err := strconv.Atoi(in.Text("persons"))
 	if in.Text("persons") != "" && (err != nil || persons < 0 || persons > 99) {
@@ -249,6 +249,7 @@ func (h handler) changed(ctx context.Context, k store.CorrectionRow) (components
 func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsChange, row func(what, was, becomes string)) error {
 	var was struct {
 		Tariff    string
+		Class     string
 		Persons   int
 		Capacity  billing.Quantity `json:"capacity_kva"`
 		Suspended billing.Quantity `json:"suspended_kva"`
@@ -260,7 +261,14 @@ func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsCh
 	if err := json.Unmarshal(before, &was); err != nil {
 		return err
 	}
+	class := func(c string) string {
+		if c == "" { // one that was made before terms had a class keeps it
+			return ""
+		}
+		return locale.State(ctx, locale.Class, c)
+	}
 	for _, r := range [][3]string{
+		{locale.T(ctx, "terms.class"), class(was.Class), class(string(c.Class))},
 		{locale.T(ctx, "corrections.tariff"), was.Tariff, string(c.Tariff)}, {locale.T(ctx, "terms.persons"), strconv.Itoa(was.Persons), strconv.Itoa(c.Persons)},
 		{locale.T(ctx, "terms.capacity"), was.Capacity.String(), c.CapacityKVA.String()}, {locale.T(ctx, "terms.suspended"), was.Suspended.String(), c.SuspendedKVA.String()},
 		{locale.T(ctx, "terms.contract_demand"), was.Demand.String(), c.ContractDemandKW.String()}, {locale.T(ctx, "terms.choice"), was.Choice, string(c.Choice)}, {locale.T(ctx, "terms.register"), was.Register, c.Register},

@@ -396,7 +396,11 @@ func (h handler) termsFields(ctx context.Context, f page.Form, d draft) ([]compo
 			choose.Options = append(choose.Options, components.Option{Value: string(id), Label: tariffName(ctx, t)})
 		}
 	}
-	fields := []components.Field{{Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", now.FromDay.String()), Error: f.Problem("from"), Required: true}, choose}
+	class := components.Field{Kind: components.SelectField, Name: "class", Label: locale.T(ctx, "terms.class"), Hint: locale.T(ctx, "terms.class_hint"), Value: f.Value("class", string(now.Class)), Error: f.Problem("class")}
+	for _, c := range locale.Words(locale.Class) {
+		class.Options = append(class.Options, components.Option{Value: c, Label: locale.State(ctx, locale.Class, c)})
+	}
+	fields := []components.Field{{Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", now.FromDay.String()), Error: f.Problem("from"), Required: true}, choose, class}
 	for _, q := range []struct{ name, label, now string }{
 		{"persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons)}, {"capacity", locale.T(ctx, "terms.capacity"), now.CapacityKVA.String()},
 		{"suspended", locale.T(ctx, "terms.suspended"), now.SuspendedKVA.String()}, {"demand", locale.T(ctx, "terms.contract_demand"), now.ContractDemandKW.String()},
