@@ -318,6 +318,8 @@ func (a *Correcting) touched(ctx context.Context, k store.Correction, after bill
 	switch {
 	case parts.Terms != nil:
 		return []billing.AccountID{parts.Terms.Account}, nil
+	case parts.Quantity != nil:
+		return []billing.AccountID{parts.Quantity.Account}, nil
 	case parts.Reading != nil:
 		fs, err := a.Store.FittingsOfMeter(ctx, parts.Reading.Meter)
 		if err != nil {

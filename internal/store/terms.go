@@ -217,6 +217,9 @@ const (
 	Reverse  = "reverse"
 )
 
+// QuantityKinds lists the kinds.
+var QuantityKinds = []string{DemandKW, Kvarh, Reverse}
+
 // PeriodQuantity is a quantity of a calendar month: maximum demand in kW, reactive or reverse energy in kvarh or kWh.
 type PeriodQuantity struct {
 	Account    billing.AccountID `db:"account_id"`

@@ -146,15 +146,11 @@ func quantityTable(ctx context.Context, s story) components.Table {
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "terms.no_quantities"), Body: locale.T(ctx, "terms.no_quantities_body")}}
 	for _, q := range slices.Backward(s.terms.quantities) {
 		t.Rows = append(t.Rows, components.Row{ID: q.Month.String() + "-" + q.Kind, Cells: []templ.Component{
-			oneLine(billing.MonthPeriod(q.Month).String()), components.Text(locale.T(ctx, quantityKinds[q.Kind])), components.Text(q.Value.String()),
+			oneLine(billing.MonthPeriod(q.Month).String()), components.Text(locale.State(ctx, locale.MonthQuantity, q.Kind)), components.Text(q.Value.String()),
 			components.Text(q.Reason), components.Text(string(q.RecordedBy) + " " + locale.DateTime(ctx, q.RecordedAt)),
 		}})
 	}
 	return t
-}
-
-var quantityKinds = map[string]string{
-	store.DemandKW: locale.Key("terms.demand_kw"), store.Kvarh: locale.Key("terms.kvarh"), store.Reverse: locale.Key("terms.reverse"),
 }
 
 // needsQuantities says whether the tariff in force charges demand or adjusts by the power factor.
@@ -243,8 +239,8 @@ func quantityAction(r *http.Request, s story, today billing.Date) components.Act
 		month.Options = append(month.Options, components.Option{Value: m.String(), Label: billing.MonthPeriod(m).String()})
 	}
 	kind := components.Field{Kind: components.SelectField, Name: "kind", Label: locale.T(ctx, "terms.quantity"), Value: f.Value("kind", store.Kvarh), Error: f.Problem("kind")}
-	for _, k := range []string{store.Kvarh, store.DemandKW, store.Reverse} {
-		kind.Options = append(kind.Options, components.Option{Value: k, Label: locale.T(ctx, quantityKinds[k])})
+	for _, k := range store.QuantityKinds {
+		kind.Options = append(kind.Options, components.Option{Value: k, Label: locale.State(ctx, locale.MonthQuantity, k)})
 	}
 	return components.Action{
 		ID: "quantity", Title: locale.T(ctx, "terms.enter"), URL: href(s.row.ID) + "/quantities", Submit: locale.T(ctx, "terms.enter"), Error: f.Error(),

@@ -173,3 +173,20 @@ func TestCorrection_aCustomersData(t *testing.T) {
 		require.Contains(t, change, part)
 	}
 }
+
+func TestCorrection_aQuantityOfAMonth(t *testing.T) {
+	s, _ := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	href := b.Get("/corrections/new?about="+string(bill)).Doc().Find(`a[href*="kind=quantity"]`).AttrOr("href", "")
+	form := b.Get(href)
+	require.Equal(t, "2026-09", form.Find("field-month").Find("input").AttrOr("value", ""))
+	fields := []string{"kind", "quantity", "account", "1001", "nonce", "n1", "reason", "the slip says so"}
+	a := b.Post("/corrections", append(fields, "month", "soon", "quantity", "kW", "value", "-1")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	for _, field := range []string{"month", "quantity", "value"} {
+		require.Equal(t, 1, a.Find("error-"+field).Length(), field)
+	}
+	a = b.Post("/corrections", append(fields, "month", "2026-09", "quantity", "kvarh", "value", "12.5")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Contains(t, b.Get(a.Header.Get("Location")).Find("table-change").Text(), "12.5")
+}

@@ -49,6 +49,7 @@ const (
 	Method         Kind = "method"
 	Correction     Kind = "correction"
 	CorrectionKind Kind = "correction_kind"
+	MonthQuantity  Kind = "month_quantity"
 
 	Batch       Kind = "batch"
 	BatchKind   Kind = "batch_kind"
@@ -107,7 +108,8 @@ var words = map[Kind][]string{
 	PricePush:      {"waiting", "sending", "verified", "failed"},
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
-	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
+	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
 
 	Batch:       {"previewed", "running", "done", "cancelled"},
 	BatchKind:   {"price", "valve", "relay", "clock"},
