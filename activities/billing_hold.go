@@ -108,7 +108,7 @@ func (a *Billing) undoubted(ctx context.Context, r store.Run, site store.Site, a
 	if id, doubted := doubts[account]; doubted {
 		return billing.Errorf(billing.CodeBlocked, "the bill can't be released: decide case %s first", id)
 	}
-	pasts, err := a.Store.BillPasts(ctx, []billing.AccountID{account}, r.PeriodFrom)
+	pasts, err := a.Store.BillPasts(ctx, []billing.AccountID{account}, r.Period())
 	if err != nil {
 		return err
 	}

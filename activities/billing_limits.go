@@ -19,7 +19,7 @@ func (a *Billing) applyLimits(ctx context.Context, r store.Run, site store.Site,
 	for i, d := range drafts {
 		accounts[i] = d.Account
 	}
-	pasts, err := a.Store.BillPasts(ctx, accounts, r.PeriodFrom)
+	pasts, err := a.Store.BillPasts(ctx, accounts, r.Period())
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,21 @@ func TestBilling_aLimitStopsItsAccountAndNoOther(t *testing.T) {
 	f.intact()
 }
 
+// The limit is that of the customer's class on the last day of the month.
+func TestBilling_limitOfTheClass(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	accounts, _, silent := f.month(3) // 166.78, 333.56 and 500.34 yuan
+	f.decide(activities.Decision{CaseID: silent[0], Decision: activities.DecideEstimate})
+	f.limit(control.Limits{HouseholdFen: 40_000, OtherFen: 10_000})
+	f.Class(accounts[0], "2026-02-01", billing.ClassCommercial)
+	f.Class(accounts[1], "2026-01-31", billing.ClassCommercial)
+	run := f.run("2026-01")
+	for i, want := range []billing.BillState{billing.BillDraft, billing.BillHeld, billing.BillHeld} {
+		b, _ := f.bill(run, accounts[i])
+		require.Equal(t, want, b.State, i)
+	}
+}
+
 func TestBilling_anEstimatedBillIsStoppedByItsShare(t *testing.T) {
 	f := newField(t, "2026-01-01")
 	accounts, _, silent := f.month(3) // the last one's meter is silent from the 30th on: 3 of 31 days are estimated

@@ -40,6 +40,9 @@ func (c change) inputs(m *metered) error {
 // terms puts an account's terms among its others, in the place of those of the same first day.
 func (c change) terms(m *metered) {
 	id, fresh := c.Terms.Account, store.TermsOfChange(*c.Terms)
+	if fresh.Class == "" {
+		fresh.Class = m.termsAt(id, fresh.FromDay).Class
+	}
 	all := slices.DeleteFunc(slices.Clone(m.terms[id]), func(t store.AccountTerms) bool { return t.FromDay == fresh.FromDay })
 	i := slices.IndexFunc(all, func(t store.AccountTerms) bool { return t.FromDay.After(fresh.FromDay) })
 	if i < 0 {
@@ -48,8 +51,11 @@ func (c change) terms(m *metered) {
 	m.terms[id] = slices.Insert(all, i, fresh)
 }
 
-// readings changes what the meters showed. It comes after the readings were loaded.
+// readings changes what the meters showed, or what a month's quantity was. It comes after both were loaded.
 func (c change) readings(m *metered) {
+	if c.Quantity != nil {
+		c.quantity(m)
+	}
 	if c.Reading == nil {
 		return
 	}
@@ -57,6 +63,13 @@ func (c change) readings(m *metered) {
 	r := m.readings[at]
 	r.Meter, r.FreezeAt, r.Registers, r.Quality, r.Interpolated, r.Doubtful = at.Meter, at.At, c.Reading.Registers, billing.QualityEdited, false, false
 	m.readings[at] = r
+}
+
+// quantity puts a month's quantity in the place of what was entered.
+func (c change) quantity(m *metered) {
+	id := c.Quantity.Account
+	all := slices.DeleteFunc(slices.Clone(m.quantities[id]), func(q store.PeriodQuantity) bool { return q.Month == c.Quantity.Month && q.Kind == c.Quantity.Kind })
+	m.quantities = map[billing.AccountID][]store.PeriodQuantity{id: append(all, store.QuantityOfChange(*c.Quantity))} // it touches no other account
 }
 
 // ratio gives a fitting another ratio, or ends it and lets one of the same meter begin.
@@ -126,6 +139,8 @@ func (a *Correcting) check(ctx context.Context, c billing.CorrectionChange, now 
 		err = a.checkPrice(ctx, c.Price, &k, now)
 	case billing.CorrectTerms:
 		err = a.checkTerms(ctx, c.Terms, &k)
+	case billing.CorrectQuantity:
+		err = a.checkQuantity(ctx, c.Quantity, &k)
 	}
 	if err == nil && k.fromAt.After(now) {
 		err = billing.Errorf(billing.CodeInvalidInput, "%s lies in the future: a correction is about what has passed", k.fromAt.UTC().Format("2006-01-02 15:04"))
@@ -225,32 +240,18 @@ func (a *Correcting) believable(ctx context.Context, m store.Meter, at time.Time
 	return w.believable(m.ID, at, registers)
 }
 
-// weighing is what judges a value of one meter at an instant: the rules in force then, and the class of the meter's customer.
+// weighing is what judges a value of one meter at an instant: the rules in force then, and the class of the meter's customer then.
 func (a *Correcting) weighing(ctx context.Context, m store.Meter, at time.Time) (*weighing, error) {
 	site, policy, err := sitePolicy(ctx, a.Store, m.Site)
 	if err != nil {
 		return nil, err
 	}
 	w := &weighing{site: site, policy: policy, meter: map[billing.MeterID]store.Meter{m.ID: m}}
-	if w.class, err = a.classOf(ctx, m); err != nil {
+	if w.class, err = a.Store.ClassesOfMeters(ctx, []billing.MeterID{m.ID}, at); err != nil {
 		return nil, err
 	}
 	w.rules, err = loadRules(ctx, a.Store, policy, site.ID, at)
 	return w, err
-}
-
-// classOf is the class of the customer whom a meter serves, or served before it was taken off.
-func (a *Correcting) classOf(ctx context.Context, m store.Meter) (map[billing.MeterID]billing.CustomerClass, error) {
-	fs, err := a.Store.FittingsOfMeter(ctx, m.ID)
-	if err != nil || len(fs) == 0 {
-		return nil, err
-	}
-	account, err := a.Store.AccountOfPoint(ctx, fs[len(fs)-1].ServicePoint)
-	if err != nil || account == "" {
-		return nil, err
-	}
-	classes, err := a.Store.ClassesOf(ctx, []billing.AccountID{account})
-	return map[billing.MeterID]billing.CustomerClass{m.ID: classes[account]}, err
 }
 
 // maxRatio is far above any CT × PT in use; more is a slip of the pen.
@@ -423,6 +424,8 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.From, account.ID, account.OpenedOn)
 	case c.ArrearsContract && account.CreditMode == billing.CreditMeter:
 		return store.ErrMeterArrears()
+	case c.Class != "" && c.Class.Check() != nil:
+		return c.Class.Check()
 	case c.Persons < 0 || c.Persons > 99:
 		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
 	}
@@ -434,9 +437,42 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	if account.CreditMode == billing.CreditMeter && now.Tariff != c.Tariff {
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
 	}
-	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
+	if c.Class == "" {
+		c.Class = now.Class
+	}
+	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Class == fresh.Class && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
 		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister && now.ArrearsContract == fresh.ArrearsContract {
 		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)
+	}
+	return nil
+}
+
+func (a *Correcting) checkQuantity(ctx context.Context, c *billing.QuantityChange, k *checked) error {
+	account, err := a.Store.Account(ctx, c.Account)
+	if err != nil {
+		return err
+	}
+	site, err := a.Store.Site(ctx, account.Site)
+	if err != nil {
+		return err
+	}
+	k.account, k.sites, k.subject, k.fromAt = account.ID, []billing.SiteID{account.Site}, string(account.ID), c.Month.Start(site.Zone)
+	switch {
+	case c.Month.Day() != 1:
+		return billing.Errorf(billing.CodeInvalidInput, "A quantity belongs to a whole month, not to %s.", c.Month)
+	case !billing.MonthPeriod(c.Month).To.After(account.OpenedOn):
+		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.Month, account.ID, account.OpenedOn)
+	case !slices.Contains(store.QuantityKinds, c.Kind):
+		return billing.Errorf(billing.CodeInvalidInput, "There is no quantity %q of a month: choose demand_kw, kvarh or reverse.", c.Kind)
+	case c.Value.Sign() < 0:
+		return billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", c.Value)
+	}
+	all, err := a.Store.PeriodQuantities(ctx, []billing.AccountID{account.ID}, c.Month, c.Month)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all[account.ID], func(q store.PeriodQuantity) bool { return q.Kind == c.Kind && q.Value.Cmp(c.Value) == 0 }) {
+		return billing.Errorf(billing.CodeInvalidInput, "this quantity of account %s stands on file already: nothing would change", account.ID)
 	}
 	return nil
 }

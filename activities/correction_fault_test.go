@@ -241,6 +241,12 @@ func TestCorrection_badInputChangesNothing(t *testing.T) {
 		"unknown account":      {billing.CorrectionChange{Terms: &billing.TermsChange{Account: "A9", From: billing.MustDate("2026-01-01"), Tariff: "zj-residential"}}, "There is no account"},
 		"before the account":   {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2025-12-01"), Tariff: "zj-residential-tou"}}, "was opened"},
 		"terms as on file":     {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-02-01"), Tariff: "zj-residential"}}, "nothing would change"},
+		"no such quantity":     {billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: billing.MustDate("2026-01-01"), Kind: "kvar"}}, "choose demand_kw, kvarh or reverse"},
+		"quantity of a day":    {billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: billing.MustDate("2026-01-02"), Kind: store.Kvarh}}, "a whole month"},
+		"quantity to come":     {billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: billing.MustDate("2027-01-01"), Kind: store.Kvarh}}, "in the future"},
+		"quantity too early":   {billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: billing.MustDate("2025-12-01"), Kind: store.Kvarh}}, "was opened"},
+		"negative quantity":    {billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: billing.MustDate("2026-01-01"), Kind: store.Kvarh, Value: billing.MustQuantity("-1")}}, "is negative"},
+		"no such class":        {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "zj-residential", Class: "embassy"}}, "no class of customer"},
 		"water for power":      {billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "bj-water-residential"}}, "another service"},
 	} {
 		require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(c.change)), c.want, name)

@@ -21,7 +21,7 @@ type recalculation struct {
 	bills  map[billing.AccountID][]store.Bill
 	lines  map[billing.BillID][]store.BillLine
 	remain map[billing.AccountID]*billing.Money
-	waived map[billing.BillID]bool // bills whose late fee the customer was let off; their successors' is waived too
+	waived map[billing.BillID]store.Waiver // bills whose late fee the customer was let off; it goes on with their successors
 }
 
 // recalculate loads what rating the accounts' bills from the correction's day on takes. Once the change is written into the inputs
@@ -76,8 +76,8 @@ func (a *Correcting) recalculate(ctx context.Context, k store.Correction, ids []
 	return r, err
 }
 
-// waived says of which bills the late fee is waived.
-func (a *Correcting) waived(ctx context.Context, bills map[billing.AccountID][]store.Bill) (map[billing.BillID]bool, error) {
+// waived are the waivers of the bills' late fees.
+func (a *Correcting) waived(ctx context.Context, bills map[billing.AccountID][]store.Bill) (map[billing.BillID]store.Waiver, error) {
 	var ids []billing.BillID
 	for _, all := range bills {
 		for _, b := range all {
@@ -170,8 +170,9 @@ func (r *recalculation) preview(ctx context.Context, s *store.Store, account sto
 			return p, err
 		}
 		list := []any{b.ID, b.State, b.TotalFen, b.Quantity, d.TotalFen, d.Quantity}
-		if r.waived[b.ID] {
-			list = append(list, "late fee waived")
+		waiver, waived := r.waived[b.ID]
+		if waived {
+			list = append(list, "late fee waived", waiver.AskedFen)
 		}
 		facts, err := json.Marshal(list)
 		if err != nil {
@@ -190,8 +191,8 @@ func (r *recalculation) preview(ctx context.Context, s *store.Store, account sto
 			OldQuantity: b.Quantity, OldFen: b.TotalFen, NewQuantity: d.Quantity, NewFen: d.TotalFen})
 		if b.State == billing.BillIssued {
 			p.BillsFen += b.TotalFen - d.TotalFen
-			if r.waived[b.ID] {
-				p.BillsFen -= b.LateFen - d.LateFen
+			if waived {
+				p.BillsFen -= waiver.AmountFen - waiver.Of(d.LateFen)
 			}
 		}
 	}
@@ -318,6 +319,8 @@ func (a *Correcting) touched(ctx context.Context, k store.Correction, after bill
 	switch {
 	case parts.Terms != nil:
 		return []billing.AccountID{parts.Terms.Account}, nil
+	case parts.Quantity != nil:
+		return []billing.AccountID{parts.Quantity.Account}, nil
 	case parts.Reading != nil:
 		fs, err := a.Store.FittingsOfMeter(ctx, parts.Reading.Meter)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -38,6 +39,7 @@ type lived struct {
 	ratio    int
 	tariff   billing.TariffID
 	agreed   []billing.TermsChange // after the first day, in the order in which they were corrected
+	kvarh    map[string]int64      // by month, of the one with a two-part tariff
 	before   int64                 // use before it was opened
 	shown    map[string]int64      // by day
 	splitDay string
@@ -59,6 +61,12 @@ func drawHistory(t *rapid.T) *history {
 		}
 		h.accounts = append(h.accounts, a)
 	}
+	works := h.accounts[len(h.accounts)-1]
+	works.tariff, works.kvarh = "demo-two-part", map[string]int64{}
+	for _, month := range []string{"2026-01", "2026-02", "2026-03", "2026-04"} {
+		works.kvarh[month] = rapid.Int64Range(0, 3000).Draw(t, "kvarh")
+	}
+	works.agreed = []billing.TermsChange{{From: billing.MustDate("2026-01-01"), Tariff: works.tariff, CapacityKVA: billing.MustQuantity("100"), Choice: billing.ChooseCapacity}}
 	return h
 }
 
@@ -76,7 +84,9 @@ func play(t *testing.T, h *history) *played {
 	for _, a := range h.accounts {
 		account, meter := p.Account(storetest.NewAccount{Opening: regs(a.opening), Ratio: a.ratio, Tariff: a.tariff, UseBefore: a.before, Fen: 50_000_000})
 		p.accounts, p.meters = append(p.accounts, account), append(p.meters, meter)
-		for _, c := range a.agreed {
+		for i := range a.agreed {
+			c := a.agreed[i]
+			c.Account = account
 			require.NoError(t, p.SetTerms(context.Background(), storetest.By, store.TermsOfChange(c)))
 		}
 	}
@@ -84,10 +94,27 @@ func play(t *testing.T, h *history) *played {
 		p.split(h, day)
 		p.live(h, day)
 		if i > 0 && day[8:] == "01" {
-			p.issue(billing.MustDate(day).AddDays(-1).String()[:7])
+			month := billing.MustDate(day).AddDays(-1).String()[:7]
+			p.enter(h, month)
+			p.issue(month)
 		}
 	}
 	return p
+}
+
+// enter puts on file what a month's reactive energy came to.
+func (p *played) enter(h *history, month string) {
+	p.t.Helper()
+	for i, a := range h.accounts {
+		if a.kvarh == nil {
+			continue
+		}
+		require.NoError(p.t, p.EnterPeriodQuantity(context.Background(), storetest.By, store.QuantityOfChange(kvarhChange(p.accounts[i], month, a.kvarh[month]))))
+	}
+}
+
+func kvarhChange(account billing.AccountID, month string, v int64) billing.QuantityChange {
+	return billing.QuantityChange{Account: account, Month: billing.MustDate(month + "-01"), Kind: store.Kvarh, Value: billing.MustQuantity(strconv.FormatInt(v, 10))}
 }
 
 // split gives the meters that change their ratio on a day their second fitting.
@@ -132,10 +159,10 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 	i := rapid.IntRange(0, len(h.accounts)-1).Draw(t, "account")
 	a := h.accounts[i]
 	was := *a
-	was.shown, was.agreed = maps.Clone(a.shown), slices.Clone(a.agreed)
+	was.shown, was.agreed, was.kvarh = maps.Clone(a.shown), slices.Clone(a.agreed), maps.Clone(a.kvarh)
 	undo = func() { *a = was }
 	fs := p.fittings(i)
-	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms"}).Draw(t, "kind") {
+	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms", "terms", "quantity"}).Draw(t, "kind") {
 	case "opening":
 		a.opening = rapid.Int64Range(max(0, a.shown[historyDays[0]]-oneDay), a.shown[historyDays[0]]).Draw(t, "new opening")
 		if a.opening != was.opening {
@@ -162,9 +189,23 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 		}
 	case "price":
 		return p.drawPrice(t, h)
+	case "quantity":
+		works := h.accounts[len(h.accounts)-1]
+		month := rapid.SampledFrom([]string{"2026-01", "2026-02", "2026-03", "2026-04"}).Draw(t, "month")
+		old := works.kvarh[month]
+		works.kvarh[month] = rapid.Int64Range(0, 3000).Draw(t, "new kvarh")
+		if works.kvarh[month] == old {
+			return billing.CorrectionChange{}, undo
+		}
+		c := kvarhChange(p.accounts[len(p.accounts)-1], month, works.kvarh[month])
+		return billing.CorrectionChange{Quantity: &c}, func() { works.kvarh[month] = old }
 	case "terms":
 		c := billing.TermsChange{Account: p.accounts[i], From: billing.MustDate("2026-01-01").AddDays(rapid.IntRange(0, 119).Draw(t, "agreed from")),
-			Tariff: rapid.SampledFrom([]billing.TariffID{"zj-residential", "zj-residential-tou"}).Draw(t, "agreed tariff"), Persons: rapid.IntRange(3, 8).Draw(t, "persons")}
+			Tariff: rapid.SampledFrom([]billing.TariffID{"zj-residential", "zj-residential-tou"}).Draw(t, "agreed tariff"), Persons: rapid.IntRange(3, 8).Draw(t, "persons"), Class: rapid.SampledFrom([]billing.CustomerClass{billing.ClassHousehold, billing.ClassCommercial}).Draw(t, "class"),
+			ArrearsContract: rapid.Bool().Draw(t, "arrears")}
+		if a.kvarh != nil {
+			c.Tariff, c.Choice, c.CapacityKVA = a.tariff, billing.ChooseCapacity, billing.MustQuantity(strconv.Itoa(rapid.IntRange(50, 500).Draw(t, "kVA")))
+		}
 		a.agreed = append(a.agreed, c)
 		return billing.CorrectionChange{Terms: &c}, undo
 	}
@@ -297,6 +338,8 @@ func sameTarget(a, b billing.CorrectionChange) bool {
 		return a.Ratio.Fitting == b.Ratio.Fitting
 	case a.Exchange != nil && b.Exchange != nil:
 		return a.Exchange.Fitting == b.Exchange.Fitting
+	case a.Quantity != nil && b.Quantity != nil:
+		return a.Quantity.Month == b.Quantity.Month
 	case a.Terms != nil && b.Terms != nil:
 		return a.Terms.Account == b.Terms.Account
 	}
@@ -326,11 +369,21 @@ func (p *played) sameAs(t *testing.T, h *history, fresh *played) {
 	for i, account := range p.accounts {
 		require.Equal(t, fresh.printed(account), p.printed(account), "account %s, history %+v", account, *h.accounts[i])
 		require.Equal(t, fresh.balance(account), p.balance(account), "account %s, history %+v", account, *h.accounts[i])
+		require.Equal(t, fresh.classes(account), p.classes(account), "account %s, history %+v", account, *h.accounts[i])
 	}
 	require.NoError(t, p.Pool.QueryRow(context.Background(), `SELECT count(*) FROM bills WHERE state = 'reversed'`).Scan(&reversed))
 	require.Positive(t, reversed, "nothing was corrected")
 	p.intact()
 	p.proved(t)
+}
+
+// classes are an account's classes by day.
+func (p *played) classes(account billing.AccountID) (classes []billing.CustomerClass) {
+	p.t.Helper()
+	rows, _ := p.Pool.Query(context.Background(), `SELECT account_class($1, day::date) FROM generate_series('2026-01-01', '2026-05-02', interval '1 day') day`, account)
+	classes, err := pgx.CollectRows(rows, pgx.RowTo[billing.CustomerClass])
+	require.NoError(p.t, err)
+	return classes
 }
 
 // printed are an account's bills that count, with their lines, as text.

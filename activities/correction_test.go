@@ -317,7 +317,9 @@ func TestCorrection_isJudgedByTheRulesOfTheCustomersClass(t *testing.T) {
 	in := b.submission(readingChange(meter, "2026-01-03", regs(1500)))
 	_, err = b.env.ExecuteActivity(b.correct.DraftCorrection, in)
 	require.ErrorContains(t, err, "can't have counted", "12 kWh in a day are too much for a home here")
-	_, err = b.Pool.Exec(context.Background(), `UPDATE customers SET class = 'commercial' WHERE id = (SELECT customer_id FROM accounts WHERE id = $1)`, account)
-	require.NoError(t, err)
+	b.Class(account, "2026-01-04", billing.ClassCommercial)
+	_, err = b.env.ExecuteActivity(b.correct.DraftCorrection, in)
+	require.ErrorContains(t, err, "can't have counted", "on the day of the reading it was a home still")
+	b.Class(account, "2026-01-03", billing.ClassCommercial)
 	do[activities.CorrectionFacts](b.field, b.correct.DraftCorrection, in)
 }

@@ -9,61 +9,9 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 )
 
-// LateFeePolicy is what unpaid bills cost under an arrears contract, by service: dated, in order of their first days.
-type LateFeePolicy struct {
-	Power []LateFeeRule `json:"power"`
-	Water []LateFeeRule `json:"water"`
-}
-
-// LateFeeRule holds from a day on. Shares are of the debt, for each day that it is late (rule 30).
-type LateFeeRule struct {
-	From         billing.Date  `json:"from"`
-	DueDays      int           `json:"due_days"`      // a bill is due so many days after it was issued
-	Household    billing.Price `json:"household"`     // share a day
-	Other        billing.Price `json:"other"`         // of debts that fell due this year
-	OtherEarlier billing.Price `json:"other_earlier"` // of debts that fell due in an earlier year
-	MinimumFen   billing.Money `json:"minimum_fen"`   // the least that the fee on one bill comes to
-}
-
-func defaultLateFees() []LateFeeRule {
-	return []LateFeeRule{{
-		From: billing.NewDate(2000, 1, 1), DueDays: 15, Household: billing.MustPrice("0.001"), Other: billing.MustPrice("0.002"), OtherEarlier: billing.MustPrice("0.003"), MinimumFen: billing.Yuan,
-	}}
-}
-
-// Validate names what can't be meant.
-func (p LateFeePolicy) Validate() error {
-	one := billing.MustPrice("1")
-	for service, rules := range map[billing.Service][]LateFeeRule{billing.Power: p.Power, billing.Water: p.Water} {
-		for i, r := range rules {
-			switch {
-			case r.From.IsZero() || i > 0 && !rules[i-1].From.Before(r.From):
-				return billing.Errorf(billing.CodeInvalidInput, "billing.late_fees.%s[%d] has no first day after that of the entry before it: give each entry its own, in order.", service, i)
-			case r.DueDays < 0 || r.MinimumFen < 0:
-				return billing.Errorf(billing.CodeInvalidInput, "billing.late_fees.%s[%d] has a negative number of days or least fee: write 0 or more.", service, i)
-			}
-			for _, share := range []billing.Price{r.Household, r.Other, r.OtherEarlier} {
-				if share.Sign() < 0 || share.Cmp(one) > 0 {
-					return billing.Errorf(billing.CodeInvalidInput, "billing.late_fees.%s[%d] has the share %s a day: write one from 0 to 1, such as 0.001.", service, i, share)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// of are the rules of a service.
-func (p LateFeePolicy) of(s billing.Service) []LateFeeRule {
-	if s == billing.Water {
-		return p.Water
-	}
-	return p.Power
-}
-
 // lateFacts is what the late fees of a page's accounts depend on. Only those with an arrears contract have any.
 type lateFacts struct {
-	policy   LateFeePolicy
-	class    map[billing.AccountID]billing.CustomerClass
+	policy   billing.LateFeePolicy
 	issued   map[billing.AccountID][]store.IssuedUse
 	received map[billing.AccountID][]store.Received
 	// revised is what bills ask for once a correction has been applied, without their late fees, by the first day of their period.
@@ -86,14 +34,11 @@ func (m *metered) wantLate(ctx context.Context, s *store.Store, spans []span) er
 	if len(ids) == 0 {
 		return nil
 	}
-	policy, err := policyOf(m.site)
+	policy, err := s.LateFees(ctx, m.site)
 	if err != nil {
 		return err
 	}
-	f := &lateFacts{policy: policy.Billing.LateFees, revised: map[billing.AccountID]map[billing.Date]billing.Money{}}
-	if f.class, err = s.ClassesOf(ctx, ids); err != nil {
-		return err
-	}
+	f := &lateFacts{policy: policy, revised: map[billing.AccountID]map[billing.Date]billing.Money{}}
 	if f.issued, err = s.IssuedUses(ctx, ids, last); err != nil {
 		return err
 	}
@@ -131,9 +76,9 @@ func (m *metered) lateOf(sp span) *rating.Late {
 	return l
 }
 
-// lateRates are the shares up to a day: those of the policy for the customer's class, on the days on which the terms have an arrears contract.
+// lateRates are the shares up to a day: those of the policy for the customer's class on each day, while the terms have an arrears contract.
 func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.LateRate {
-	rules := m.late.policy.of(a.Service)
+	rules := m.late.policy.Of(a.Service)
 	var days []billing.Date
 	for _, r := range rules {
 		days = append(days, r.From)
@@ -148,14 +93,14 @@ func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.
 			break
 		}
 		now := rating.LateRate{From: day}
-		if i := ruleOn(rules, day); i >= 0 && m.termsAt(a.ID, day).ArrearsContract {
+		if i, t := billing.LateFeeRuleOn(rules, day), m.termsAt(a.ID, day); i >= 0 && t.ArrearsContract {
 			r := rules[i]
-			now.SameYear, now.EarlierYears, now.Minimum = r.Other, r.OtherEarlier, r.MinimumFen
-			if m.late.class[a.ID] == billing.ClassHousehold {
+			now.SameYear, now.EarlierYears, now.Minimum, now.Tax = r.Other, r.OtherEarlier, r.MinimumFen, r.TaxRate
+			if t.Class == billing.ClassHousehold {
 				now.SameYear, now.EarlierYears = r.Household, r.Household
 			}
 		}
-		if n := len(rates); n > 0 && (rating.LateRate{From: day, SameYear: rates[n-1].SameYear, EarlierYears: rates[n-1].EarlierYears, Minimum: rates[n-1].Minimum}) == now {
+		if n := len(rates); n > 0 && (rating.LateRate{From: day, SameYear: rates[n-1].SameYear, EarlierYears: rates[n-1].EarlierYears, Minimum: rates[n-1].Minimum, Tax: rates[n-1].Tax}) == now {
 			continue
 		}
 		rates = append(rates, now)
@@ -163,19 +108,10 @@ func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.
 	return rates
 }
 
-// ruleOn is the index of the rule in force on a day, -1 before the first.
-func ruleOn(rules []LateFeeRule, day billing.Date) int {
-	i := -1
-	for i+1 < len(rules) && !rules[i+1].From.After(day) {
-		i++
-	}
-	return i
-}
-
 // debts are what the bills before a period asked for and had made due before its last day, by due day, and the money that paid them.
 // What a correction added to a bill is due only after the corrected bill; what it took away was never owed.
 func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (debts []rating.Debt, payments []rating.Payment) {
-	rules := f.policy.of(a.Service)
+	rules := f.policy.Of(a.Service)
 	for _, r := range f.received[a.ID] {
 		if !r.Day.After(last) {
 			payments = append(payments, rating.Payment{Day: r.Day, Amount: r.Fen})
@@ -208,7 +144,7 @@ func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (de
 				continue
 			}
 			covered += part
-			if due := v.IssuedOn.AddDays(rules[max(0, ruleOn(rules, v.IssuedOn))].DueDays); due.Before(last) {
+			if due := v.IssuedOn.AddDays(rules[max(0, billing.LateFeeRuleOn(rules, v.IssuedOn))].DueDays); due.Before(last) {
 				debts = append(debts, rating.Debt{Month: month, Due: due, Amount: part})
 			}
 		}

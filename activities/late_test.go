@@ -3,11 +3,14 @@ package activities_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -91,8 +94,7 @@ func TestLateFee_onlyUnderAnArrearsContract(t *testing.T) {
 	without, meter2 := b.arrears("")
 	later, meter3 := b.arrears("2026-03-21")
 	shop, meter4 := b.arrears("2026-01-01")
-	_, err := b.Pool.Exec(context.Background(), `UPDATE customers SET class = 'commercial' WHERE id = (SELECT customer_id FROM accounts WHERE id = $1)`, shop)
-	require.NoError(t, err)
+	b.Class(shop, "2026-01-02", billing.ClassCommercial)
 	b.owing(map[billing.AccountID]billing.MeterID{with: meter1, without: meter2, later: meter3, shop: meter4})
 
 	// January comes to 166.78, of which 100 were paid; February to 150.64.
@@ -194,6 +196,76 @@ func TestLateFee_contractAddedAndTakenAwayByACorrection(t *testing.T) {
 	b.proved(t)
 }
 
+// The class counts on each day that a debt is late: a home that became a shop on 21 March costs a shop's share from then on.
+func TestLateFee_classOnEachDay(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+	home, balance := b.lates(account), b.balance(account)
+	change := billing.TermsChange{Account: account, From: billing.MustDate("2026-03-21"), Tariff: "zj-residential", Class: billing.ClassCommercial, ArrearsContract: true}
+	b.carryOut(billing.CorrectionChange{Terms: &change})
+	require.Equal(t, []string{
+		"03 late_fee: 66.78 × 0.001 × 10 = 67", "03 late_fee: 36.78 × 0.001 × 10 = 37", "03 late_fee: 36.78 × 0.002 × 11 = 81",
+		"03 late_fee: 150.64 × 0.001 × 2 = 30", "03 late_fee: 150.64 × 0.002 × 11 = 331", "03 late_fee_minimum: -0.33 × 1 × 1 = -33",
+	}, b.lates(account)[2:])
+	require.Equal(t, balance-(67+37+81+30+331-33-307), b.balance(account))
+	b.again(account)
+
+	back := change
+	back.Class = billing.ClassHousehold
+	b.carryOut(billing.CorrectionChange{Terms: &back})
+	require.Equal(t, home, b.lates(account))
+	require.Equal(t, balance, b.balance(account))
+	b.intact()
+	b.holds()
+	b.proved(t)
+}
+
+// However often the class of a customer in arrears is corrected: bills, late fees and credit are those of a fresh computation with the
+// final terms.
+func TestLateFee_aSequenceOfClassesEndsWhereAFreshComputationEnds(t *testing.T) {
+	lived := func(changes []billing.TermsChange, afterwards bool) (*books, billing.AccountID) {
+		b := newBooks(t)
+		account, meter := b.arrears("2026-01-01")
+		for _, c := range changes {
+			if c.Account = account; !afterwards {
+				require.NoError(t, b.SetTerms(context.Background(), storetest.By, store.TermsOfChange(c)))
+			}
+		}
+		b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+		for _, c := range changes {
+			if c.Account = account; afterwards {
+				in := b.submission(billing.CorrectionChange{Terms: &c})
+				if _, err := b.env.ExecuteActivity(b.correct.DraftCorrection, in); err != nil {
+					require.ErrorContains(t, err, "nothing would change")
+					continue
+				}
+				do[activities.CorrectionFacts](b.field, b.correct.PreviewCorrection, activities.CorrectionRef{CorrectionID: in.CorrectionID})
+				b.approve(b.correction(in.CorrectionID))
+				require.Equal(t, billing.CorrectionApplied, b.apply(in.CorrectionID).State)
+			}
+		}
+		return b, account
+	}
+	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(correctionSequences)))
+	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
+	rapid.Check(t, func(r *rapid.T) {
+		var changes []billing.TermsChange
+		for range 5 {
+			changes = append(changes, billing.TermsChange{
+				From: billing.MustDate("2026-02-15").AddDays(rapid.IntRange(0, 40).Draw(r, "from")), Tariff: "zj-residential", ArrearsContract: true,
+				Class: rapid.SampledFrom([]billing.CustomerClass{billing.ClassHousehold, billing.ClassCommercial, billing.ClassImportant}).Draw(r, "class"),
+			})
+		}
+		corrected, account := lived(changes, true)
+		fresh, _ := lived(changes, false)
+		require.Equal(t, fresh.lates(account), corrected.lates(account), "%+v", changes)
+		require.Equal(t, fresh.balance(account), corrected.balance(account), "%+v", changes)
+		corrected.again(account)
+		corrected.proved(t)
+	})
+}
+
 func TestLateFee_waived(t *testing.T) {
 	b := newBooks(t)
 	account, meter := b.arrears("2026-01-01")
@@ -202,19 +274,19 @@ func TestLateFee_waived(t *testing.T) {
 	bills, balance := b.billsOf(account), b.balance(account)
 	by := store.By{Actor: "sup1", Reason: "the slip reached us late"}
 
-	_, err := b.WaiveLateFee(ctx, store.By{Actor: "sup1", Reason: " "}, bills[2].ID)
+	_, err := b.WaiveLateFee(ctx, store.By{Actor: "sup1", Reason: " "}, bills[2].ID, 0, "")
 	require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
-	_, err = b.WaiveLateFee(ctx, by, bills[0].ID)
+	_, err = b.WaiveLateFee(ctx, by, bills[0].ID, 0, "")
 	require.Equal(t, billing.CodeClosed, billing.CodeOf(err), "January has none")
-	_, err = b.WaiveLateFee(ctx, by, "B-none")
+	_, err = b.WaiveLateFee(ctx, by, "B-none", 0, "")
 	require.Equal(t, billing.CodeNotFound, billing.CodeOf(err))
 	require.Equal(t, balance, b.balance(account), "nothing changed")
 
-	w, err := b.WaiveLateFee(ctx, by, bills[2].ID)
+	w, err := b.WaiveLateFee(ctx, by, bills[2].ID, 0, "")
 	require.NoError(t, err)
 	require.Equal(t, billing.Money(307), w.AmountFen)
 	require.Equal(t, balance+307, b.balance(account))
-	_, err = b.WaiveLateFee(ctx, by, bills[2].ID)
+	_, err = b.WaiveLateFee(ctx, by, bills[2].ID, 0, "")
 	require.Equal(t, billing.CodeConflict, billing.CodeOf(err), "waived once")
 	require.Equal(t, balance+307, b.balance(account))
 	b.proved(t)
@@ -240,13 +312,123 @@ func TestLateFee_waived(t *testing.T) {
 	b.proved(t)
 }
 
+// A part is waived once per bill and goes on with a corrected bill, up to its fee; above the ceiling a second person agrees.
+func TestLateFee_waivedInPart(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+	ctx := context.Background()
+	bills, balance := b.billsOf(account), b.balance(account)
+	by := store.By{Actor: "sup1", Reason: "half of it was our doing"}
+	b.sql(`UPDATE sites SET policy = jsonb_set(policy, '{billing}', '{"late_fees": {"power": [{"from": "2026-01-01", "due_days": 15, "household": "0.001", "other": "0.002", "other_earlier": "0.003", "minimum_fen": 100, "waive_fen": 150}]}}')`)
+
+	for _, asked := range []billing.Money{-1, 308} {
+		_, err := b.WaiveLateFee(ctx, by, bills[2].ID, asked, "sup2")
+		require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
+	}
+	_, err := b.WaiveLateFee(ctx, by, bills[2].ID, 151, "")
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err))
+	require.ErrorContains(t, err, "up to 1.50 yuan")
+	_, err = b.WaiveLateFee(ctx, by, bills[2].ID, 0, "")
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err), "the whole of it is more, too")
+	_, err = b.WaiveLateFee(ctx, by, bills[2].ID, 151, "sup1")
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(err))
+	require.Equal(t, balance, b.balance(account), "nothing changed")
+	w, err := b.WaiveLateFee(ctx, by, bills[2].ID, 200, "sup2")
+	require.NoError(t, err)
+	require.Equal(t, [2]billing.Money{200, 150}, [2]billing.Money{w.AmountFen, *w.AloneFen})
+	require.Equal(t, balance+200, b.balance(account))
+	_, err = b.WaiveLateFee(ctx, by, bills[2].ID, 100, "")
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(err), "once per bill: no second part slips under the ceiling")
+	b.proved(t)
+
+	// Corrected to a home without debts but those of January, and back: what was asked is given back again, never more than the fee.
+	terms := billing.TermsChange{Account: account, From: billing.MustDate("2026-03-22"), Tariff: "zj-residential"}
+	b.carryOut(billing.CorrectionChange{Terms: &terms})
+	now := b.billsOf(account)[2]
+	less, err := b.WaiverOf(ctx, now.ID)
+	require.NoError(t, err)
+	require.Less(t, now.LateFen, billing.Money(200))
+	require.Equal(t, now.LateFen, less.AmountFen)
+	require.Equal(t, billing.UserID("sup2"), *less.AgreedBy)
+	terms.ArrearsContract = true
+	k := b.draft(billing.CorrectionChange{Terms: &terms})
+	previewed, _, err := b.CorrectedAccounts(ctx, k.ID, 0, 0)
+	require.NoError(t, err)
+	b.approve(k)
+	require.Equal(t, billing.CorrectionApplied, b.apply(k.ID).State)
+	require.Equal(t, previewed[0].After(), b.balance(account))
+	require.Equal(t, balance+200, b.balance(account))
+	b.intact()
+	b.holds()
+	b.proved(t)
+	b.planted(`UPDATE late_fee_waivers SET amount_fen = 199 WHERE bill_id = '`+string(b.billsOf(account)[2].ID)+`'`, "gave 200 fen back")
+	_, err = b.Pool.Exec(ctx, `INSERT INTO late_fee_waivers (bill_id, site_id, account_id, amount_fen, asked_fen, reason, waived_by, waived_at, entry_id, alone_fen)
+		SELECT id, site_id, account_id, 90, 90, 'x', 'sup1', now(), entry_id, 89 FROM bills WHERE id = $1`, bills[1].ID)
+	require.ErrorContains(t, err, "late_fee_waivers_above_ceiling", "the database, too, wants a second person")
+}
+
+func (b *books) sql(statement string) {
+	b.t.Helper()
+	_, err := b.Pool.Exec(context.Background(), statement)
+	require.NoError(b.t, err)
+}
+
+// A rule that two persons made holds from its first day on; before it the site's policy does.
+func TestLateFee_byARuleThatTwoPersonsMade(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	ctx := context.Background()
+	rule := billing.DefaultLateFees().Power[0]
+	rule.From, rule.Household, rule.MinimumFen, rule.TaxRate = billing.MustDate("2026-03-21"), billing.MustPrice("0.0005"), 0, billing.MustFactor("0.06")
+	maker := store.By{Actor: "sup2", Reason: "notice 12"}
+	v, err := b.ProposeLateFee(ctx, maker, b.Site, billing.Power, rule)
+	require.NoError(t, err)
+	_, err = b.ProposeLateFee(ctx, maker, b.Site, billing.Power, rule)
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(err), "one at a time")
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(b.DecideLateFee(ctx, maker, b.Site, v, true)))
+	site, err := b.Store.Site(ctx, b.Site)
+	require.NoError(t, err)
+	policy, err := b.LateFees(ctx, site)
+	require.NoError(t, err)
+	require.Equal(t, billing.DefaultLateFees(), policy, "nobody has approved it")
+	require.NoError(t, b.DecideLateFee(ctx, store.By{Actor: "boss"}, b.Site, v, true))
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(b.DecideLateFee(ctx, store.By{Actor: "boss"}, b.Site, v, true)))
+	policy, err = b.LateFees(ctx, site)
+	require.NoError(t, err)
+	require.Equal(t, []billing.LateFeeRule{billing.DefaultLateFees().Power[0], rule}, policy.Power)
+	require.Equal(t, billing.DefaultLateFees().Water, policy.Water)
+	_, err = b.Pool.Exec(ctx, `UPDATE late_fee_rules SET rule = '{}'`)
+	require.Error(t, err)
+
+	b.owing(map[billing.AccountID]billing.MeterID{account: meter})
+	require.Equal(t, []string{
+		"03 late_fee: 66.78 × 0.001 × 10 = 67", "03 late_fee: 36.78 × 0.001 × 10 = 37", "03 late_fee: 36.78 × 0.0005 × 11 = 20",
+		"03 late_fee: 150.64 × 0.001 × 2 = 30", "03 late_fee: 150.64 × 0.0005 × 11 = 83", "03 late_fee_minimum: -0.33 × 1 × 1 = -33",
+	}, b.lates(account)[2:])
+	b.again(account)
+	b.proved(t)
+	bill := b.billsOf(account)[2]
+	r, err := rating.Again(bill.Engine, bill.Input)
+	require.NoError(t, err)
+	late := r.Taxes[len(r.Taxes)-1]
+	require.Equal(t, rating.LateFee, late.Component)
+	require.Equal(t, [2]billing.Money{204, 12}, [2]billing.Money{late.Base, late.Amount}, "2.04 × 0.06 / 1.06")
+
+	_, err = b.ProposeLateFee(ctx, maker, b.Site, billing.Power, rule)
+	require.ErrorContains(t, err, "let the rule begin on 2026-04-01 or a later day")
+	rule.Household = billing.MustPrice("1.5")
+	_, err = b.ProposeLateFee(ctx, maker, b.Site, billing.Power, rule)
+	require.ErrorContains(t, err, "A share of 1.5 a day can't be")
+}
+
 // A waiver that comes while a correction waits changes what its balances would be: the approval is refused until they are seen again.
 func TestLateFee_waivedUnderAPreview(t *testing.T) {
 	b := newBooks(t)
 	account, meter := b.arrears("2026-01-01")
 	b.owing(map[billing.AccountID]billing.MeterID{account: meter})
 	k := b.draft(readingChange(meter, "2026-02-01", regs(25_000)))
-	_, err := b.WaiveLateFee(context.Background(), store.By{Actor: "sup1", Reason: "agreed"}, b.billsOf(account)[2].ID)
+	_, err := b.WaiveLateFee(context.Background(), store.By{Actor: "sup1", Reason: "agreed"}, b.billsOf(account)[2].ID, 0, "")
 	require.NoError(t, err)
 	_, err = b.env.ExecuteActivity(b.correct.ApproveCorrection, b.approval(k, "boss", 1))
 	require.ErrorContains(t, err, "preview")
@@ -255,12 +437,12 @@ func TestLateFee_waivedUnderAPreview(t *testing.T) {
 func TestLateFeePolicy_refusals(t *testing.T) {
 	for text, want := range map[string]string{
 		`[{"from":"2026-01-01","household":"0.001"},{"from":"2026-01-01"}]`: "billing.late_fees.power[1] has no first day after",
-		`[{"household":"0.001"}]`:                      "billing.late_fees.power[0] has no first day",
-		`[{"from":"2026-01-01","household":"-0.001"}]`: "billing.late_fees.power[0] has the share -0.001",
-		`[{"from":"2026-01-01","other":"1.5"}]`:        "billing.late_fees.power[0] has the share 1.5",
-		`[{"from":"2026-01-01","due_days":-1}]`:        "billing.late_fees.power[0] has a negative number of days",
+		`[{"household":"0.001"}]`:                      "billing.late_fees.power[0]: from of the late-fee rule: The rule has no first day",
+		`[{"from":"2026-01-01","household":"-0.001"}]`: "household of the late-fee rule: A share of -0.001 a day",
+		`[{"from":"2026-01-01","other":"1.5"}]`:        "other of the late-fee rule: A share of 1.5 a day",
+		`[{"from":"2026-01-01","due_days":-1}]`:        "due_days of the late-fee rule: A bill can't be due -1 days",
 	} {
-		var p activities.LateFeePolicy
+		var p billing.LateFeePolicy
 		require.NoError(t, json.Unmarshal([]byte(`{"power":`+text+`}`), &p))
 		require.ErrorContains(t, p.Validate(), want)
 	}

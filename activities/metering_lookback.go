@@ -86,13 +86,17 @@ func (v *validator) masters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	classes, err := v.Store.ClassesOfMeters(ctx, ids, v.cycle.FreezeAt)
+	if err != nil {
+		return err
+	}
 	var found store.Findings
 	for _, m := range meters {
 		r, ok := readings[m.ID]
 		if !ok || r.Cycle == nil || *r.Cycle != v.cycle.ID {
 			continue
 		}
-		j := judged{meter: store.PlannedMeter{Meter: m}, reading: &r, conn: conns[m.ID], limits: v.rules.of(m, conns[m.ID].Class)}
+		j := judged{meter: store.PlannedMeter{Meter: m}, reading: &r, conn: conns[m.ID], limits: v.rules.of(m, classes[m.ID])}
 		f, numbers, bad := masterFinding(j, byMaster[m.ID])
 		if !bad {
 			continue

@@ -175,6 +175,7 @@ type surroundings struct {
 	trails   map[billing.MeterID]store.Trail
 	doubted  map[billing.MeterID][]store.Reading
 	conns    map[billing.MeterID]store.Connection
+	classes  map[billing.MeterID]billing.CustomerClass
 	expected map[billing.MeterID]expectation
 }
 
@@ -195,6 +196,9 @@ func (v *validator) around(ctx context.Context, ids []billing.MeterID, readings 
 		return s, err
 	}
 	if s.conns, err = v.Store.Connections(ctx, ids); err != nil {
+		return s, err
+	}
+	if s.classes, err = v.Store.ClassesOfMeters(ctx, ids, at); err != nil {
 		return s, err
 	}
 	s.expected, err = v.expectedCredit(ctx, s.conns, s.readings)
@@ -226,7 +230,7 @@ func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, read
 	}
 	page := make([]judged, 0, len(meters))
 	for _, m := range meters {
-		j := judged{meter: m, conn: s.conns[m.ID], limits: v.rules.of(m.Meter, s.conns[m.ID].Class)}
+		j := judged{meter: m, conn: s.conns[m.ID], limits: v.rules.of(m.Meter, s.classes[m.ID])}
 		if r, ok := s.readings[m.ID]; ok {
 			j.reading = &r
 		}

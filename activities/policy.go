@@ -56,8 +56,8 @@ type ReminderPolicy struct {
 
 // BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt, and what unpaid bills cost under an arrears contract.
 type BillingPolicy struct {
-	HoldAfterHours int           `json:"hold_after_hours"`
-	LateFees       LateFeePolicy `json:"late_fees"`
+	HoldAfterHours int                   `json:"hold_after_hours"`
+	LateFees       billing.LateFeePolicy `json:"late_fees"`
 }
 
 // CorrectionPolicy says when giving money back needs a second approval, as refunds do (rule 49): above so much to one account.
@@ -87,7 +87,7 @@ func DefaultPolicy() Policy {
 		Supply:     supply.DefaultPolicy(),
 		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
-		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: LateFeePolicy{Power: defaultLateFees(), Water: defaultLateFees()}},
+		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: billing.DefaultLateFees()},
 		Rounds:     defaultRoundPolicy(),
 		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
 		Batch:      BatchPolicy{RatePerMinute: 60, PreviewHours: 24},

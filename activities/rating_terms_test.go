@@ -61,6 +61,42 @@ func TestCharge_termsOfTheAccount(t *testing.T) {
 	f.intact()
 }
 
+// What was entered of a billed month is corrected like a reading: the bill is rated, reversed and issued again by what the meter really showed.
+func TestCorrection_quantityOfAMonth(t *testing.T) {
+	b := newBooks(t)
+	n := storetestAccount()
+	n.Tariff, n.Fen = "demo-two-part", 1_000_000
+	account, meter := b.Account(n)
+	by := store.By{Actor: "admin", Reason: "contract"}
+	require.NoError(t, b.SetTerms(t.Context(), by, store.AccountTerms{Account: account, FromDay: billing.MustDate("2026-01-01"), Tariff: "demo-two-part",
+		CapacityKVA: billing.MustQuantity("100"), ChargeChoice: billing.ChooseCapacity, Settlement: store.SettleByMeter}))
+	b.day("2026-01-02", map[billing.MeterID]billing.Registers{meter: regs(100)})
+	b.day("2026-02-01", map[billing.MeterID]billing.Registers{meter: regs(4000)})
+	enter := store.PeriodQuantity{Account: account, Month: billing.MustDate("2026-01-01"), Kind: store.Kvarh, Value: billing.MustQuantity("40"), Source: "manual"}
+	require.NoError(t, b.EnterPeriodQuantity(t.Context(), by, enter))
+	b.issue("2026-01")
+	first, balance := b.billsOf(account)[0], b.balance(account)
+	enter.Value = billing.MustQuantity("10")
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(b.EnterPeriodQuantity(t.Context(), by, enter)), "January is billed")
+
+	k := b.carryOut(billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: enter.Month, Kind: enter.Kind, Value: enter.Value}})
+	require.Equal(t, 2, k.ApprovalsNeeded, "it gives money back")
+	require.JSONEq(t, `{"version": 1, "value": "40", "source": "manual", "recorded_by": "admin"}`, string(k.Before))
+	now := b.billsOf(account)[0]
+	require.Equal(t, first.Version+1, now.Version)
+	require.Less(t, now.TotalFen, first.TotalFen, "a better power factor")
+	require.Equal(t, balance+first.TotalFen-now.TotalFen, b.balance(account))
+
+	// And back: the bill of the beginning, line by line.
+	b.carryOut(billing.CorrectionChange{Quantity: &billing.QuantityChange{Account: account, Month: enter.Month, Kind: enter.Kind, Value: billing.MustQuantity("40")}})
+	require.Equal(t, first.TotalFen, b.billsOf(account)[0].TotalFen)
+	require.Equal(t, balance, b.balance(account))
+	b.again(account)
+	b.intact()
+	b.holds()
+	b.proved(t)
+}
+
 // The tariff is that of the day of use, and steps go on through the change.
 func TestCharge_tariffOfTheDayOfUse(t *testing.T) {
 	f := newField(t, "2026-01-01")

@@ -139,11 +139,7 @@ func (a *Reminding) earliestCut(ctx context.Context, id billing.ReminderID, deli
 	if err != nil {
 		return time.Time{}, err
 	}
-	acc, err := a.Store.Account(ctx, r.Account)
-	if err != nil {
-		return time.Time{}, err
-	}
-	c, err := a.Store.Customer(ctx, acc.Customer)
+	class, err := a.Store.ClassNow(ctx, r.Account)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -151,7 +147,7 @@ func (a *Reminding) earliestCut(ctx context.Context, id billing.ReminderID, deli
 	if err != nil {
 		return time.Time{}, err
 	}
-	day, err := supply.NextCutDate(policy.Supply, calendar, site.Zone, c.Class, delivered)
+	day, err := supply.NextCutDate(policy.Supply, calendar, site.Zone, class, delivered)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -199,12 +195,8 @@ func (a *Reminding) HandOver(ctx context.Context, in ReminderRef) (HandedOver, e
 
 // needsManager says whether the policy wants a manager's approval for the customer's class.
 func (a *Reminding) needsManager(ctx context.Context, r store.Reminder, policy Policy) (bool, error) {
-	acc, err := a.Store.Account(ctx, r.Account)
-	if err != nil {
-		return false, err
-	}
-	c, err := a.Store.Customer(ctx, acc.Customer)
-	return slices.Contains(policy.Supply.ManagerFor, c.Class), err
+	class, err := a.Store.ClassNow(ctx, r.Account)
+	return slices.Contains(policy.Supply.ManagerFor, class), err
 }
 
 // CloseReminder names a case to be ended for another reason than a payment.

@@ -55,7 +55,7 @@ func (a *Review) newWeighing(ctx context.Context, site billing.SiteID, meters []
 	w := &weighing{
 		Review: a, in: in, meters: meters, meter: map[billing.MeterID]store.Meter{}, members: map[billing.MeterID][]store.Member{},
 		current: map[billing.MeterID]map[time.Time]store.Reading{}, before: map[billing.MeterID]store.Point{}, after: map[billing.MeterID]store.Point{},
-		trail: map[billing.MeterID]store.Trail{}, class: map[billing.MeterID]billing.CustomerClass{}, again: map[billing.MeterID]store.TrueUp{},
+		trail: map[billing.MeterID]store.Trail{}, again: map[billing.MeterID]store.TrueUp{},
 	}
 	var err error
 	if w.site, w.policy, err = sitePolicy(ctx, a.Store, site); err != nil {
@@ -75,13 +75,6 @@ func (a *Review) newWeighing(ctx context.Context, site billing.SiteID, meters []
 
 // lookAround reads what estimates and true-ups take: the customers' classes, the rules in force, and what was estimated before.
 func (w *weighing) lookAround(ctx context.Context, c store.Case) error {
-	conns, err := w.Store.Connections(ctx, w.meters)
-	if err != nil {
-		return err
-	}
-	for id, conn := range conns {
-		w.class[id] = conn.Class
-	}
 	freeze, upTo := c.OpenedAt, map[time.Time][]billing.MeterID{}
 	for i, id := range w.meters {
 		open := w.members[id]
@@ -93,6 +86,10 @@ func (w *weighing) lookAround(ctx context.Context, c store.Case) error {
 			end = next.At
 		}
 		upTo[end.UTC()] = append(upTo[end.UTC()], id)
+	}
+	var err error
+	if w.class, err = w.Store.ClassesOfMeters(ctx, w.meters, freeze); err != nil {
+		return err
 	}
 	for end, ids := range upTo {
 		trails, err := w.Store.Trails(ctx, ids, end)

@@ -71,7 +71,8 @@ func TestCutOff_prevented(t *testing.T) {
 		"after hours": {func(g *grid) { g.setNow(g.now.Add(8 * time.Hour)) }, store.CutPlanned},
 		"weekend":     {func(g *grid) { g.setNow(billing.MustDate("2026-01-17").At(11, 0, storetest.Zone)) }, store.CutPlanned},
 		"large": {func(g *grid) {
-			g.sql(`UPDATE customers SET class = 'important'; UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
+			g.Class(g.plain, billing.DateOf(g.now, storetest.Zone).String(), billing.ClassImportant)
+			g.sql(`UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
 		}, store.CutAwaitingManager},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,9 +105,17 @@ func (g *grid) sql(statement string) {
 	require.NoError(g.t, err)
 }
 
+// A customer who is important only from tomorrow on is cut like any other today.
+func TestCutOff_classOfTheDay(t *testing.T) {
+	g, ref := due(t)
+	g.Class(g.plain, billing.DateOf(g.now, storetest.Zone).AddDays(1).String(), billing.ClassImportant)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+}
+
 func TestCutOff_largeAfterApproval(t *testing.T) {
 	g, ref := due(t)
-	g.sql(`UPDATE customers SET class = 'important'; UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
+	g.Class(g.plain, billing.DateOf(g.now, storetest.Zone).String(), billing.ClassImportant)
+	g.sql(`UPDATE messages SET delivered_at = delivered_at - interval '9 days'`)
 	require.Equal(t, store.CutAwaitingManager, run[activities.CutState](g, g.supply.CutOff, ref).State)
 	require.Contains(t, g.refuses(g.supply.ApproveCut, activities.CutDecision{CutoffID: ref.CutoffID, By: "clerk1"}), "may not")
 	require.Equal(t, store.CutPlanned, run[activities.CutState](g, g.supply.ApproveCut, activities.CutDecision{CutoffID: ref.CutoffID, By: "boss"}).State)

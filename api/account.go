@@ -22,7 +22,7 @@ type Account struct {
 	Customer    billing.CustomerID    `json:"customer"`
 	Name        string                `json:"name"`
 	Phone       string                `json:"phone"`
-	Class       billing.CustomerClass `json:"class"`
+	Class       billing.CustomerClass `json:"class" doc:"Today; dated, see its terms."`
 	LifeSupport bool                  `json:"life_support"`
 	Address     string                `json:"address"`
 	Tariff      billing.TariffID      `json:"tariff"`

@@ -95,6 +95,7 @@ func (s *server) operations() {
 	s.ruleOperations()
 	s.runOperations()
 	s.limitOperations()
+	s.lateFeeOperations()
 	s.furtherOperations()
 	s.paperOperations()
 	s.reportOperations()

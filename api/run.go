@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
@@ -94,10 +96,12 @@ type Waiver struct {
 	By          billing.UserID  `json:"by"`
 	At          time.Time       `json:"at"`
 	CarriedFrom *billing.BillID `json:"carried_from,omitempty" doc:"The reversed bill whose waiver goes on with this one."`
+	AskedFen    *billing.Money  `json:"asked_fen,omitempty" doc:"The part that was to be waived, goes on with a successor; absent for the whole fee."`
+	AgreedBy    *billing.UserID `json:"agreed_by,omitempty" doc:"The second person, above the ceiling of the late-fee rules."`
 }
 
 func waiverOf(w store.Waiver) Waiver {
-	return Waiver{AmountFen: w.AmountFen, Reason: w.Reason, By: w.By, At: utc(w.At), CarriedFrom: w.CarriedFrom}
+	return Waiver{AmountFen: w.AmountFen, Reason: w.Reason, By: w.By, At: utc(w.At), CarriedFrom: w.CarriedFrom, AskedFen: w.AskedFen, AgreedBy: w.AgreedBy}
 }
 
 type runsInput struct {
@@ -128,6 +132,23 @@ type BillPath struct {
 	ID billing.BillID `path:"id"`
 }
 
+type waiveInput struct {
+	BillPath
+	Body struct {
+		Reasoned
+		AmountFen billing.Money `json:"amount_fen,omitempty" minimum:"1" doc:"A part of the late fee; absent for the whole."`
+		Second    string        `json:"second_user,omitempty" maxLength:"64" doc:"The colleague who agrees; needed above the ceiling of the late-fee rules."`
+		Password  string        `json:"second_password,omitempty" maxLength:"512" doc:"Typed by that colleague."`
+	}
+	remote string
+}
+
+// Resolve takes the client's address from the request, for counting wrong passwords.
+func (in *waiveInput) Resolve(ctx huma.Context) []error {
+	in.remote = ctx.RemoteAddr()
+	return nil
+}
+
 type billReasonInput struct {
 	BillPath
 	Body Reasoned
@@ -149,7 +170,7 @@ func (s *server) runOperations() {
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/hold", id: "hold-bill", tag: "runs", may: auth.VerifyRun,
 		summary: "Leave a bill out of its run's issue."}, s.holdBill)
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/waive-late-fee", id: "waive-late-fee", tag: "runs", may: auth.WaiveLateFee,
-		summary: "Let the customer off the late fee of an issued bill, whole. The bill stays; an entry gives the amount back."}, s.waiveLateFee)
+		summary: "Let the customer off the late fee of an issued bill, or a part of it; a second person agrees to more than the ceiling. The bill stays; an entry gives the amount back."}, s.waiveLateFee)
 	add(s, operation{method: http.MethodPost, path: "/bills/{id}/release", id: "release-bill", tag: "runs", may: auth.VerifyRun,
 		summary: "Take a held bill in again; it is rated anew."}, s.releaseBill)
 }
@@ -263,7 +284,7 @@ func (s *server) releaseBill(ctx context.Context, in *billReasonInput) (*body[Do
 	return s.moveBill(ctx, in, s.Workflows.ReleaseBills)
 }
 
-func (s *server) waiveLateFee(ctx context.Context, in *billReasonInput) (*body[Waiver], error) {
+func (s *server) waiveLateFee(ctx context.Context, in *waiveInput) (*body[Waiver], error) {
 	b, err := s.Store.BillSheet(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -271,7 +292,21 @@ func (s *server) waiveLateFee(ctx context.Context, in *billReasonInput) (*body[W
 	if err := may(ctx, auth.WaiveLateFee, b.Site); err != nil {
 		return nil, err
 	}
-	w, err := s.Store.WaiveLateFee(ctx, by(ctx, in.Body.Reason), b.ID)
+	var agreed billing.UserID
+	if name := strings.TrimSpace(in.Body.Second); name != "" {
+		second, err := s.Sessions.Confirm(ctx, billing.UserID(name), in.Body.Password, in.remote)
+		if err != nil {
+			return nil, err
+		}
+		if err := auth.NotMaker(second, me(ctx)); err != nil {
+			return nil, err
+		}
+		if err := auth.Can(second, auth.ApproveCorrection, b.Site); err != nil { // who may agree to giving money back
+			return nil, err
+		}
+		agreed = second.UserID
+	}
+	w, err := s.Store.WaiveLateFee(ctx, by(ctx, in.Body.Reason), b.ID, in.Body.AmountFen, agreed)
 	if err != nil {
 		return nil, err
 	}

@@ -12,23 +12,24 @@ import (
 
 // Terms are what was agreed with a customer, from a day on until the next terms.
 type Terms struct {
-	From             string               `json:"from" format:"date" doc:"First day."`
-	Version          int                  `json:"version" doc:"The highest version of a first day holds."`
-	Tariff           billing.TariffID     `json:"tariff"`
-	Persons          int                  `json:"persons"`
-	CapacityKVA      string               `json:"capacity_kva" doc:"A decimal, as text."`
-	SuspendedKVA     string               `json:"suspended_kva"`
-	ContractDemandKW string               `json:"contract_demand_kw"`
-	Choice           billing.ChargeChoice `json:"choice,omitempty" enum:"capacity,demand"`
-	Register         string               `json:"register,omitempty" doc:"The register that the contract settles by; absent for the meter's total."`
-	ArrearsContract  bool                 `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee."`
-	RecordedAt       time.Time            `json:"recorded_at"`
-	RecordedBy       billing.UserID       `json:"recorded_by"`
-	Reason           string               `json:"reason"`
+	From             string                `json:"from" format:"date" doc:"First day."`
+	Version          int                   `json:"version" doc:"The highest version of a first day holds."`
+	Tariff           billing.TariffID      `json:"tariff"`
+	Class            billing.CustomerClass `json:"class"`
+	Persons          int                   `json:"persons"`
+	CapacityKVA      string                `json:"capacity_kva" doc:"A decimal, as text."`
+	SuspendedKVA     string                `json:"suspended_kva"`
+	ContractDemandKW string                `json:"contract_demand_kw"`
+	Choice           billing.ChargeChoice  `json:"choice,omitempty" enum:"capacity,demand"`
+	Register         string                `json:"register,omitempty" doc:"The register that the contract settles by; absent for the meter's total."`
+	ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee."`
+	RecordedAt       time.Time             `json:"recorded_at"`
+	RecordedBy       billing.UserID        `json:"recorded_by"`
+	Reason           string                `json:"reason"`
 }
 
 func termsOf(t store.AccountTerms) Terms {
-	return Terms{From: t.FromDay.String(), Version: t.Version, Tariff: t.Tariff, Persons: t.Persons, CapacityKVA: t.CapacityKVA.String(), SuspendedKVA: t.SuspendedKVA.String(),
+	return Terms{From: t.FromDay.String(), Version: t.Version, Tariff: t.Tariff, Class: t.Class, Persons: t.Persons, CapacityKVA: t.CapacityKVA.String(), SuspendedKVA: t.SuspendedKVA.String(),
 		ContractDemandKW: t.ContractDemandKW.String(), Choice: t.ChargeChoice, Register: t.ContractRegister, ArrearsContract: t.ArrearsContract, RecordedAt: utc(t.RecordedAt), RecordedBy: t.RecordedBy, Reason: t.Reason}
 }
 
@@ -36,15 +37,16 @@ type setTermsInput struct {
 	AccountPath
 	Body struct {
 		Reasoned
-		From             string           `json:"from" format:"date" doc:"First day; inside a billed period a correction is needed."`
-		Tariff           billing.TariffID `json:"tariff"`
-		Persons          int              `json:"persons,omitempty" minimum:"0" maximum:"99"`
-		CapacityKVA      string           `json:"capacity_kva,omitempty" maxLength:"20"`
-		SuspendedKVA     string           `json:"suspended_kva,omitempty" maxLength:"20"`
-		ContractDemandKW string           `json:"contract_demand_kw,omitempty" maxLength:"20"`
-		Choice           string           `json:"choice,omitempty" enum:"capacity,demand"`
-		Register         string           `json:"register,omitempty" enum:"sharp,peak,flat,valley,deep_valley"`
-		ArrearsContract  bool             `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee from this day on; not for credit that is in the meter."`
+		From             string                `json:"from" format:"date" doc:"First day; inside a billed period a correction is needed."`
+		Tariff           billing.TariffID      `json:"tariff"`
+		Class            billing.CustomerClass `json:"class,omitempty" enum:"household,commercial,important" doc:"Class of the customer; absent keeps what holds on the first day."`
+		Persons          int                   `json:"persons,omitempty" minimum:"0" maximum:"99"`
+		CapacityKVA      string                `json:"capacity_kva,omitempty" maxLength:"20"`
+		SuspendedKVA     string                `json:"suspended_kva,omitempty" maxLength:"20"`
+		ContractDemandKW string                `json:"contract_demand_kw,omitempty" maxLength:"20"`
+		Choice           string                `json:"choice,omitempty" enum:"capacity,demand"`
+		Register         string                `json:"register,omitempty" enum:"sharp,peak,flat,valley,deep_valley"`
+		ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee from this day on; not for credit that is in the meter."`
 	}
 }
 
@@ -98,7 +100,7 @@ func (s *server) setTerms(ctx context.Context, in *setTermsInput) (*body[Done], 
 	if err := may(ctx, auth.MasterData, a.Site); err != nil {
 		return nil, err
 	}
-	t := store.AccountTerms{Account: in.ID, Tariff: in.Body.Tariff, Persons: in.Body.Persons, ChargeChoice: billing.ChargeChoice(in.Body.Choice), ContractRegister: in.Body.Register, ArrearsContract: in.Body.ArrearsContract, Settlement: store.SettleByMeter}
+	t := store.AccountTerms{Account: in.ID, Tariff: in.Body.Tariff, Class: in.Body.Class, Persons: in.Body.Persons, ChargeChoice: billing.ChargeChoice(in.Body.Choice), ContractRegister: in.Body.Register, ArrearsContract: in.Body.ArrearsContract, Settlement: store.SettleByMeter}
 	if t.ContractRegister != "" {
 		t.Settlement = store.SettleByRegister
 	}

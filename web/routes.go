@@ -16,6 +16,7 @@ import (
 	"github.com/meterflow/meterflow/web/cycles"
 	"github.com/meterflow/meterflow/web/exceptions"
 	"github.com/meterflow/meterflow/web/gateways"
+	"github.com/meterflow/meterflow/web/latefees"
 	"github.com/meterflow/meterflow/web/ledger"
 	"github.com/meterflow/meterflow/web/limits"
 	"github.com/meterflow/meterflow/web/messages"
@@ -55,6 +56,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		rules.Routes(r, d)
 		runs.Routes(r, d)
 		limits.Routes(r, d)
+		latefees.Routes(r, d)
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		meters.Routes(r, d)

@@ -95,6 +95,7 @@ func TestRate_refusesBadFiles(t *testing.T) {
 		"interval ends first":  {head + "interval,2026-01-01T00:30,2026-01-01T00:00,1", "line 2: the interval ends before it starts"},
 		"both":                 {head + readings + "interval,2026-01-01T00:00,2026-01-01T00:30,1", "readings and intervals"},
 		"no reading at an end": {head + "reading,2026-01-02T00:00,total=1\nreading,2026-02-01T00:00,total=9", "no reading at or before the start"},
+		"going back":           {head + "reading,2026-01-01T00:00,total=200\nreading,2026-02-01T00:00,total=100", "Between the readings of 2026-01-01 00:00 and 2026-02-01 00:00: The total register went back"},
 		"no readings":          {head, "no reading at or before the start"},
 	} {
 		t.Run(name, func(t *testing.T) {

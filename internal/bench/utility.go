@@ -189,8 +189,8 @@ var masters = []string{
 		SELECT 'A' || @site || lpad(n::text, 7, '0'), @site, 'C' || @site || lpad(n::text, 7, '0'), 'P' || @site || lpad(n::text, 7, '0'),
 			service, 'platform', CASE WHEN service = 'water' THEN 'bj-water-residential' ELSE 'zj-residential-tou' END, @day::date
 		FROM bench_meters`,
-	`INSERT INTO account_terms (account_id, from_day, version, tariff_id, recorded_at, recorded_by, reason)
-		SELECT id, opened_on, 1, tariff_id, @opened, 'bench', 'loaded' FROM accounts WHERE site_id = @site`,
+	`INSERT INTO account_terms (account_id, from_day, version, tariff_id, class, recorded_at, recorded_by, reason)
+		SELECT id, opened_on, 1, tariff_id, 'household', @opened, 'bench', 'loaded' FROM accounts WHERE site_id = @site`,
 	`INSERT INTO ledger_accounts (code, site_id, kind, account_id)
 		SELECT 'customer/' || id, site_id, 'liability', id FROM accounts WHERE site_id = @site`,
 	// Ten thousand yuan each, so that nobody runs low: reminders are other work.

@@ -23,10 +23,12 @@ const (
 	CorrectPrice CorrectionKind = "price"
 	// CorrectTerms replaces what an account is rated by, from a day on.
 	CorrectTerms CorrectionKind = "terms"
+	// CorrectQuantity replaces a quantity of an account's month that its registers don't give.
+	CorrectQuantity CorrectionKind = "quantity"
 )
 
 // CorrectionKinds lists the kinds.
-var CorrectionKinds = []CorrectionKind{CorrectReading, CorrectRatio, CorrectExchange, CorrectPrice, CorrectTerms}
+var CorrectionKinds = []CorrectionKind{CorrectReading, CorrectRatio, CorrectExchange, CorrectPrice, CorrectTerms, CorrectQuantity}
 
 // Approvals is how many persons beside the maker must agree, by the kind alone: ratios and prices need two (rule 49). What gives
 // money back needs two as well; that is known with the preview only.
@@ -65,6 +67,7 @@ type CorrectionChange struct {
 	Exchange *ExchangeChange  `json:"exchange,omitempty"`
 	Price    *PriceCorrection `json:"price,omitempty"`
 	Terms    *TermsChange     `json:"terms,omitempty"`
+	Quantity *QuantityChange  `json:"quantity,omitempty"`
 }
 
 // ReadingChange is what a meter really showed at a freeze instant: all registers, raw.
@@ -100,18 +103,28 @@ type PriceCorrection struct {
 
 // TermsChange is what should have been agreed with a customer from a day on, until the terms that follow.
 type TermsChange struct {
-	Account          AccountID    `json:"account"`
-	From             Date         `json:"from"`
-	Tariff           TariffID     `json:"tariff"`
-	Persons          int          `json:"persons,omitempty"`
-	CapacityKVA      Quantity     `json:"capacity_kva,omitzero"`
-	SuspendedKVA     Quantity     `json:"suspended_kva,omitzero"`
-	ContractDemandKW Quantity     `json:"contract_demand_kw,omitzero"`
-	Choice           ChargeChoice `json:"choice,omitempty"`
+	Account AccountID `json:"account"`
+	From    Date      `json:"from"`
+	Tariff  TariffID  `json:"tariff"`
+	// Class is the customer's; empty: what holds on the first day.
+	Class            CustomerClass `json:"class,omitempty"`
+	Persons          int           `json:"persons,omitempty"`
+	CapacityKVA      Quantity      `json:"capacity_kva,omitzero"`
+	SuspendedKVA     Quantity      `json:"suspended_kva,omitzero"`
+	ContractDemandKW Quantity      `json:"contract_demand_kw,omitzero"`
+	Choice           ChargeChoice  `json:"choice,omitempty"`
 	// Register is the one that the contract names instead of the total; empty for the total.
 	Register string `json:"register,omitempty"`
 	// ArrearsContract says that unpaid bills bear a late fee.
 	ArrearsContract bool `json:"arrears_contract,omitempty"`
+}
+
+// QuantityChange is what a month's maximum demand (kW), reactive energy (kvarh) or reverse energy (kWh) really came to.
+type QuantityChange struct {
+	Account AccountID `json:"account"`
+	Month   Date      `json:"month"` // its first day
+	Kind    string    `json:"kind"`  // demand_kw, kvarh or reverse
+	Value   Quantity  `json:"value"`
 }
 
 // Kind is the kind of the part that is set; empty, with a refusal, unless exactly one is.
@@ -119,13 +132,14 @@ func (c CorrectionChange) Kind() (CorrectionKind, error) {
 	var kinds []CorrectionKind
 	for kind, set := range map[CorrectionKind]bool{
 		CorrectReading: c.Reading != nil, CorrectRatio: c.Ratio != nil, CorrectExchange: c.Exchange != nil, CorrectPrice: c.Price != nil, CorrectTerms: c.Terms != nil,
+		CorrectQuantity: c.Quantity != nil,
 	} {
 		if set {
 			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) != 1 {
-		return "", Errorf(CodeInvalidInput, "A correction changes one thing: a reading, a ratio, the values of an exchange, a price or an account's terms.")
+		return "", Errorf(CodeInvalidInput, "A correction changes one thing: a reading, a ratio, the values of an exchange, a price, an account's terms or a quantity of a month.")
 	}
 	return kinds[0], nil
 }

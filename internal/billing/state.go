@@ -170,7 +170,7 @@ const (
 	MessageFailed    MessageState = "failed"
 )
 
-// CustomerClass decides notice times and who must approve a cut.
+// CustomerClass decides notice times, who must approve a cut, which rules judge a reading, and the late fee.
 type CustomerClass string
 
 // The customer classes. Important customers are large ones, or ones whose
@@ -180,3 +180,12 @@ const (
 	ClassCommercial CustomerClass = "commercial"
 	ClassImportant  CustomerClass = "important"
 )
+
+// Check refuses what is no class.
+func (c CustomerClass) Check() error {
+	switch c {
+	case ClassHousehold, ClassCommercial, ClassImportant:
+		return nil
+	}
+	return Errorf(CodeInvalidInput, "There is no class of customer %q: choose household, commercial or important.", string(c))
+}

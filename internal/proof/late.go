@@ -7,7 +7,7 @@ import (
 )
 
 // lateFeesHold: a bill's late fee is what its lines say and what its entry brought in; nobody bears one on a day without an arrears
-// contract; a waiver gave back its bill's whole late fee once, and was itself undone with its bill.
+// contract; a waiver gave back its bill's late fee once, or the part that was asked, and was itself undone with its bill.
 func (c *checker) lateFeesHold(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM bills WHERE late_fen > 0) + (SELECT count(*) FROM late_fee_waivers)`); err != nil {
 		return err
@@ -26,7 +26,7 @@ func (c *checker) lateFeesHold(ctx context.Context, inv *Invariant) error {
 		`SELECT format('the waiver of bill %s (%s, late fee %s fen) gave %s fen back; undone by %s', w.bill_id, b.state, b.late_fen, -p.amount_fen, u.id)
 			FROM late_fee_waivers w JOIN bills b ON b.id = w.bill_id LEFT JOIN ledger_postings p ON p.entry_id = w.entry_id AND p.code = 'customer/' || w.account_id
 			LEFT JOIN ledger_entries u ON u.reverses = w.entry_id
-			WHERE w.amount_fen <> b.late_fen OR -p.amount_fen IS DISTINCT FROM w.amount_fen OR (u.id IS NOT NULL) <> (b.state = 'reversed') OR b.state NOT IN ('issued', 'reversed')`,
+			WHERE w.amount_fen <> least(w.asked_fen, b.late_fen) OR -p.amount_fen IS DISTINCT FROM w.amount_fen OR (u.id IS NOT NULL) <> (b.state = 'reversed') OR b.state NOT IN ('issued', 'reversed')`,
 		`SELECT format('site %s: the books hold %s fen of late fees; bills less waivers come to %s', s.id, coalesce(m.fen, 0), coalesce(l.fen, 0)) FROM sites s
 			LEFT JOIN (SELECT code, -sum(amount_fen) AS fen FROM ledger_postings GROUP BY code) m ON m.code = s.id || '/revenue/late_fees'
 			LEFT JOIN (SELECT b.site_id, sum(b.late_fen - coalesce(w.amount_fen, 0)) AS fen FROM bills b LEFT JOIN late_fee_waivers w ON w.bill_id = b.id WHERE b.state = 'issued' GROUP BY b.site_id) l ON l.site_id = s.id

@@ -38,6 +38,9 @@ type LateRate struct {
 	EarlierYears billing.Price `json:"earlier_years"`
 	// Minimum is the least that the fee on one bill comes to, over all its days.
 	Minimum billing.Money `json:"minimum_fen"`
+	// Tax is the rate of the VAT that the fee contains; 0 is none. What holds
+	// on a period's last day is reported for the fees of the period.
+	Tax billing.Factor `json:"tax,omitzero"`
 }
 
 // Debt is what a bill, or the part of it that a correction added, asks for:
@@ -216,6 +219,14 @@ func (r *Rater) late() error {
 		}); err != nil {
 			return err
 		}
+	}
+	if rate := l.rate(last); r.out.Late != 0 && !rate.Tax.IsZero() {
+		t := Tax{Component: LateFee, Name: billing.Names{ZH: "违约金税额", EN: "Tax in late fees"}, Month: billing.MonthPeriod(last).From, Rate: rate.Tax, Inclusive: true, Base: r.out.Late}
+		var err error
+		if t.Amount, err = billing.TaxIn(t.Base, t.Rate); err != nil {
+			return err
+		}
+		r.out.Taxes = append(r.out.Taxes, t)
 	}
 	return nil
 }

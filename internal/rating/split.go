@@ -146,12 +146,22 @@ func (r *Rater) split(p *plan, f *fitted) error {
 	return nil
 }
 
+// count adds what a fitting's meter counted between two of its readings. A refusal names both, so that whoever typed them finds them.
+func (r *Rater) count(sum billing.Registers, f *fitted, a, b *Point) error {
+	err := billing.AddUsage(sum, a.Registers, b.Registers, f.Digits)
+	if err != nil {
+		const shown = "2006-01-02 15:04"
+		return billing.Errorf(billing.CodeOf(err), "Between the readings of %s and %s: %w", a.At.In(r.in.Location).Format(shown), b.At.In(r.in.Location).Format(shown), err)
+	}
+	return nil
+}
+
 // oneSegment is split for a fitting whose readings stand at both ends of a
 // period without a cut, as nearly all do.
 func (r *Rater) oneSegment(p *part, f *fitted, opening, closing *Point) error {
 	use := r.registers(len(opening.Registers))
 	for i := 1; i < len(f.points); i++ {
-		if err := billing.AddUsage(use, f.points[i-1].Registers, f.points[i].Registers, f.Digits); err != nil {
+		if err := r.count(use, f, &f.points[i-1], &f.points[i]); err != nil {
 			return err
 		}
 	}
@@ -208,7 +218,7 @@ func (r *Rater) boundsOf(p *plan, f *fitted, from, to time.Time) error {
 		}
 		for next+1 < len(f.points) && !f.points[next+1].At.After(at) {
 			next++
-			if err := billing.AddUsage(sum, previous.Registers, f.points[next].Registers, f.Digits); err != nil {
+			if err := r.count(sum, f, previous, &f.points[next]); err != nil {
 				return err
 			}
 			previous = &f.points[next]

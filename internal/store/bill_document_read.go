@@ -10,7 +10,7 @@ import (
 	"github.com/meterflow/meterflow/internal/billing"
 )
 
-const selectSheet = `SELECT ` + billColumns + `, c.name AS customer, c.class, p.address, a.credit_mode, t.name_zh AS tariff_zh, t.name_en AS tariff_en,
+const selectSheet = `SELECT ` + billColumns + `, c.name AS customer, account_class(a.id, b.period_to - 1) AS class, p.address, a.credit_mode, t.name_zh AS tariff_zh, t.name_en AS tariff_en,
 		r.state AS run_state, r.issued_by IS NOT NULL AS run_issued, r.issued_at, coalesce(bal.balance_fen, 0) AS balance_fen
 	FROM bills b JOIN accounts a ON a.id = b.account_id JOIN customers c ON c.id = a.customer_id JOIN service_points p ON p.id = a.service_point_id
 	JOIN tariffs t ON t.id = b.tariff_id JOIN billing_runs r ON r.id = b.run_id LEFT JOIN balances bal ON bal.account_id = a.id`

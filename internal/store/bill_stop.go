@@ -46,7 +46,7 @@ func (s *Store) BillStops(ctx context.Context, bills []billing.BillID) (map[bill
 	return found, translate(err)
 }
 
-// BillPast is what an account's bill is judged by: its customer's class and its issued bills before the period. Quantities are raw units
+// BillPast is what an account's bill is judged by: its customer's class on the period's last day and its issued bills before the period. Quantities are raw units
 // after the ratio; zero days say that there is none.
 type BillPast struct {
 	Account      billing.AccountID
@@ -63,18 +63,20 @@ type BillPast struct {
 	EarlierHeld  billing.Date // first day of an earlier period whose bill is held and not billed since; zero without one
 }
 
-// BillPasts reads the past of a page of accounts, as seen from a period's first day.
-func (s *Store) BillPasts(ctx context.Context, accounts []billing.AccountID, periodFrom billing.Date) (map[billing.AccountID]BillPast, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT a.id AS account, a.service, c.class, coalesce(l.days, 0) AS last_days, coalesce(l.quantity, 0) AS last_quantity, coalesce(l.fen, 0) AS last_fen,
+// BillPasts reads the past of a page of accounts, as seen from a period.
+func (s *Store) BillPasts(ctx context.Context, accounts []billing.AccountID, period billing.Period) (map[billing.AccountID]BillPast, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT a.id AS account, a.service, t.class, coalesce(l.days, 0) AS last_days, coalesce(l.quantity, 0) AS last_quantity, coalesce(l.fen, 0) AS last_fen,
 			coalesce(y.days, 0) AS year_days, coalesce(y.quantity, 0) AS year_quantity, coalesce(y.fen, 0) AS year_fen, a.opened_on, a.use_before, h.period_from AS earlier_held
-		FROM accounts a JOIN customers c ON c.id = a.customer_id
+		FROM accounts a
+		JOIN LATERAL (SELECT class FROM account_terms WHERE account_id = a.id AND from_day < greatest($3::date, a.opened_on + 1)
+			ORDER BY from_day DESC, version DESC LIMIT 1) t ON true
 		LEFT JOIN LATERAL (SELECT (period_to - period_from)::bigint AS days, quantity, total_fen AS fen FROM bills
 			WHERE account_id = a.id AND state = 'issued' AND period_to = $2::date ORDER BY version DESC LIMIT 1) l ON true
 		LEFT JOIN LATERAL (SELECT sum(period_to - period_from)::bigint AS days, sum(quantity)::bigint AS quantity, sum(total_fen)::bigint AS fen FROM bills
 			WHERE account_id = a.id AND state = 'issued' AND period_from < $2::date AND period_from >= $2::date - interval '1 year') y ON true
 		LEFT JOIN LATERAL (SELECT min(period_from) AS period_from FROM bills b WHERE account_id = a.id AND state = 'held' AND period_from < $2::date
 			AND NOT EXISTS (SELECT 1 FROM bills i WHERE i.account_id = b.account_id AND i.period_from = b.period_from AND i.state = 'issued')) h ON true
-		WHERE a.id = ANY($1)`, accounts, periodFrom)
+		WHERE a.id = ANY($1)`, accounts, period.From, period.To)
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[BillPast])
 	found := make(map[billing.AccountID]BillPast, len(list))
 	for _, p := range list {

@@ -182,7 +182,7 @@ func reverseAndIssue(ctx context.Context, tx *Tx, c Correction, b Bill, d Draft)
 		return "", err
 	}
 	if waived != nil && n.LateFen > 0 {
-		if _, err := waiveLateFee(ctx, tx, n, Waiver{Reason: waived.Reason, By: waived.By, CarriedFrom: &b.ID}); err != nil {
+		if _, err := waiveLateFee(ctx, tx, n, Waiver{Reason: waived.Reason, By: waived.By, CarriedFrom: &b.ID, AskedFen: waived.AskedFen, AloneFen: waived.AloneFen, AgreedBy: waived.AgreedBy}); err != nil {
 			return "", err
 		}
 	}

@@ -46,6 +46,14 @@ func onFile(ctx context.Context, tx *Tx, c billing.CorrectionChange) ([]byte, er
 			return nil, err
 		}
 		return json.Marshal(t.facts())
+	case c.Quantity != nil:
+		rows, _ := tx.Query(ctx, selectQuantity+` WHERE account_id = $1 AND month = $2 AND kind = $3 ORDER BY account_id, month, kind, version DESC`,
+			c.Quantity.Account, c.Quantity.Month, c.Quantity.Kind)
+		q, err := optional[PeriodQuantity](rows)
+		if err != nil || q == nil {
+			return []byte(`{}`), err
+		}
+		return json.Marshal(map[string]any{"version": q.Version, "value": q.Value, "source": q.Source, "recorded_by": q.RecordedBy})
 	}
 	return nil, billing.Errorf(billing.CodeInvalidInput, "the correction changes nothing")
 }
@@ -96,6 +104,8 @@ func writeChange(ctx context.Context, tx *Tx, k Correction) error {
 		return writePrice(ctx, tx, k, *c.Price)
 	case c.Terms != nil:
 		return writeTerms(ctx, tx, k, *c.Terms)
+	case c.Quantity != nil:
+		return writeQuantity(ctx, tx, k, *c.Quantity)
 	}
 	return billing.Errorf(billing.CodeInvalidInput, "the correction changes nothing")
 }
@@ -219,7 +229,7 @@ func writePrice(ctx context.Context, tx *Tx, k Correction, c billing.PriceCorrec
 
 // TermsOfChange are the terms that a correction puts in force.
 func TermsOfChange(c billing.TermsChange) AccountTerms {
-	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
+	t := AccountTerms{Account: c.Account, FromDay: c.From, Tariff: c.Tariff, Class: c.Class, Persons: c.Persons, CapacityKVA: c.CapacityKVA, SuspendedKVA: c.SuspendedKVA,
 		ContractDemandKW: c.ContractDemandKW, ChargeChoice: c.Choice, Settlement: SettleByMeter, ContractRegister: c.Register, ArrearsContract: c.ArrearsContract}
 	if c.Register != "" {
 		t.Settlement = SettleByRegister
@@ -239,5 +249,17 @@ func writeTerms(ctx context.Context, tx *Tx, k Correction, c billing.TermsChange
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "account", ID: string(c.Account), Event: "terms_corrected", Reason: k.Reason, Refs: []string{string(k.ID)},
-		Data: map[string]any{"from": c.From, "tariff": c.Tariff}})
+		Data: map[string]any{"from": c.From, "tariff": c.Tariff, "class": c.Class}})
+}
+
+// QuantityOfChange is the quantity that a correction puts on file.
+func QuantityOfChange(c billing.QuantityChange) PeriodQuantity {
+	return PeriodQuantity{Account: c.Account, Month: c.Month, Kind: c.Kind, Value: c.Value, Source: "manual"}
+}
+
+// writeQuantity records the quantity in the name of who made the correction; what was entered before stays on record.
+func writeQuantity(ctx context.Context, tx *Tx, k Correction, c billing.QuantityChange) error {
+	made := *tx
+	made.Actor, made.Reason = string(k.DraftedBy), string(k.ID)+": "+k.Reason
+	return RecordPeriodQuantity(ctx, &made, QuantityOfChange(c))
 }

@@ -14,8 +14,8 @@ type Customer struct {
 	Site        billing.SiteID `db:"site_id"`
 	Name        string
 	Phone       string
-	Class       billing.CustomerClass
-	LifeSupport bool // protects all premises of the customer
+	Class       billing.CustomerClass // what accounts are opened with; see AccountTerms
+	LifeSupport bool                  // protects all premises of the customer
 }
 
 const selectCustomer = `SELECT id, site_id, name, phone, class, life_support FROM customers`
@@ -62,17 +62,4 @@ func (s *Store) SetLifeSupport(ctx context.Context, by By, id billing.CustomerID
 		}
 		return tx.Journal(ctx, Entry{Site: site, Kind: "customer", ID: string(id), Event: "life_support_changed", Data: map[string]bool{"life_support": on}})
 	})
-}
-
-// ClassesOf reads the classes of accounts' customers.
-func (s *Store) ClassesOf(ctx context.Context, accounts []billing.AccountID) (map[billing.AccountID]billing.CustomerClass, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT a.id, c.class FROM accounts a JOIN customers c ON c.id = a.customer_id WHERE a.id = ANY($1)`, accounts)
-	by := map[billing.AccountID]billing.CustomerClass{}
-	var id billing.AccountID
-	var class billing.CustomerClass
-	_, err := pgx.ForEachRow(rows, []any{&id, &class}, func() error {
-		by[id] = class
-		return nil
-	})
-	return by, translate(err)
 }

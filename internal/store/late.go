@@ -69,9 +69,20 @@ type Waiver struct {
 	At          time.Time      `db:"waived_at"`
 	EntryID     int64
 	CarriedFrom *billing.BillID
+	AskedFen    *billing.Money  // the part that was to be waived, of which AmountFen is what the fee comes to at most; nil: the whole fee
+	AloneFen    *billing.Money  // what one person might waive then; nil for waivers from before there was such a ceiling
+	AgreedBy    *billing.UserID // the second person, who is needed above it
 }
 
-const selectWaiver = `SELECT bill_id, amount_fen, reason, waived_by, waived_at, entry_id, carried_from FROM late_fee_waivers`
+// Of is how much of a late fee the waiver gives back.
+func (w Waiver) Of(late billing.Money) billing.Money {
+	if w.AskedFen == nil {
+		return late
+	}
+	return min(*w.AskedFen, late)
+}
+
+const selectWaiver = `SELECT bill_id, amount_fen, reason, waived_by, waived_at, entry_id, carried_from, asked_fen, alone_fen, agreed_by FROM late_fee_waivers`
 
 // WaiverOf reads the waiver of a bill's late fee, nil when there is none.
 func (s *Store) WaiverOf(ctx context.Context, bill billing.BillID) (*Waiver, error) {
@@ -80,23 +91,55 @@ func (s *Store) WaiverOf(ctx context.Context, bill billing.BillID) (*Waiver, err
 	return w, translate(err)
 }
 
-// WaivedOf reads which of the bills have their late fee waived.
-func (s *Store) WaivedOf(ctx context.Context, bills []billing.BillID) (map[billing.BillID]bool, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT bill_id FROM late_fee_waivers WHERE bill_id = ANY($1)`, bills)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.BillID])
-	waived := map[billing.BillID]bool{}
-	for _, id := range ids {
-		waived[id] = true
+// WaivedOf reads the waivers of bills; a bill without one is missing from the answer.
+func (s *Store) WaivedOf(ctx context.Context, bills []billing.BillID) (map[billing.BillID]Waiver, error) {
+	rows, _ := s.Pool.Query(ctx, selectWaiver+` WHERE bill_id = ANY($1)`, bills)
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Waiver])
+	waived := map[billing.BillID]Waiver{}
+	for _, w := range all {
+		waived[w.Bill] = w
 	}
 	return waived, translate(err)
 }
 
-// WaiveLateFee lets the customer off the late fee of an issued bill, whole: by.Actor and by.Reason are kept with it. The bill stays as it was
-// issued; an entry gives the amount back. A bill that isn't issued or has no late fee is billing.CodeClosed, a second waiver
-// billing.CodeConflict.
-func (s *Store) WaiveLateFee(ctx context.Context, by By, bill billing.BillID) (Waiver, error) {
+// WaiveAlone is what one person may waive of a bill's late fee today, by the rule of its service that is in force.
+func (s *Store) WaiveAlone(ctx context.Context, id billing.SiteID, service billing.Service) (billing.Money, error) {
+	site, err := s.Site(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	policy, err := s.LateFees(ctx, site)
+	if err != nil {
+		return 0, err
+	}
+	clock, err := s.Clock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	rules := policy.Of(service)
+	i := billing.LateFeeRuleOn(rules, billing.DateOf(clock.Now, site.Zone))
+	if i < 0 {
+		return 0, nil
+	}
+	return rules[i].WaiveFen, nil
+}
+
+// WaiveLateFee lets the customer off the late fee of an issued bill, or off a part of it (asked; 0 is the whole): by.Actor and by.Reason are
+// kept with it. More than WaiveAlone takes a second person, who has agreed, else it is billing.CodeBlocked. The bill stays as it was issued;
+// an entry gives the amount back. A bill that isn't issued or has no late fee is billing.CodeClosed, a second waiver billing.CodeConflict.
+func (s *Store) WaiveLateFee(ctx context.Context, by By, bill billing.BillID, asked billing.Money, agreed billing.UserID) (Waiver, error) {
 	var w Waiver
-	err := s.Change(ctx, by, func(tx *Tx) error {
+	found, err := s.Bill(ctx, bill)
+	if err != nil && billing.CodeOf(err) != billing.CodeNotFound {
+		return w, err
+	}
+	var alone billing.Money
+	if err == nil {
+		if alone, err = s.WaiveAlone(ctx, found.Site, found.Service); err != nil {
+			return w, err
+		}
+	}
+	err = s.Change(ctx, by, func(tx *Tx) error {
 		if strings.TrimSpace(tx.Reason) == "" {
 			return billing.Errorf(billing.CodeInvalidInput, "Say why the late fee is waived: the reason stands in the journal.")
 		}
@@ -110,30 +153,54 @@ func (s *Store) WaiveLateFee(ctx context.Context, by By, bill billing.BillID) (W
 			return billing.Errorf(billing.CodeClosed, "Bill %s is %s: only the late fee of an issued bill can be waived.", bill, b.State)
 		case b.LateFen == 0:
 			return billing.Errorf(billing.CodeClosed, "Bill %s has no late fee: there is nothing to waive.", bill)
+		case asked < 0 || asked > b.LateFen:
+			return billing.Errorf(billing.CodeInvalidInput, "The late fee is %s yuan: waive an amount above 0, up to that.", b.LateFen)
 		}
-		w, err = waiveLateFee(ctx, tx, b, Waiver{Reason: strings.TrimSpace(tx.Reason), By: billing.UserID(tx.Actor)})
+		fresh := Waiver{Reason: strings.TrimSpace(tx.Reason), By: billing.UserID(tx.Actor), AloneFen: &alone}
+		if asked > 0 && asked < b.LateFen {
+			fresh.AskedFen = &asked
+		}
+		if agreed != "" {
+			fresh.AgreedBy = &agreed
+		}
+		switch {
+		case agreed == fresh.By:
+			return ErrWaivesAlone()
+		case agreed == "" && fresh.Of(b.LateFen) > alone:
+			return billing.Errorf(billing.CodeBlocked, "One person may waive up to %s yuan of a bill's late fee: a second one has to agree to more.", alone)
+		}
+		w, err = waiveLateFee(ctx, tx, b, fresh)
 		return err
 	})
 	return w, err
 }
 
+// ErrWaivesAlone refuses the second person who is the first.
+func ErrWaivesAlone() error {
+	return billing.Errorf(billing.CodeSelfApproval, "Waiving so much of a late fee takes two persons: a colleague has to agree.")
+}
+
 // waiveLateFee posts the compensating entry, with the person and reason of w.
 func waiveLateFee(ctx context.Context, tx *Tx, b Bill, w Waiver) (Waiver, error) {
-	w.Bill, w.AmountFen, w.At = b.ID, b.LateFen, tx.Now
+	w.Bill, w.AmountFen, w.At = b.ID, w.Of(b.LateFen), tx.Now
 	var err error
 	// Its subject isn't the bill's number alone: what the bill brought in stays what stands on it.
 	w.EntryID, err = Post(ctx, tx, ledger.Move(b.Site, ledger.KindLateFeeWaived, "bill/"+string(b.ID)+"/late_fee_waived", string(b.ID)+"/late_fee",
-		ledger.LateFees(b.Site), ledger.Customer(b.Account), b.LateFen))
+		ledger.LateFees(b.Site), ledger.Customer(b.Account), w.AmountFen))
 	if err != nil {
 		return w, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO late_fee_waivers (bill_id, site_id, account_id, amount_fen, reason, waived_by, waived_at, entry_id, carried_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		b.ID, b.Site, b.Account, w.AmountFen, w.Reason, w.By, w.At, w.EntryID, w.CarriedFrom)
+	_, err = tx.Exec(ctx, `INSERT INTO late_fee_waivers (bill_id, site_id, account_id, amount_fen, reason, waived_by, waived_at, entry_id, carried_from, asked_fen, alone_fen, agreed_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		b.ID, b.Site, b.Account, w.AmountFen, w.Reason, w.By, w.At, w.EntryID, w.CarriedFrom, w.AskedFen, w.AloneFen, w.AgreedBy)
 	if err != nil {
 		return w, err
 	}
 	data := map[string]any{"amount_fen": w.AmountFen, "entry": w.EntryID}
 	refs := []string{string(b.Account)}
+	if w.AgreedBy != nil {
+		data["agreed_by"] = *w.AgreedBy
+	}
 	if w.CarriedFrom != nil {
 		data["carried_from"], refs = *w.CarriedFrom, append(refs, string(*w.CarriedFrom))
 	}

@@ -77,10 +77,10 @@ type AccountFilter struct {
 
 func selectAccountRow(where string) string {
 	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, a.tariff_id, a.prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
-		a.name, a.phone, a.class, a.life_support, a.address, t.name_zh AS tariff_zh, t.name_en AS tariff_en, a.balance_fen, a.held_fen, coalesce(pe.fen, 0)::bigint AS pending_fen,
+		a.name, a.phone, account_class_now(a.id) AS class, a.life_support, a.address, t.name_zh AS tariff_zh, t.name_en AS tariff_en, a.balance_fen, a.held_fen, coalesce(pe.fen, 0)::bigint AS pending_fen,
 		a.supply, a.wanted, a.cut_cause, a.supply_since, a.guarded, a.held_by, coalesce(d.fen, 0)::bigint AS recent_fen, coalesce(d.days, 0)::int AS recent_days,
 		a.protected, coalesce(n.id, '') AS reminder, coalesce(n.state, '') AS arrears, k.n AS open_cases, coalesce(f.meter_id, '') AS meter, a.total
-	FROM (SELECT x.*, c.name, c.phone, c.class, c.life_support, p.address, b.balance_fen, b.held_fen, su.state AS supply, su.wanted, su.cut_cause, su.since_at AS supply_since, su.guarded, coalesce(su.held_by, '') AS held_by,
+	FROM (SELECT x.*, c.name, c.phone, c.life_support, p.address, b.balance_fen, b.held_fen, su.state AS supply, su.wanted, su.cut_cause, su.since_at AS supply_since, su.guarded, coalesce(su.held_by, '') AS held_by,
 			(SELECT max(until_at) FROM protections WHERE account_id = x.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()) AS protected,
 			count(*) OVER ()::int AS total
 		FROM accounts x JOIN customers c ON c.id = x.customer_id JOIN service_points p ON p.id = x.service_point_id

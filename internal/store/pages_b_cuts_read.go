@@ -56,7 +56,7 @@ type CutFilter struct {
 func selectCutRow(where string) string {
 	return `SELECT x.id, x.site_id, x.account_id, coalesce(x.reminder_id, '') AS reminder_id, x.state, x.planned_at, x.decision, coalesce(x.approved_by, '') AS approved_by,
 		coalesce(x.command_id, '') AS command_id, x.own_trip, x.opened_at, x.settled_at,
-		c.name AS customer, c.class, p.address, a.service, a.credit_mode, coalesce(u.name, '') AS approved_name, coalesce(f.meter_id, '') AS meter,
+		c.name AS customer, account_class_now(a.id) AS class, p.address, a.service, a.credit_mode, coalesce(u.name, '') AS approved_name, coalesce(f.meter_id, '') AS meter,
 		b.balance_fen, a.cut_limit_fen, coalesce(pe.fen, 0)::bigint AS pending_fen, su.state AS supply, c.life_support,
 		(SELECT max(until_at) FROM protections WHERE account_id = a.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()) AS protected,
 		n.delivered_at AS notice_at, r.cut_at AS notice_cut, l.freeze_at AS read_at, coalesce(l.quality, '') AS read_quality, coalesce(l.doubtful, false) AS read_doubt,

@@ -79,8 +79,8 @@ type SupplyFacts struct {
 	Now           time.Time
 	Supply        Supply
 	Account       Account
-	Class         billing.CustomerClass
-	LifeSupport   bool // of the customer: it protects all its accounts
+	Class         billing.CustomerClass // today
+	LifeSupport   bool                  // of the customer: it protects all its accounts
 	Protections   []Protection
 	Balance       billing.Money
 	Pending       billing.Money // recharges that are entered or on their way
@@ -120,7 +120,7 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 	if f.Balance, err = balanceOf(ctx, tx, sup.Account); err != nil {
 		return f, err
 	}
-	err = tx.QueryRow(ctx, `SELECT c.class, c.life_support, coalesce(p.fen, 0), coalesce(p.n, 0) FROM customers c, LATERAL (
+	err = tx.QueryRow(ctx, `SELECT account_class_now($2), c.life_support, coalesce(p.fen, 0), coalesce(p.n, 0) FROM customers c, LATERAL (
 			SELECT sum(amount_fen)::bigint AS fen, count(*) AS n FROM recharges
 			WHERE account_id = $2 AND state NOT IN ('credited', 'rejected', 'expired')) p WHERE c.id = $1`,
 		f.Account.Customer, sup.Account).Scan(&f.Class, &f.LifeSupport, &f.Pending, &f.PendingCount)

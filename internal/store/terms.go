@@ -21,7 +21,8 @@ type AccountTerms struct {
 	Account          billing.AccountID `db:"account_id"`
 	FromDay          billing.Date
 	Version          int
-	Tariff           billing.TariffID `db:"tariff_id"`
+	Tariff           billing.TariffID      `db:"tariff_id"`
+	Class            billing.CustomerClass // empty in terms to record: what holds on their first day
 	Persons          int
 	CapacityKVA      billing.Quantity `db:"capacity_kva"`
 	SuspendedKVA     billing.Quantity `db:"suspended_kva"`
@@ -42,7 +43,7 @@ func (t AccountTerms) Register() billing.Register {
 	return r
 }
 
-const selectTerms = `SELECT account_id, from_day, version, tariff_id, persons, capacity_kva, suspended_kva, contract_demand_kw, charge_choice, settlement,
+const selectTerms = `SELECT account_id, from_day, version, tariff_id, class, persons, capacity_kva, suspended_kva, contract_demand_kw, charge_choice, settlement,
 	contract_register, arrears_contract, recorded_at, recorded_by, reason FROM account_terms`
 
 // TermsOf reads the terms in force of accounts, each account's by first day.
@@ -95,13 +96,16 @@ func RecordTerms(ctx context.Context, tx *Tx, t AccountTerms) error {
 	if err != nil {
 		return err
 	}
+	if t.Class == "" {
+		t.Class = before.Class
+	}
 	if err := checkTerms(ctx, tx, a, before, t); err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `INSERT INTO account_terms (account_id, from_day, version, tariff_id, persons, capacity_kva, suspended_kva, contract_demand_kw,
+	err = tx.QueryRow(ctx, `INSERT INTO account_terms (account_id, from_day, version, tariff_id, class, persons, capacity_kva, suspended_kva, contract_demand_kw,
 			charge_choice, settlement, contract_register, arrears_contract, recorded_at, recorded_by, reason)
-		SELECT $1, $2, coalesce((SELECT max(version) FROM account_terms WHERE account_id = $1 AND from_day = $2), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, business_now(), $12, $13
-		RETURNING version`, t.Account, t.FromDay, t.Tariff, t.Persons, t.CapacityKVA, t.SuspendedKVA, t.ContractDemandKW, t.ChargeChoice, t.Settlement, t.ContractRegister, t.ArrearsContract,
+		SELECT $1, $2, coalesce((SELECT max(version) FROM account_terms WHERE account_id = $1 AND from_day = $2), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, business_now(), $13, $14
+		RETURNING version`, t.Account, t.FromDay, t.Tariff, t.Class, t.Persons, t.CapacityKVA, t.SuspendedKVA, t.ContractDemandKW, t.ChargeChoice, t.Settlement, t.ContractRegister, t.ArrearsContract,
 		tx.Actor, tx.Reason).Scan(&t.Version)
 	if err != nil {
 		return err
@@ -116,7 +120,7 @@ func RecordTerms(ctx context.Context, tx *Tx, t AccountTerms) error {
 
 // facts are the terms for the timeline.
 func (t AccountTerms) facts() map[string]any {
-	f := map[string]any{"from": t.FromDay, "version": t.Version, "tariff": t.Tariff}
+	f := map[string]any{"from": t.FromDay, "version": t.Version, "tariff": t.Tariff, "class": t.Class}
 	for name, value := range map[string]string{
 		"capacity_kva": zeroEmpty(t.CapacityKVA), "suspended_kva": zeroEmpty(t.SuspendedKVA), "contract_demand_kw": zeroEmpty(t.ContractDemandKW),
 		"choice": string(t.ChargeChoice), "register": t.ContractRegister,
@@ -162,6 +166,8 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return err
 	case service != a.Service:
 		return billing.Errorf(billing.CodeInvalidInput, "The tariff %s is for %s, the account is not: choose another.", t.Tariff, service)
+	case t.Class.Check() != nil:
+		return t.Class.Check()
 	case t.Settlement == SettleByRegister && t.Register() == billing.Total:
 		return billing.Errorf(billing.CodeInvalidInput, "Name the register that the contract bills by, or bill by the meter's total.")
 	case t.Settlement == SettleByMeter && t.ContractRegister != "":
@@ -181,12 +187,38 @@ func ErrMeterArrears() error {
 	return billing.Errorf(billing.CodeInvalidInput, "The account's credit is in its meter, which lets no debt arise: an arrears contract needs platform credit.")
 }
 
+// ClassNow is the class of an account's customer today: whether and how it may be cut depends on it.
+func (s *Store) ClassNow(ctx context.Context, account billing.AccountID) (billing.CustomerClass, error) {
+	var class billing.CustomerClass
+	err := s.Pool.QueryRow(ctx, `SELECT account_class_now(id) FROM accounts WHERE id = $1`, account).Scan(&class)
+	return class, translate(err)
+}
+
+// ClassesOfMeters reads the class, on the local day of an instant, of the accounts that meters measured then, or last before they were
+// taken off. A meter without an account is missing from the answer.
+func (s *Store) ClassesOfMeters(ctx context.Context, meters []billing.MeterID, at time.Time) (map[billing.MeterID]billing.CustomerClass, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT ON (f.meter_id) f.meter_id, account_class(a.id, ($2 AT TIME ZONE s.time_zone)::date)
+		FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id JOIN sites s ON s.id = a.site_id
+		WHERE f.meter_id = ANY($1) ORDER BY f.meter_id, f.from_at <= $2 DESC, f.from_at DESC`, meters, at)
+	by := map[billing.MeterID]billing.CustomerClass{}
+	var id billing.MeterID
+	var class billing.CustomerClass
+	_, err := pgx.ForEachRow(rows, []any{&id, &class}, func() error {
+		by[id] = class
+		return nil
+	})
+	return by, translate(err)
+}
+
 // The kinds of quantities that a month has beside its registers.
 const (
 	DemandKW = "demand_kw"
 	Kvarh    = "kvarh"
 	Reverse  = "reverse"
 )
+
+// QuantityKinds lists the kinds.
+var QuantityKinds = []string{DemandKW, Kvarh, Reverse}
 
 // PeriodQuantity is a quantity of a calendar month: maximum demand in kW, reactive or reverse energy in kvarh or kWh.
 type PeriodQuantity struct {

@@ -60,6 +60,46 @@ func TestSetTerms(t *testing.T) {
 	require.Equal(t, 3, events)
 }
 
+func TestSetTerms_classByDay(t *testing.T) {
+	u := storetest.NewUtility(t, billing.MustDate("2026-09-01").Start(storetest.Zone))
+	account, meter := u.Account(storetest.NewAccount{})
+	ctx := t.Context()
+	shop := newTerms(account, "2026-10-01")
+	shop.Class = billing.ClassCommercial
+	require.NoError(t, u.SetTerms(ctx, termsBy, shop))
+	kept := newTerms(account, "2026-10-20") // says nothing of the class
+	kept.Persons = 2
+	require.NoError(t, u.SetTerms(ctx, termsBy, kept))
+	shop.Class = "embassy"
+	require.ErrorContains(t, u.SetTerms(ctx, termsBy, shop), "choose household, commercial or important")
+
+	for day, want := range map[string]billing.CustomerClass{
+		"2026-08-31": billing.ClassHousehold, "2026-09-01": billing.ClassHousehold, "2026-09-30": billing.ClassHousehold,
+		"2026-10-01": billing.ClassCommercial, "2026-10-25": billing.ClassCommercial,
+	} {
+		classes, err := u.ClassesOfMeters(ctx, []billing.MeterID{meter, "M9"}, billing.MustDate(day).Start(storetest.Zone))
+		require.NoError(t, err)
+		require.Equal(t, map[billing.MeterID]billing.CustomerClass{meter: want}, classes, day)
+	}
+	now, err := u.ClassNow(ctx, account)
+	require.NoError(t, err)
+	require.Equal(t, billing.ClassHousehold, now)
+	past, err := u.BillPasts(ctx, []billing.AccountID{account}, billing.MonthPeriod(billing.MustDate("2026-09-01")))
+	require.NoError(t, err)
+	require.Equal(t, billing.ClassHousehold, past[account].Class)
+	past, err = u.BillPasts(ctx, []billing.AccountID{account}, billing.MonthPeriod(billing.MustDate("2026-10-01")))
+	require.NoError(t, err)
+	require.Equal(t, billing.ClassCommercial, past[account].Class)
+
+	storetest.SetClock(t, u.Store, billing.MustDate("2026-10-01").Start(storetest.Zone))
+	row, err := u.AccountRow(ctx, account)
+	require.NoError(t, err)
+	require.Equal(t, billing.ClassCommercial, row.Class)
+	facts, err := u.FactsFor(ctx, account)
+	require.NoError(t, err)
+	require.Equal(t, billing.ClassCommercial, facts.Class)
+}
+
 func TestSetTerms_refuses(t *testing.T) {
 	u := storetest.NewUtility(t, billing.MustDate("2026-09-01").Start(storetest.Zone))
 	account, _ := u.Account(storetest.NewAccount{})

@@ -199,11 +199,12 @@ type SimilarUse struct {
 // similarMost bounds how many meters an average is made of.
 const similarMost = 500
 
-// SimilarUses reads the measured registers of the other meters of the same site, service, profile and customer class at two instants.
+// SimilarUses reads the measured registers of the other meters of the same site, service, profile and class of customer, as of the second of two instants, at both.
 func (s *Store) SimilarUses(ctx context.Context, m Meter, class billing.CustomerClass, from, to time.Time) ([]SimilarUse, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT a.registers AS "from", b.registers AS "to", m.digits, f.ratio
 		FROM meters m JOIN fittings f ON f.meter_id = m.id AND f.to_at IS NULL AND f.from_at <= $5 JOIN accounts ac ON ac.service_point_id = f.service_point_id
-		JOIN customers cu ON cu.id = ac.customer_id AND cu.class = $4
+		JOIN sites s ON s.id = ac.site_id JOIN LATERAL (SELECT class FROM account_terms WHERE account_id = ac.id AND from_day <= ($6 AT TIME ZONE s.time_zone)::date
+			ORDER BY from_day DESC, version DESC LIMIT 1) t ON t.class = $4
 		JOIN good_readings a ON a.meter_id = m.id AND a.freeze_at = $5 AND a.quality <> 'estimated'
 		JOIN good_readings b ON b.meter_id = m.id AND b.freeze_at = $6 AND b.quality <> 'estimated'
 		WHERE m.site_id = $1 AND m.service = $2 AND m.profile = $3 AND m.id <> $7 ORDER BY m.id LIMIT $8`,

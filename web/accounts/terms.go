@@ -94,6 +94,7 @@ func agreed(ctx context.Context, t store.AccountTerms) string {
 		}
 		text += s
 	}
+	add(locale.State(ctx, locale.Class, t.Class))
 	if t.Persons > 0 {
 		add(locale.T(ctx, "terms.n_persons", t.Persons))
 	}
@@ -117,9 +118,6 @@ func agreed(ctx context.Context, t store.AccountTerms) string {
 	}
 	if t.ArrearsContract {
 		add(locale.T(ctx, "terms.by_arrears"))
-	}
-	if text == "" {
-		return "–"
 	}
 	return text
 }
@@ -148,15 +146,11 @@ func quantityTable(ctx context.Context, s story) components.Table {
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "terms.no_quantities"), Body: locale.T(ctx, "terms.no_quantities_body")}}
 	for _, q := range slices.Backward(s.terms.quantities) {
 		t.Rows = append(t.Rows, components.Row{ID: q.Month.String() + "-" + q.Kind, Cells: []templ.Component{
-			oneLine(billing.MonthPeriod(q.Month).String()), components.Text(locale.T(ctx, quantityKinds[q.Kind])), components.Text(q.Value.String()),
+			oneLine(billing.MonthPeriod(q.Month).String()), components.Text(locale.State(ctx, locale.MonthQuantity, q.Kind)), components.Text(q.Value.String()),
 			components.Text(q.Reason), components.Text(string(q.RecordedBy) + " " + locale.DateTime(ctx, q.RecordedAt)),
 		}})
 	}
 	return t
-}
-
-var quantityKinds = map[string]string{
-	store.DemandKW: locale.Key("terms.demand_kw"), store.Kvarh: locale.Key("terms.kvarh"), store.Reverse: locale.Key("terms.reverse"),
 }
 
 // needsQuantities says whether the tariff in force charges demand or adjusts by the power factor.
@@ -194,7 +188,12 @@ func termsAction(r *http.Request, s story, today billing.Date) components.Action
 	}
 	from := field("from", locale.T(ctx, "terms.from"), billing.MonthPeriod(today).To.String(), components.DateField)
 	from.Hint, from.Required = locale.T(ctx, "terms.from_hint"), true
-	fields := []components.Field{from, tariff, field("persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons), components.TextField)}
+	class := field("class", locale.T(ctx, "terms.class"), string(now.Class), components.SelectField)
+	class.Hint = locale.T(ctx, "terms.class_hint")
+	for _, c := range locale.Words(locale.Class) {
+		class.Options = append(class.Options, components.Option{Value: c, Label: locale.State(ctx, locale.Class, c)})
+	}
+	fields := []components.Field{from, tariff, class, field("persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons), components.TextField)}
 	if s.row.Service == billing.Power {
 		choice := field("choice", locale.T(ctx, "terms.choice"), string(now.ChargeChoice), components.SelectField)
 		choice.Options = []components.Option{{Value: "", Label: locale.T(ctx, "terms.no_choice")}, {Value: string(billing.ChooseCapacity), Label: locale.T(ctx, "terms.by_capacity")}, {Value: string(billing.ChooseDemand), Label: locale.T(ctx, "terms.by_demand")}}
@@ -240,8 +239,8 @@ func quantityAction(r *http.Request, s story, today billing.Date) components.Act
 		month.Options = append(month.Options, components.Option{Value: m.String(), Label: billing.MonthPeriod(m).String()})
 	}
 	kind := components.Field{Kind: components.SelectField, Name: "kind", Label: locale.T(ctx, "terms.quantity"), Value: f.Value("kind", store.Kvarh), Error: f.Problem("kind")}
-	for _, k := range []string{store.Kvarh, store.DemandKW, store.Reverse} {
-		kind.Options = append(kind.Options, components.Option{Value: k, Label: locale.T(ctx, quantityKinds[k])})
+	for _, k := range store.QuantityKinds {
+		kind.Options = append(kind.Options, components.Option{Value: k, Label: locale.State(ctx, locale.MonthQuantity, k)})
 	}
 	return components.Action{
 		ID: "quantity", Title: locale.T(ctx, "terms.enter"), URL: href(s.row.ID) + "/quantities", Submit: locale.T(ctx, "terms.enter"), Error: f.Error(),

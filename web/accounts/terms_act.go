@@ -40,7 +40,7 @@ func (h handler) setTerms(r *http.Request) (page.Done, error) {
 	}
 	in := page.Read(r)
 	t := store.AccountTerms{
-		Account: a.ID, FromDay: in.Day("from"), Tariff: billing.TariffID(in.Required("tariff")), CapacityKVA: quantity(in, "capacity"), SuspendedKVA: quantity(in, "suspended"),
+		Account: a.ID, FromDay: in.Day("from"), Tariff: billing.TariffID(in.Required("tariff")), Class: billing.CustomerClass(in.OneOf("class", locale.Words(locale.Class)...)), CapacityKVA: quantity(in, "capacity"), SuspendedKVA: quantity(in, "suspended"),
 		ContractDemandKW: quantity(in, "demand"), ChargeChoice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))),
 		ContractRegister: in.OneOf("register", "", "sharp", "peak", "flat", "valley", "deep_valley"), Settlement: store.SettleByMeter, ArrearsContract: in.Text("arrears") != "",
 	}

@@ -20,7 +20,7 @@ func TestTerms(t *testing.T) {
 	require.Equal(t, 1, p.Find("action-terms").Length())
 	require.Zero(t, s.SignIn(t, webtest.Clerk).Get("/accounts/1000001").Find("action-terms").Length())
 	form := func(change ...string) []string {
-		values := map[string]string{"from": "2026-10-01", "tariff": "demo-two-part", "persons": "0", "capacity": "630.5", "suspended": "", "demand": "0", "choice": "capacity", "register": "", "reason": "新合同"}
+		values := map[string]string{"from": "2026-10-01", "tariff": "demo-two-part", "class": "commercial", "persons": "0", "capacity": "630.5", "suspended": "", "demand": "0", "choice": "capacity", "register": "", "reason": "新合同"}
 		for i := 0; i < len(change); i += 2 {
 			values[change[i]] = change[i+1]
 		}
@@ -30,7 +30,7 @@ func TestTerms(t *testing.T) {
 		}
 		return list
 	}
-	for field, bad := range map[string]string{"from": "soon", "persons": "many", "capacity": "-5", "suspended": "1e3", "choice": "both", "register": "total", "reason": ""} {
+	for field, bad := range map[string]string{"from": "soon", "class": "embassy", "persons": "many", "capacity": "-5", "suspended": "1e3", "choice": "both", "register": "total", "reason": ""} {
 		a := admin.Post("/accounts/1000001/terms", form(field, bad)...)
 		require.Equal(t, http.StatusUnprocessableEntity, a.Status, field)
 		require.Equal(t, 1, a.Find("action-terms").Find(`[data-testid="error-`+field+`"]`).Length(), field)
@@ -50,6 +50,8 @@ func TestTerms(t *testing.T) {
 	require.Equal(t, "新合同", of["1000001"][1].Reason)
 	text := admin.Get("/accounts/1000001").Find("table-terms").Text()
 	require.Contains(t, text, "630.5 kVA")
+	require.Equal(t, billing.ClassCommercial, of["1000001"][1].Class)
+	require.Contains(t, text, "Commercial")
 	require.Contains(t, text, "to come")
 
 	a = admin.Post("/accounts/1000001/terms", form("from", "2026-11-01", "arrears", "1")...)

@@ -45,26 +45,43 @@ func changeOf(in *page.Input, d draft) (billing.CorrectionChange, error) {
 	case billing.CorrectPrice:
 		return readPrice(in, d)
 	}
+	if d.kind == billing.CorrectQuantity {
+		return billing.CorrectionChange{Quantity: readQuantity(in, d)}, nil
+	}
 	return billing.CorrectionChange{Terms: readTerms(in, d)}, nil
 }
 
-func readTerms(in *page.Input, d draft) *billing.TermsChange {
-	quantity := func(field string) billing.Quantity {
-		text := in.Text(field)
-		if text == "" {
-			return billing.Quantity{}
-		}
-		q, err := billing.ParseQuantity(text)
-		if err == nil && q.Sign() < 0 {
-			err = billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q)
-		}
-		if err != nil {
-			in.Refuse(field, err)
-		}
-		return q
+// decimal reads a quantity; an empty one is 0.
+func decimal(in *page.Input, field string) billing.Quantity {
+	text := in.Text(field)
+	if text == "" {
+		return billing.Quantity{}
 	}
-	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), CapacityKVA: quantity("capacity"), SuspendedKVA: quantity("suspended"),
-		ContractDemandKW: quantity("demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register"), ArrearsContract: in.Text("arrears") != ""}
+	q, err := billing.ParseQuantity(text)
+	if err == nil && q.Sign() < 0 {
+		err = billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q)
+	}
+	if err != nil {
+		in.Refuse(field, err)
+	}
+	return q
+}
+
+func readQuantity(in *page.Input, d draft) *billing.QuantityChange {
+	month, err := billing.ParseMonth(in.Text("month"))
+	if err != nil {
+		in.Refuse("month", err)
+	}
+	c := &billing.QuantityChange{Account: d.account.ID, Month: month.From, Kind: in.OneOf("quantity", store.QuantityKinds...)}
+	if in.Required("value") != "" {
+		c.Value = decimal(in, "value")
+	}
+	return c
+}
+
+func readTerms(in *page.Input, d draft) *billing.TermsChange {
+	c := &billing.TermsChange{Account: d.account.ID, From: in.Day("from"), Tariff: billing.TariffID(in.Required("to")), Class: billing.CustomerClass(in.OneOf("class", locale.Words(locale.Class)...)), CapacityKVA: decimal(in, "capacity"), SuspendedKVA: decimal(in, "suspended"),
+		ContractDemandKW: decimal(in, "demand"), Choice: billing.ChargeChoice(in.OneOf("choice", "", string(billing.ChooseCapacity), string(billing.ChooseDemand))), Register: in.Text("register"), ArrearsContract: in.Text("arrears") != ""}
 	persons, err := strconv.Atoi(in.Text("persons"))
 	if in.Text("persons") != "" && (err != nil || persons < 0 || persons > 99) {
 		in.Refuse("persons", billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99"))
@@ -227,6 +244,14 @@ func (h handler) changed(ctx context.Context, k store.CorrectionRow) (components
 		changedPrices(ctx, billing.Tariff{ID: c.Price.Tariff, Versions: versions}, c.Price.Version, row)
 	case c.Terms != nil:
 		err = changedTerms(ctx, k.Before, *c.Terms, row)
+	case c.Quantity != nil:
+		var was struct{ Value *billing.Quantity }
+		err = json.Unmarshal(k.Before, &was)
+		old := "–"
+		if was.Value != nil {
+			old = was.Value.String()
+		}
+		row(locale.State(ctx, locale.MonthQuantity, c.Quantity.Kind)+" · "+billing.MonthPeriod(c.Quantity.Month).String(), old, c.Quantity.Value.String())
 	}
 	return t, err
 }
@@ -235,6 +260,7 @@ func (h handler) changed(ctx context.Context, k store.CorrectionRow) (components
 func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsChange, row func(what, was, becomes string)) error {
 	var was struct {
 		Tariff    string
+		Class     string
 		Persons   int
 		Capacity  billing.Quantity `json:"capacity_kva"`
 		Suspended billing.Quantity `json:"suspended_kva"`
@@ -246,7 +272,14 @@ func changedTerms(ctx context.Context, before json.RawMessage, c billing.TermsCh
 	if err := json.Unmarshal(before, &was); err != nil {
 		return err
 	}
+	class := func(c string) string {
+		if c == "" { // one that was made before terms had a class keeps it
+			return ""
+		}
+		return locale.State(ctx, locale.Class, c)
+	}
 	for _, r := range [][3]string{
+		{locale.T(ctx, "terms.class"), class(was.Class), class(string(c.Class))},
 		{locale.T(ctx, "corrections.tariff"), was.Tariff, string(c.Tariff)}, {locale.T(ctx, "terms.persons"), strconv.Itoa(was.Persons), strconv.Itoa(c.Persons)},
 		{locale.T(ctx, "terms.capacity"), was.Capacity.String(), c.CapacityKVA.String()}, {locale.T(ctx, "terms.suspended"), was.Suspended.String(), c.SuspendedKVA.String()},
 		{locale.T(ctx, "terms.contract_demand"), was.Demand.String(), c.ContractDemandKW.String()}, {locale.T(ctx, "terms.choice"), was.Choice, string(c.Choice)}, {locale.T(ctx, "terms.register"), was.Register, c.Register},

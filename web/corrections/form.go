@@ -172,6 +172,7 @@ func (h handler) offerBill(ctx context.Context, b store.BillSheet, v *formView) 
 	}
 	row(newHref("about", string(b.Tariff)), locale.T(ctx, "corrections.price_of"), components.Text(string(b.Tariff)), components.Muted("–"))
 	row(newHref("kind", "terms", "account", string(b.Account)), locale.State(ctx, locale.CorrectionKind, "terms"), components.Text(string(b.Account)), components.Muted("–"))
+	row(newHref("kind", "quantity", "account", string(b.Account), "month", b.PeriodFrom.String()[:7]), locale.State(ctx, locale.CorrectionKind, "quantity"), components.Text(string(b.Account)), components.Muted("–"))
 	v.choices = []components.Table{t}
 	return nil
 }
@@ -179,6 +180,7 @@ func (h handler) offerBill(ctx context.Context, b store.BillSheet, v *formView) 
 func (h handler) offerTerms(ctx context.Context, a store.AccountRow) components.Table {
 	return components.Table{ID: "account", Caption: locale.T(ctx, "corrections.pick_of_account", string(a.ID)), Cols: []components.Col{{Label: locale.T(ctx, "corrections.what")}, {Label: locale.T(ctx, "corrections.on_file")}}, Rows: []components.Row{
 		{ID: "terms", Href: newHref("kind", "terms", "account", string(a.ID)), Cells: []templ.Component{components.Text(locale.State(ctx, locale.CorrectionKind, "terms")), components.Text(string(a.Account.Tariff))}},
+		{ID: "quantity", Href: newHref("kind", "quantity", "account", string(a.ID)), Cells: []templ.Component{components.Text(locale.State(ctx, locale.CorrectionKind, "quantity")), components.Muted("–")}},
 	}}
 }
 
@@ -229,7 +231,7 @@ func (h handler) about(r *http.Request) (draft, error) {
 		if d.from, err = billing.ParseDate(r.Form.Get("from")); err != nil {
 			return d, err
 		}
-	case billing.CorrectTerms:
+	case billing.CorrectTerms, billing.CorrectQuantity:
 		if d.account, err = h.Store.Account(ctx, billing.AccountID(r.Form.Get("account"))); err != nil {
 			return d, err
 		}
@@ -294,8 +296,10 @@ func (h handler) entry(r *http.Request, v *formView) error {
 			return err
 		}
 		v.facts = []components.Fact{{ID: "tariff", Label: locale.T(ctx, "corrections.tariff"), Value: components.Text(string(d.tariff.ID)), Hint: tariffName(ctx, d.tariff)}}
-	case billing.CorrectTerms:
-		if a.Fields, err = h.termsFields(ctx, f, d); err != nil {
+	case billing.CorrectTerms, billing.CorrectQuantity:
+		if d.kind == billing.CorrectQuantity {
+			a.Fields = quantityFields(ctx, f, r.Form.Get("month"))
+		} else if a.Fields, err = h.termsFields(ctx, f, d); err != nil {
 			return err
 		}
 		v.facts = []components.Fact{{ID: "account", Label: locale.T(ctx, "corrections.account"), Value: components.Link(page.Home("account", string(d.account.ID)), string(d.account.ID))},
@@ -396,7 +400,11 @@ func (h handler) termsFields(ctx context.Context, f page.Form, d draft) ([]compo
 			choose.Options = append(choose.Options, components.Option{Value: string(id), Label: tariffName(ctx, t)})
 		}
 	}
-	fields := []components.Field{{Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", now.FromDay.String()), Error: f.Problem("from"), Required: true}, choose}
+	class := components.Field{Kind: components.SelectField, Name: "class", Label: locale.T(ctx, "terms.class"), Hint: locale.T(ctx, "terms.class_hint"), Value: f.Value("class", string(now.Class)), Error: f.Problem("class")}
+	for _, c := range locale.Words(locale.Class) {
+		class.Options = append(class.Options, components.Option{Value: c, Label: locale.State(ctx, locale.Class, c)})
+	}
+	fields := []components.Field{{Kind: components.DateField, Name: "from", Label: locale.T(ctx, "corrections.from"), Value: f.Value("from", now.FromDay.String()), Error: f.Problem("from"), Required: true}, choose, class}
 	for _, q := range []struct{ name, label, now string }{
 		{"persons", locale.T(ctx, "terms.persons"), strconv.Itoa(now.Persons)}, {"capacity", locale.T(ctx, "terms.capacity"), now.CapacityKVA.String()},
 		{"suspended", locale.T(ctx, "terms.suspended"), now.SuspendedKVA.String()}, {"demand", locale.T(ctx, "terms.contract_demand"), now.ContractDemandKW.String()},
@@ -415,6 +423,17 @@ func (h handler) termsFields(ctx context.Context, f page.Form, d draft) ([]compo
 		fields = append(fields, arrears)
 	}
 	return fields, nil
+}
+
+func quantityFields(ctx context.Context, f page.Form, month string) []components.Field {
+	kind := components.Field{Kind: components.SelectField, Name: "quantity", Label: locale.T(ctx, "terms.quantity"), Value: f.Value("quantity", store.Kvarh), Error: f.Problem("quantity")}
+	for _, k := range store.QuantityKinds {
+		kind.Options = append(kind.Options, components.Option{Value: k, Label: locale.State(ctx, locale.MonthQuantity, k)})
+	}
+	return []components.Field{
+		{Kind: components.TextField, Name: "month", Label: locale.T(ctx, "terms.month"), Value: f.Value("month", month), Placeholder: "2026-09", MaxLength: 7, Error: f.Problem("month"), Required: true}, kind,
+		{Kind: components.QuantityField, Name: "value", Label: locale.T(ctx, "terms.value"), Value: f.Value("value", ""), Error: f.Problem("value"), Required: true, MaxLength: 20},
+	}
 }
 
 // submit takes what a supervisor has typed in. All that can be seen to be wrong is said at once, each beside its field.

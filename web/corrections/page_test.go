@@ -153,3 +153,40 @@ func TestCorrection_overTheAPI(t *testing.T) {
 	require.Contains(t, a.Body, `"state":"rejected"`)
 	require.Equal(t, http.StatusConflict, b.JSON(http.MethodPost, one+"/resume", "").Status)
 }
+
+// A customer's data: a shop that was billed as a home, with the persons who are registered.
+func TestCorrection_aCustomersData(t *testing.T) {
+	s, _ := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	form := b.Get("/corrections/new?about=1001&kind=terms&account=1001")
+	require.Equal(t, http.StatusOK, form.Status, form.Body)
+	require.Equal(t, "household", form.Find("field-class").Find("option[selected]").AttrOr("value", ""))
+	fields := []string{"kind", "terms", "account", "1001", "from", "2026-09-10", "to", "zj-residential", "choice", "", "register", "", "nonce", "n1", "reason", "the licence of the shop"}
+	a := b.Post("/corrections", append(fields, "class", "embassy", "persons", "100")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Equal(t, 1, a.Find("error-class").Length())
+	require.Equal(t, 1, a.Find("error-persons").Length())
+	a = b.Post("/corrections", append(fields, "class", "commercial", "persons", "5")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	change := b.Get(a.Header.Get("Location")).Find("table-change").Text()
+	for _, part := range []string{"Class of customer", "Household", "Commercial", "Persons registered", "5"} {
+		require.Contains(t, change, part)
+	}
+}
+
+func TestCorrection_aQuantityOfAMonth(t *testing.T) {
+	s, _ := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	href := b.Get("/corrections/new?about="+string(bill)).Doc().Find(`a[href*="kind=quantity"]`).AttrOr("href", "")
+	form := b.Get(href)
+	require.Equal(t, "2026-09", form.Find("field-month").Find("input").AttrOr("value", ""))
+	fields := []string{"kind", "quantity", "account", "1001", "nonce", "n1", "reason", "the slip says so"}
+	a := b.Post("/corrections", append(fields, "month", "soon", "quantity", "kW", "value", "-1")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	for _, field := range []string{"month", "quantity", "value"} {
+		require.Equal(t, 1, a.Find("error-"+field).Length(), field)
+	}
+	a = b.Post("/corrections", append(fields, "month", "2026-09", "quantity", "kvarh", "value", "12.5")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	require.Contains(t, b.Get(a.Header.Get("Location")).Find("table-change").Text(), "12.5")
+}

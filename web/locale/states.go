@@ -49,6 +49,8 @@ const (
 	Method         Kind = "method"
 	Correction     Kind = "correction"
 	CorrectionKind Kind = "correction_kind"
+	MonthQuantity  Kind = "month_quantity"
+	LateRule       Kind = "late_rule"
 
 	Batch       Kind = "batch"
 	BatchKind   Kind = "batch_kind"
@@ -107,7 +109,9 @@ var words = map[Kind][]string{
 	PricePush:      {"waiting", "sending", "verified", "failed"},
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
-	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
+	LateRule:       {"proposed", "approved", "rejected"},
+	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
 
 	Batch:       {"previewed", "running", "done", "cancelled"},
 	BatchKind:   {"price", "valve", "relay", "clock"},

@@ -4,6 +4,7 @@ import "github.com/meterflow/meterflow/web/locale"
 
 // events are the words for what happened, by the event of a journal row.
 var events = map[string]string{
+	"rule_proposed": locale.Key("event.rule_proposed"), "rule_approved": locale.Key("event.rule_approved"), "rule_rejected": locale.Key("event.rule_rejected"),
 	"recovered":             locale.Key("event.recovered"),
 	"trued_up":              locale.Key("event.trued_up"),
 	"refitted":              locale.Key("event.refitted"),

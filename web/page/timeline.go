@@ -24,7 +24,7 @@ var homes = map[string]string{
 	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
 	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/", "tariff": "/tariffs/",
 	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "batch": "/batches/", "gateway": "/gateways/",
-	"billing_limits": "/limits/",
+	"billing_limits": "/limits/", "late_fees": "/late-fees/",
 }
 
 // Home is the address of a thing's own page; its timeline when it has none. kind is that of the journal.
@@ -66,8 +66,8 @@ var kinds = map[string]string{
 	"command": locale.Key("kind.command"), "supply": locale.Key("kind.supply"), "message": locale.Key("kind.message"),
 	"meter": locale.Key("kind.meter"), "account": locale.Key("kind.account"), "customer": locale.Key("kind.customer"),
 	"protection": locale.Key("kind.protection"), "user": locale.Key("kind.user"), "gateway": locale.Key("kind.gateway"),
-	"billing_limits": locale.Key("kind.billing_limits"),
-	"clock":          locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
+	"billing_limits": locale.Key("kind.billing_limits"), "late_fees": locale.Key("kind.late_fees"),
+	"clock": locale.Key("kind.clock"), "setting": locale.Key("kind.setting"), "tariff": locale.Key("kind.tariff"),
 	"round": locale.Key("kind.round"), "route": locale.Key("kind.route"), "calendar": locale.Key("kind.calendar"),
 	"site": locale.Key("kind.site"), "hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"),
 	"ledger_account": locale.Key("kind.ledger_account"), "tariff_change": locale.Key("kind.tariff_change"),

@@ -31,7 +31,7 @@ type billView struct {
 	timeline components.TimelineView
 }
 
-func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *store.Waiver) (billView, error) {
+func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *store.Waiver, alone billing.Money) (billView, error) {
 	ctx := r.Context()
 	var readings []store.BillReading
 	if err := json.Unmarshal(b.Readings, &readings); err != nil {
@@ -43,7 +43,7 @@ func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *
 			Badge: components.StateBadge(locale.Bill, b.State), Actions: billPapers(correctLink(ctx, b), page.Home("bill", string(b.ID))),
 		},
 		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
-		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b, waived), actions: billActions(r, b, waived),
+		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b, waived), actions: billActions(r, b, waived, alone),
 	}
 	if b.State == billing.BillHeld {
 		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: reasonText(ctx, b.HoldReason, stops)}
@@ -193,8 +193,12 @@ func sums(ctx context.Context, b store.BillSheet, waived *store.Waiver) []compon
 		facts = append(facts, components.Fact{ID: "late", Label: locale.T(ctx, "runs.late"), Value: components.Money(b.LateFen)})
 	}
 	if waived != nil {
+		who := string(waived.By)
+		if waived.AgreedBy != nil {
+			who += " + " + string(*waived.AgreedBy)
+		}
 		facts = append(facts, components.Fact{ID: "waived", Label: locale.T(ctx, "runs.waived"), Value: components.Money(waived.AmountFen),
-			Hint: locale.T(ctx, "runs.waived_by", string(waived.By), locale.DateTime(ctx, waived.At), waived.Reason)})
+			Hint: locale.T(ctx, "runs.waived_by", who, locale.DateTime(ctx, waived.At), waived.Reason)})
 	}
 	facts = append(facts, []components.Fact{
 		{ID: "charged", Label: locale.T(ctx, "runs.charged"), Value: components.Money(b.ChargedFen)},
@@ -208,15 +212,26 @@ func sums(ctx context.Context, b store.BillSheet, waived *store.Waiver) []compon
 }
 
 // billActions hold a draft or release a held bill while the run is not issued, and waive the late fee of an issued one.
-func billActions(r *http.Request, b store.BillSheet, waived *store.Waiver) []components.Action {
+func billActions(r *http.Request, b store.BillSheet, waived *store.Waiver, alone billing.Money) []components.Action {
 	ctx := r.Context()
 	if b.State == billing.BillIssued && b.LateFen > 0 && waived == nil && auth.Can(page.Actor(ctx), auth.WaiveLateFee, b.Site) == nil {
 		f := page.FormOf(r, "waive")
-		return []components.Action{{
-			ID: "waive", Title: locale.T(ctx, "runs.waive"), URL: page.Home("bill", string(b.ID)) + "/waive", Submit: locale.T(ctx, "runs.waive_now", b.LateFen.String()),
-			Consequence: components.Text(locale.T(ctx, "runs.waive_effect", b.LateFen.String())), Error: f.Error(),
-			Fields: []components.Field{components.ReasonField(locale.T(ctx, "runs.reason"), f.Value("reason", ""), f.Problem("reason"))},
-		}}
+		a := components.Action{
+			ID: "waive", Title: locale.T(ctx, "runs.waive"), URL: page.Home("bill", string(b.ID)) + "/waive", Submit: locale.T(ctx, "runs.waive"),
+			Consequence: components.Text(locale.T(ctx, "runs.waive_effect")), Error: f.Error(),
+			Fields: []components.Field{
+				{Kind: components.MoneyField, Name: "amount", Label: locale.T(ctx, "runs.waive_amount"), Unit: locale.T(ctx, "unit.yuan"), Value: f.Value("amount", b.LateFen.String()), Error: f.Problem("amount"),
+					Hint: locale.T(ctx, "runs.waive_amount_hint", b.LateFen.String()), Required: true, MaxLength: 12},
+				components.ReasonField(locale.T(ctx, "runs.reason"), f.Value("reason", ""), f.Problem("reason")),
+			},
+		}
+		if b.LateFen > alone {
+			for _, field := range page.SecondFields(ctx, f, locale.T(ctx, "runs.waive_second", alone.String())) {
+				field.Required = false // up to the ceiling one person is enough
+				a.Fields = append(a.Fields, field)
+			}
+		}
+		return []components.Action{a}
 	}
 	what, title, submit, effect := "hold", locale.T(ctx, "runs.hold"), locale.T(ctx, "runs.hold_now"), locale.T(ctx, "runs.hold_effect")
 	switch b.State {

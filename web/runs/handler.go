@@ -254,7 +254,13 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := billOf(r, b, stops[b.ID], waived)
+	var alone billing.Money
+	if b.LateFen > 0 {
+		if alone, err = h.Store.WaiveAlone(ctx, b.Site, b.Service); err != nil {
+			return err
+		}
+	}
+	v, err := billOf(r, b, stops[b.ID], waived, alone)
 	if err != nil {
 		return err
 	}
@@ -268,7 +274,8 @@ func (h handler) bill(w http.ResponseWriter, r *http.Request) error {
 func (h handler) hold(r *http.Request) (page.Done, error)    { return h.changeBill(r, "hold") }
 func (h handler) release(r *http.Request) (page.Done, error) { return h.changeBill(r, "release") }
 
-// waive lets the customer off the bill's late fee: one transaction with its entry and journal row.
+// waive lets the customer off the bill's late fee, or a part of it: one transaction with its entry and journal row. Above the ceiling a
+// second person agrees with name and password at this screen.
 func (h handler) waive(r *http.Request) (page.Done, error) {
 	ctx := r.Context()
 	b, err := h.seenBill(r)
@@ -278,12 +285,31 @@ func (h handler) waive(r *http.Request) (page.Done, error) {
 	if err := auth.Can(page.Actor(ctx), auth.WaiveLateFee, b.Site); err != nil {
 		return page.Done{}, err
 	}
+	alone, err := h.Store.WaiveAlone(ctx, b.Site, b.Service)
+	if err != nil {
+		return page.Done{}, err
+	}
 	in := page.Read(r)
-	reason := in.Reason()
+	reason, amount := in.Reason(), in.Money("amount")
+	two := amount > alone || in.Text("second") != ""
+	if two {
+		in.Second(page.Actor(ctx).UserID, store.ErrWaivesAlone())
+	}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	_, err = h.Store.WaiveLateFee(ctx, store.By{Actor: string(page.Actor(ctx).UserID), Reason: reason}, b.ID)
+	var agreed billing.UserID
+	if two {
+		second, err := h.Second(r)
+		if err != nil {
+			return page.Done{}, err
+		}
+		if auth.Can(second, auth.ApproveCorrection, b.Site) != nil { // who may agree to giving money back
+			return page.Done{}, billing.Errorf(billing.CodeForbidden, "the second person may not waive late fees at this site: ask a supervisor or a manager")
+		}
+		agreed = second.UserID
+	}
+	_, err = h.Store.WaiveLateFee(ctx, store.By{Actor: string(page.Actor(ctx).UserID), Reason: reason}, b.ID, amount, agreed)
 	return page.Done{To: page.Home("bill", string(b.ID)), Said: locale.T(ctx, "runs.waive_done", string(b.ID))}, err
 }
 

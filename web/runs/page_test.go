@@ -250,13 +250,28 @@ func TestBill_lateFeeIsShownAndWaived(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, none.Status)
 	require.Contains(t, none.Find("error-reason").Text(), "say why")
 
-	require.Equal(t, http.StatusSeeOther, b.Post(bill+"/waive", "reason", "凭证迟到").Status)
+	require.Contains(t, b.Post(bill+"/waive", "reason", "x", "amount", "0").Find("error-amount").Text(), "zero")
+	require.Contains(t, b.Post(bill+"/waive", "reason", "x", "amount", "3.11").Doc().Text(), "The late fee is 3.10 yuan")
+	require.Zero(t, b.Get(bill).Find("field-second").Length(), "one person may waive so little")
+
+	// Above the ceiling a colleague agrees.
+	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE sites SET policy = '{"billing": {"late_fees": {"power": [{"from": "2026-01-01", "household": "0.001", "waive_fen": 100}]}}}' WHERE id = 'compound'`)
+	require.NoError(t, err)
+	require.Equal(t, 1, b.Get(bill).Find("field-second").Length())
+	two := func(amount, second, password string) webtest.Answer {
+		return b.Post(bill+"/waive", "reason", "凭证迟到", "amount", amount, "second", second, "password", password)
+	}
+	require.Equal(t, 1, two("3.10", "", "").Find("error-second").Length())
+	require.Contains(t, two("3.10", webtest.Supervisor, webtest.Password).Find("error-second").Text(), "takes two persons")
+	require.Contains(t, two("3.10", webtest.Supervisor2, "wrong").Doc().Text(), "name or password is wrong")
+	require.Contains(t, two("3.10", webtest.Clerk, webtest.Password).Doc().Text(), "may not waive late fees")
+	require.Equal(t, http.StatusSeeOther, two("3.10", webtest.Manager, webtest.Password).Status)
 	p = b.Get(bill)
 	require.Contains(t, p.Find("fact-waived").Text(), "凭证迟到")
 	require.Contains(t, p.Find("fact-waived").Text(), "3.10")
 	require.Zero(t, p.Find("action-waive").Length())
 	require.Contains(t, p.Find("timeline").Text(), "Late fee waived")
-	require.Equal(t, http.StatusConflict, b.Post(bill+"/waive", "reason", "again").Status)
+	require.Equal(t, http.StatusConflict, b.Post(bill+"/waive", "reason", "again", "amount", "1").Status)
 	var fen int64
 	require.NoError(t, s.Store.Pool.QueryRow(context.Background(), `SELECT sum(amount_fen) FROM ledger_postings WHERE code = 'compound/revenue/late_fees'`).Scan(&fen))
 	require.Zero(t, fen, "booked, and given back once")

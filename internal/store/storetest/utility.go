@@ -112,6 +112,16 @@ func (u *Utility) Account(n NewAccount) (billing.AccountID, billing.MeterID) {
 	return account, meter
 }
 
+// Class records that an account's customer is of a class from a day on; the rest of its newest terms goes on.
+func (u *Utility) Class(account billing.AccountID, from string, class billing.CustomerClass) {
+	u.t.Helper()
+	all, err := u.TermsOf(context.Background(), []billing.AccountID{account})
+	require.NoError(u.t, err)
+	terms := all[account][len(all[account])-1]
+	terms.FromDay, terms.Class = billing.MustDate(from), class
+	require.NoError(u.t, u.SetTerms(context.Background(), By, terms))
+}
+
 func (n *NewAccount) fill(number int, today billing.Date) {
 	usual(&n.Gateway, "G1")
 	usual(&n.Service, billing.Power)
