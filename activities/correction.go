@@ -289,11 +289,11 @@ func (a *Correcting) applyAccount(ctx context.Context, k store.Correction, r *re
 	return "", a.Store.FinishAccount(ctx, byWorkflow(ctx), k.ID, account.ID, terms)
 }
 
-// CorrectionFollows is what corrected accounts brought about and nobody has taken up yet.
-type CorrectionFollows = store.CorrectionConsequences
+// CreditFollows is what changed balances brought about and nobody has taken up yet.
+type CreditFollows = store.CreditConsequences
 
 // FollowCorrection reads what must be told or started because of the corrected balances, and how the correction stands.
-func (a *Correcting) FollowCorrection(ctx context.Context, in CorrectionRef) (CorrectionFollows, error) {
+func (a *Correcting) FollowCorrection(ctx context.Context, in CorrectionRef) (CreditFollows, error) {
 	return a.Store.Consequences(ctx, in.CorrectionID)
 }
 

@@ -170,7 +170,7 @@ func TestCorrection_whatBringsBackCreditGivesSupplyBack(t *testing.T) {
 	// March was closed 300 kWh too high.
 	k := b.carryOut(readingChange(meter, "2026-04-01", regs(60_000)))
 	require.Positive(t, b.balance(account))
-	follows := do[activities.CorrectionFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
+	follows := do[activities.CreditFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
 	require.Len(t, follows.Restores, 1)
 	require.Len(t, follows.Reminders, 1)
 	b.intact()
@@ -187,7 +187,7 @@ func TestCorrection_whoFallsShortIsToldAndNotCut(t *testing.T) {
 	require.Zero(t, k.FallShort, "the next charge gives back what the bill takes")
 	k = b.carryOut(billing.CorrectionChange{Ratio: &billing.RatioChange{Fitting: b.fittingOf(meter).ID, At: b.fittingOf(meter).FromAt, Ratio: 2}})
 	require.Equal(t, 1, k.FallShort)
-	follows := do[activities.CorrectionFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
+	follows := do[activities.CreditFollows](b.field, b.correct.FollowCorrection, activities.CorrectionRef{CorrectionID: k.ID})
 	require.Len(t, follows.Messages, 1)
 	m, err := b.Message(ctx, follows.Messages[0])
 	require.NoError(t, err)

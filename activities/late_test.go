@@ -121,20 +121,29 @@ func TestLateFee_onlyUnderAnArrearsContract(t *testing.T) {
 	b.planted(`UPDATE bills SET late_fen = late_fen + 1 WHERE id = '`+string(bills[2].ID)+`'`, "fen of late fees, its lines")
 }
 
-// planted breaks the tables past their guards and wants the proof to say so; then all is as it was.
+// planted breaks the tables past their guards and wants the proof of late fees to say so; then all is as it was.
 func (b *books) planted(sql, want string) {
+	b.t.Helper()
+	b.breaks(proof.LateFees, sql, want)
+}
+
+// breaks breaks the tables past their guards and wants a part of the proof to say so; then all is as it was. An empty want wants it silent.
+func (b *books) breaks(prove func(context.Context, pgx.Tx) ([]string, error), sql, want string) {
 	b.t.Helper()
 	ctx := context.Background()
 	tx, err := b.Pool.Begin(ctx)
 	require.NoError(b.t, err)
+	defer func() { require.NoError(b.t, tx.Rollback(ctx)) }()
 	_, err = tx.Exec(ctx, `SET LOCAL session_replication_role = replica`)
 	require.NoError(b.t, err)
 	_, err = tx.Exec(ctx, sql)
 	require.NoError(b.t, err)
-	found, err := proof.LateFees(ctx, tx)
+	found, err := prove(ctx, tx)
 	require.NoError(b.t, err)
+	if want == "" {
+		require.Empty(b.t, found)
+	}
 	require.Contains(b.t, fmt.Sprint(found), want)
-	require.NoError(b.t, tx.Rollback(ctx))
 }
 
 // lateOfOthers is what the late fees of all other accounts put on the account of the books.

@@ -23,6 +23,7 @@ type Policy struct {
 	Ledger     LedgerPolicy     `json:"ledger"`
 	Rounds     RoundPolicy      `json:"rounds"`
 	Correction CorrectionPolicy `json:"correction"`
+	Adjustment AdjustmentPolicy `json:"adjustment"`
 	Batch      BatchPolicy      `json:"batch"`
 	Clock      ClockPolicy      `json:"clock"`
 }
@@ -65,6 +66,12 @@ type CorrectionPolicy struct {
 	RefundTwoOverFen billing.Money `json:"refund_two_over_fen"`
 }
 
+// AdjustmentPolicy says for which part of the time since the last test or the fitting a tested meter's error is adjusted: the latest days,
+// cut to whole ones.
+type AdjustmentPolicy struct {
+	ErrorTimePercent int `json:"error_time_percent"`
+}
+
 // BatchPolicy is how fast work on many meters goes, and how long a preview of it stays good.
 type BatchPolicy struct {
 	RatePerMinute int `json:"rate_per_minute"` // orders per minute of real time, unless a batch says fewer or more
@@ -90,6 +97,7 @@ func DefaultPolicy() Policy {
 		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: billing.DefaultLateFees()},
 		Rounds:     defaultRoundPolicy(),
 		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
+		Adjustment: AdjustmentPolicy{ErrorTimePercent: 50},
 		Batch:      BatchPolicy{RatePerMinute: 60, PreviewHours: 24},
 		Clock:      ClockPolicy{SetOverSeconds: 30, SetMostSeconds: 600},
 	}
@@ -114,6 +122,9 @@ func policyOf(site store.Site) (Policy, error) {
 	}
 	if err := p.Billing.LateFees.Validate(); err != nil {
 		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s: %w", site.ID, err)
+	}
+	if n := p.Adjustment.ErrorTimePercent; n < 1 || n > 100 {
+		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s: adjustment.error_time_percent is %d: write a whole number from 1 to 100", site.ID, n)
 	}
 	return p, p.Supply.Validate()
 }

@@ -19,8 +19,10 @@ type metered struct {
 	// terms are each account's, by first day; quantities those of its months that are wanted.
 	terms      map[billing.AccountID][]store.AccountTerms
 	quantities map[billing.AccountID][]store.PeriodQuantity
-	late       *lateFacts // nil without an arrears contract
-	rater      rating.Rater
+	// adjusted is what adjustments for faulty meters changed in the use that counts toward steps.
+	adjusted map[billing.AccountID][]store.AdjustedSteps
+	late     *lateFacts // nil without an arrears contract
+	rater    rating.Rater
 }
 
 // span is a stretch of an account's use that is to be rated.
@@ -41,6 +43,9 @@ func loadMetered(ctx context.Context, s *store.Store, site store.Site, accounts 
 		points[i], ids[i] = a.ServicePoint, a.ID
 	}
 	if m.terms, err = s.TermsOf(ctx, ids); err != nil {
+		return nil, err
+	}
+	if m.adjusted, err = s.AdjustedStepsOf(ctx, ids); err != nil {
 		return nil, err
 	}
 	m.fittings, err = s.Fittings(ctx, points)

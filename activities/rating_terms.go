@@ -205,7 +205,21 @@ func (m *metered) usedBefore(sp span, per billing.Accumulate) (billing.Quantity,
 		start = f
 	}
 	used, err := m.countUse(sp.account, m.points(sp.account, sortedTimes(append(months, sp.from)), start, sp.from), start, sp.from)
-	return sp.account.Service.Quantity(raw + used), err
+	return sp.account.Service.Quantity(raw + used + m.adjustedIn(sp.account.ID, day, per)), err
+}
+
+// adjustedIn is by how much the true use of the step year before a day differs from what a faulty meter registered, as far as it was
+// adjusted before the day's bill. A step month is never adjusted before its bill.
+func (m *metered) adjustedIn(account billing.AccountID, day billing.Date, per billing.Accumulate) (raw int64) {
+	if per != billing.PerYear {
+		return 0
+	}
+	for _, a := range m.adjusted[account] {
+		if a.PeriodFrom.Year() == day.Year() && !day.Before(a.NextFrom) {
+			raw += a.Steps
+		}
+	}
+	return raw
 }
 
 // countUse adds the use of the counted register, after ratio, between consecutive points of each fitting, over [from, to].

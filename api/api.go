@@ -100,6 +100,7 @@ func (s *server) operations() {
 	s.paperOperations()
 	s.reportOperations()
 	s.correctionOperations()
+	s.adjustmentOperations()
 	s.rechargeOperations()
 	s.accountOperations()
 	s.termsOperations()

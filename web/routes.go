@@ -8,6 +8,7 @@ import (
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/web/accounts"
+	"github.com/meterflow/meterflow/web/adjustments"
 	"github.com/meterflow/meterflow/web/admin"
 	"github.com/meterflow/meterflow/web/areas"
 	"github.com/meterflow/meterflow/web/batches"
@@ -59,6 +60,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		latefees.Routes(r, d)
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
+		adjustments.Routes(r, d)
 		meters.Routes(r, d)
 		batches.Routes(r, d)
 		areas.Routes(r, d)

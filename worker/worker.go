@@ -129,7 +129,7 @@ func build(c Config) []worker.Worker {
 		&activities.Rating{Store: c.Store}, &activities.Billing{Store: c.Store}, &activities.Posting{Store: c.Store},
 		&activities.Delivery{Store: c.Store, Pool: c.Pool}, &activities.Supply{Store: c.Store, Pool: c.Pool},
 		&activities.Reminding{Store: c.Store}, &activities.Messaging{Store: c.Store, Sender: c.Sender}, &activities.Closing{Store: c.Store},
-		&activities.Rounds{Store: c.Store}, &activities.Tariffs{Store: c.Store, Pool: c.Pool}, &activities.Correcting{Store: c.Store}, &activities.Batches{Store: c.Store, Pool: c.Pool},
+		&activities.Rounds{Store: c.Store}, &activities.Tariffs{Store: c.Store, Pool: c.Pool}, &activities.Correcting{Store: c.Store}, &activities.Adjusting{Store: c.Store}, &activities.Batches{Store: c.Store, Pool: c.Pool},
 	} {
 		main.RegisterActivity(a)
 	}

@@ -21,4 +21,5 @@ var (
 	tariffs    *activities.Tariffs
 	correcting *activities.Correcting
 	batches    *activities.Batches
+	adjusting  *activities.Adjusting
 )

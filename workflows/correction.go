@@ -124,22 +124,27 @@ func (c *correction) apply(ctx workflow.Context) error {
 	return workflow.ExecuteActivity(withStore(ctx), correcting.DescribeCorrection, c.in).Get(ctx, &c.facts)
 }
 
-// follow gives supply back first, wakes those who waited for money, and then tells the customers.
+// follow takes up what the corrected balances brought about.
 func (c *correction) follow(ctx workflow.Context) error {
-	var f activities.CorrectionFollows
+	var f activities.CreditFollows
 	if err := workflow.ExecuteActivity(withStore(ctx), correcting.FollowCorrection, c.in).Get(ctx, &f); err != nil {
 		return err
 	}
+	return takeUp(ctx, f, c.in)
+}
+
+// takeUp gives supply back first, wakes those who waited for money, and then tells the customers.
+func takeUp(ctx workflow.Context, f activities.CreditFollows, why any) error {
 	for _, id := range f.Restores {
 		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
 			return err
 		}
 	}
 	for _, id := range f.Reminders {
-		signalIfRunning(ctx, ReminderWorkflowID(id), SignalPaymentSettled, c.in)
+		signalIfRunning(ctx, ReminderWorkflowID(id), SignalPaymentSettled, why)
 	}
 	for _, id := range f.Cutoffs {
-		signalIfRunning(ctx, CutoffWorkflowID(id), SignalPaymentSettled, c.in)
+		signalIfRunning(ctx, CutoffWorkflowID(id), SignalPaymentSettled, why)
 	}
 	for _, id := range f.Messages {
 		if err := sendMessage(ctx, id); err != nil {

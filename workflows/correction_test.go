@@ -72,7 +72,7 @@ func newDesk(t *testing.T) *desk {
 }
 
 // follows says what the corrected balances bring about.
-func (d *desk) follows(f activities.CorrectionFollows) {
+func (d *desk) follows(f activities.CreditFollows) {
 	d.OnActivity(correcting.FollowCorrection, mock.Anything, mock.Anything).Maybe().Return(f, nil)
 }
 
@@ -86,7 +86,7 @@ func agreed(by billing.UserID, digest string) activities.CorrectionDecision {
 
 func TestCorrection_threePersonsAndTheirPreview(t *testing.T) {
 	d := newDesk(t)
-	d.follows(activities.CorrectionFollows{Restores: []string{"O1"}})
+	d.follows(activities.CreditFollows{Restores: []string{"O1"}})
 	started := d.children(Restore)
 	submit := d.update(time.Minute, UpdateSubmit, submission())
 	own := d.update(2*time.Minute, UpdateApprove, agreed("sup1", "digest"))
@@ -146,7 +146,7 @@ func TestCorrection_endsByOthersOrByItsMaker(t *testing.T) {
 func TestCorrection_stopsAndGoesOnWhenResumed(t *testing.T) {
 	d := newDesk(t)
 	d.stops = 2
-	d.follows(activities.CorrectionFollows{})
+	d.follows(activities.CreditFollows{})
 	d.update(time.Minute, UpdateSubmit, submission())
 	early := d.update(2*time.Minute, UpdateResume, agreed("sup1", ""))
 	d.update(3*time.Minute, UpdateApprove, agreed("sup2", "digest"))

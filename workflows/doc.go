@@ -24,6 +24,8 @@
 //	                                                     ReturnRound CancelRound
 //	Correction       correction/<correction>   billing   updates Submit Approve Reject         one or two others than its maker; when it
 //	                                                     Withdraw Preview Resume               has stopped, a person
+//	Adjustment       adjustment/<adjustment>   billing   updates Submit Approve Reject         two others than who entered it
+//	                                                     Withdraw
 //	BatchWork        batch/<batch>             billing   updates PlanBatch StartBatch          a start; meters one after another below a rate
 //	                                                     CancelBatch, query Progress
 //	Receipt          receipt/<provider's no>   billing   –                                     –

@@ -89,6 +89,7 @@ const (
 	kindCorrection = "correction"
 	kindBatch      = "batch"
 	kindExchange   = "exchange"
+	kindAdjustment = "adjustment"
 )
 
 // DueScheduleID names the Schedule that starts a site's due work.
@@ -140,6 +141,9 @@ func TariffWorkflowID(id billing.TariffChangeID) string { return kindTariff + "/
 // CorrectionWorkflowID names the workflow of a correction.
 func CorrectionWorkflowID(id billing.CorrectionID) string { return kindCorrection + "/" + string(id) }
 
+// AdjustmentWorkflowID names the workflow of the refund or charge for a faulty meter.
+func AdjustmentWorkflowID(id billing.AdjustmentID) string { return kindAdjustment + "/" + string(id) }
+
 // BatchWorkflowID names the workflow of work on many meters.
 func BatchWorkflowID(id billing.BatchID) string { return kindBatch + "/" + string(id) }
 
@@ -151,7 +155,7 @@ func ExchangeWorkflowID(id billing.ExchangeID) string { return kindExchange + "/
 func Subject(workflowID string) (kind, key string, ok bool) {
 	kind, key, ok = strings.Cut(workflowID, "/")
 	switch kind {
-	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection, kindBatch, kindExchange:
+	case kindDue, kindCycle, kindCase, kindCharge, kindRun, kindChunk, kindReminder, kindRecharge, kindCutoff, kindRestore, kindReceipt, kindDayClose, kindRound, kindTariff, kindCorrection, kindBatch, kindExchange, kindAdjustment:
 		return kind, key, ok && key != ""
 	}
 	return "", "", false

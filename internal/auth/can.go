@@ -32,6 +32,11 @@ const (
 	// MakeCorrection drafts a change of what bills rest on; ApproveCorrection agrees to one that another made, or rejects it.
 	MakeCorrection    Action = "make_correction"
 	ApproveCorrection Action = "approve_correction"
+	// RecordMeterTest keeps what a test found of a meter; MakeAdjustment enters the refund or charge for a faulty meter, ApproveAdjustment
+	// agrees to one that another entered, or rejects it.
+	RecordMeterTest   Action = "record_meter_test"
+	MakeAdjustment    Action = "make_adjustment"
+	ApproveAdjustment Action = "approve_adjustment"
 	// EnterRecharge takes money; ApproveRecharge approves or rejects what another took.
 	EnterRecharge   Action = "enter_recharge"
 	ApproveRecharge Action = "approve_recharge"
@@ -133,6 +138,9 @@ var table = map[Action]rule{
 	ControlClock:      {"control the business clock", []billing.Role{supervisor, manager, administrator}},
 	MakeCorrection:    {"make a correction", []billing.Role{supervisor}},
 	ApproveCorrection: {"approve or reject corrections", []billing.Role{supervisor, manager}},
+	RecordMeterTest:   {"record a test of a meter", []billing.Role{supervisor}},
+	MakeAdjustment:    {"enter an adjustment for a faulty meter", []billing.Role{supervisor}},
+	ApproveAdjustment: {"approve or reject adjustments", []billing.Role{supervisor, manager}},
 }
 
 // Actions lists every action in a fixed order.

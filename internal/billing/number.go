@@ -89,6 +89,7 @@ const (
 	maxQuantityDecimals = 6
 	maxPriceDecimals    = 8
 	maxFactorDecimals   = 6
+	maxPercentDecimals  = 4
 )
 
 // Quantity is an amount of kWh or m³, exact, with at most six decimals.
@@ -186,6 +187,37 @@ func (f *Factor) UnmarshalText(text []byte) (err error) {
 func (f *Factor) Scan(src any) (err error) {
 	f.number, err = scanNumber("factor", src, maxFactorDecimals)
 	return err
+}
+
+// Percent is a measured error or a difference rate, exact and signed, with at
+// most four decimals: 2.5 is 2.5 %.
+type Percent struct{ number }
+
+// ParsePercent reads a plain decimal, without the sign %.
+func ParsePercent(s string) (Percent, error) {
+	n, err := parseNumber("percentage", s, maxPercentDecimals)
+	return Percent{n}, err
+}
+
+// MustPercent is ParsePercent for constants in code and tests.
+func MustPercent(s string) Percent { return must(ParsePercent(s)) }
+
+// UnmarshalText reads the text form.
+func (p *Percent) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePercent(string(text))
+	return err
+}
+
+// Scan reads a SQL numeric.
+func (p *Percent) Scan(src any) (err error) {
+	p.number, err = scanNumber("percentage", src, maxPercentDecimals)
+	return err
+}
+
+// Multiplier is what p percent more multiplies by, exactly: 1.025 for 2.5.
+func (p Percent) Multiplier() *big.Rat {
+	r := p.rat()
+	return r.Add(big.NewRat(1, 1), r.Quo(r, big.NewRat(100, 1)))
 }
 
 // Charge prices q at p, times f, and rounds the exact product once to whole

@@ -54,6 +54,7 @@ func (s *canvas) bill(b store.BillSheet) error {
 		s.billLines(b)
 		s.billReadings(b, readings)
 		s.facts(s.billSums(b))
+		s.adjustments(b)
 		s.note(s.o.Lang.say("about"))
 	}
 	return s.w.Err()
@@ -195,6 +196,32 @@ func (s *canvas) billSums(b store.BillSheet) []fact {
 	}
 }
 
+// adjustments are what was refunded or charged for a faulty meter in the bill's period, each with its derivation.
+func (s *canvas) adjustments(b store.BillSheet) {
+	say := s.o.Lang.say
+	for _, a := range b.Adjustments {
+		t := s.table(say("adjustment", string(a.ID)), []col{
+			{say("line"), 14, false}, {say("band"), 10, false}, {say("of_bill"), 16, false}, {say("days"), 10, false}, {say("billed_use") + " " + b.Service.Unit(), 10, true},
+			{say("true_use") + " " + b.Service.Unit(), 10, true}, {say("price"), 9, true}, {say("factor"), 7, true}, {say("billed_fen"), 9, true}, {say("true_fen"), 9, true}, {say("amount"), 9, true},
+		})
+		for _, l := range a.Lines {
+			billed, right := asBilled(l)
+			t.row(s.o.Lang.name(l.NameZH, l.NameEN), s.band(billed), string(l.Bill), s.span(l.FromAt, l.ToAt), s.quantity(billed), s.quantity(right), l.Price.String(), factorText(billed),
+				l.BilledFen.Grouped(), l.TrueFen.Grouped(), l.AmountFen().Grouped())
+		}
+		t.foot(say("total"), "", "", "", "", "", "", "", "", "", a.TotalFen.Grouped())
+		s.note(say("adjusted"))
+	}
+}
+
+// asBilled is an adjusted line as two lines of a bill: as it was billed, and for the true use.
+func asBilled(l store.AdjustedLine) (billed, right store.BillLine) {
+	billed = store.BillLine{Register: l.Register, Tier: l.Tier, Unit: l.Unit, Thirtieths: l.Thirtieths, Factor: l.Factor, Price: l.Price, Quantity: l.BilledQuantity, AmountFen: l.BilledFen}
+	right = billed
+	right.Quantity, right.AmountFen = l.TrueQuantity, l.TrueFen
+	return billed, right
+}
+
 // rollBill draws a bill on a roll: one page as long as it needs.
 func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyName string) {
 	say := s.o.Lang.say
@@ -219,6 +246,14 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyN
 	}
 	lines = append(lines, fact{})
 	lines = append(lines, s.billSums(b)...)
+	for _, a := range b.Adjustments {
+		lines = append(lines, fact{}, fact{say("adjustment", string(a.ID)), a.TotalFen.Grouped()}, fact{say("adjusted"), ""})
+		for _, l := range a.Lines {
+			billed, right := asBilled(l)
+			lines = append(lines, fact{s.o.Lang.name(l.NameZH, l.NameEN) + " " + s.band(billed), ""},
+				fact{s.quantity(billed) + " → " + s.quantity(right) + " × " + l.Price.String() + " × " + factorText(billed), l.AmountFen().Grouped()})
+		}
+	}
 	s.roll(say(string(b.Service)+"_bill"), copyName, lines)
 }
 

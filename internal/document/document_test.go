@@ -296,3 +296,24 @@ func TestBills_linesWithoutARegister(t *testing.T) {
 		}
 	}
 }
+
+// The statement of the period in which a fault was made good shows how it was reckoned, and keeps it out of the bill's total.
+func TestBills_adjustments(t *testing.T) {
+	b := theBill()
+	line := store.AdjustedLine{Bill: "B100123-202608-1", NameZH: "电度电费", NameEN: "Energy", Tier: 2, FromAt: billing.MustDate("2026-08-01").Start(zone), ToAt: billing.MustDate("2026-09-01").Start(zone),
+		Price: billing.MustPrice("0.588"), Factor: billing.MustFactor("1"), BilledQuantity: billing.MustQuantity("280"), TrueQuantity: billing.MustQuantity("276.59"), BilledFen: 164_64, TrueFen: 162_63}
+	b.Adjustments = []store.StatedAdjustment{{Adjustment: store.Adjustment{ID: "J20260910-0001", TotalFen: -2_01}, Lines: []store.AdjustedLine{line}}}
+	for _, paper := range []Paper{A4, Roll} {
+		for l, words := range map[Language][]string{EN: {"Fault adjustment J20260910-0001", "280.00", "276.59", "0.588", "-2.01"}, ZH: {"计量退补 J20260910-0001", "不含在本账单"}} {
+			var out bytes.Buffer
+			o := options(l)
+			o.Paper = paper
+			require.NoError(t, Bills(&out, o, "x", bills(b)))
+			read := strings.ReplaceAll(text(t, out.Bytes()), "−", "-")
+			for _, word := range words {
+				require.Contains(t, read, word)
+			}
+			require.Contains(t, read, "686.54", "the bill's own total stays")
+		}
+	}
+}

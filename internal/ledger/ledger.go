@@ -33,6 +33,8 @@ const (
 	KindHoldPosted Kind = "hold_posted"
 	// KindLateFeeWaived gives the late fee of an issued bill back.
 	KindLateFeeWaived Kind = "late_fee_waived"
+	// KindAdjustment charges or gives back what a faulty meter registered too little or too much.
+	KindAdjustment Kind = "adjustment"
 )
 
 // Posting moves an amount on one account: positive is a debit, negative a credit.

@@ -30,27 +30,31 @@ type Facts struct {
 }
 
 // Kinds lists every kind of message.
-var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected"}
+var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged"}
 
 // A message says amount, new balance and receipt number where there are any: a text without them makes people call.
 var texts = map[Language]map[string]string{
 	Chinese: {
-		"level1":    "【{{.Site}}】户号{{.Account}}{{.Word}}余额{{.Balance}}元,即将不足,请及时充值。",
-		"level2":    "【{{.Site}}】再次提醒:户号{{.Account}}{{.Word}}余额仅{{.Balance}}元,请尽快充值。",
-		"final":     "【{{.Site}}】停供通知:户号{{.Account}}{{.Word}}余额{{.Balance}}元。如未在{{.Cut}}前充值,将停止供{{.Supply}}。如有生命支持设备请立即联系我们。",
-		"recharged": "【{{.Site}}】户号{{.Account}}充值{{.Amount}}元已到账,余额{{.Balance}}元,收据号{{.Receipt}}。",
-		"cut":       "【{{.Site}}】户号{{.Account}}因余额不足已于{{.Now}}停{{.Supply}},余额{{.Balance}}元。充值到账后自动恢复。",
-		"corrected": "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
-		"restored":  "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
+		"level1":       "【{{.Site}}】户号{{.Account}}{{.Word}}余额{{.Balance}}元,即将不足,请及时充值。",
+		"level2":       "【{{.Site}}】再次提醒:户号{{.Account}}{{.Word}}余额仅{{.Balance}}元,请尽快充值。",
+		"final":        "【{{.Site}}】停供通知:户号{{.Account}}{{.Word}}余额{{.Balance}}元。如未在{{.Cut}}前充值,将停止供{{.Supply}}。如有生命支持设备请立即联系我们。",
+		"recharged":    "【{{.Site}}】户号{{.Account}}充值{{.Amount}}元已到账,余额{{.Balance}}元,收据号{{.Receipt}}。",
+		"cut":          "【{{.Site}}】户号{{.Account}}因余额不足已于{{.Now}}停{{.Supply}},余额{{.Balance}}元。充值到账后自动恢复。",
+		"corrected":    "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
+		"refunded":     "【{{.Site}}】户号{{.Account}}因计量表计故障多计,退还{{.Amount}}元,余额{{.Balance}}元。明细见下期账单。",
+		"undercharged": "【{{.Site}}】户号{{.Account}}因计量表计故障少计,补收{{.Amount}}元,余额{{.Balance}}元。明细见下期账单,如有疑问请联系我们。",
+		"restored":     "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
 	},
 	English: {
-		"level1":    "[{{.Site}}] Account {{.Account}} ({{.Word}}) has {{.Balance}} yuan left. Please top up soon.",
-		"level2":    "[{{.Site}}] Second reminder: account {{.Account}} ({{.Word}}) has only {{.Balance}} yuan left. Please top up now.",
-		"final":     "[{{.Site}}] Final notice: account {{.Account}} ({{.Word}}) has {{.Balance}} yuan. Unless you top up, {{.Supply}} will be cut from {{.Cut}}. If anyone depends on it for life, call us at once.",
-		"recharged": "[{{.Site}}] {{.Amount}} yuan were credited to account {{.Account}}. New balance {{.Balance}} yuan, receipt {{.Receipt}}.",
-		"cut":       "[{{.Site}}] {{.Supply}} of account {{.Account}} was cut at {{.Now}} for lack of credit (balance {{.Balance}} yuan). It returns when a payment arrives.",
-		"corrected": "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
-		"restored":  "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
+		"level1":       "[{{.Site}}] Account {{.Account}} ({{.Word}}) has {{.Balance}} yuan left. Please top up soon.",
+		"level2":       "[{{.Site}}] Second reminder: account {{.Account}} ({{.Word}}) has only {{.Balance}} yuan left. Please top up now.",
+		"final":        "[{{.Site}}] Final notice: account {{.Account}} ({{.Word}}) has {{.Balance}} yuan. Unless you top up, {{.Supply}} will be cut from {{.Cut}}. If anyone depends on it for life, call us at once.",
+		"recharged":    "[{{.Site}}] {{.Amount}} yuan were credited to account {{.Account}}. New balance {{.Balance}} yuan, receipt {{.Receipt}}.",
+		"cut":          "[{{.Site}}] {{.Supply}} of account {{.Account}} was cut at {{.Now}} for lack of credit (balance {{.Balance}} yuan). It returns when a payment arrives.",
+		"corrected":    "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
+		"refunded":     "[{{.Site}}] The meter of account {{.Account}} counted too much: {{.Amount}} yuan were given back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned.",
+		"undercharged": "[{{.Site}}] The meter of account {{.Account}} counted too little: {{.Amount}} yuan were charged. New balance {{.Balance}} yuan. The next bill shows how it was reckoned; call us if you have questions.",
+		"restored":     "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
 	},
 }
 

@@ -25,6 +25,9 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 	if err := c.lateFeesHold(ctx, inv); err != nil {
 		return err
 	}
+	if err := c.adjustmentsHold(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
 		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
 		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`); err != nil {
@@ -328,6 +331,9 @@ func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
 // threePersons: each credited recharge, and each published change of prices, has a maker and two approvers, three different persons.
 func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
 	if err := c.threePersonsPriced(ctx, inv); err != nil {
+		return err
+	}
+	if err := c.threePersonsAdjusted(ctx, inv); err != nil {
 		return err
 	}
 	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges WHERE state = 'credited'`); err != nil {

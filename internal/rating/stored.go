@@ -51,16 +51,21 @@ var engines = map[string]bool{"rating/1": true, "rating/2": true, Engine: true}
 
 // Again prices a bill once more from the input and the engine that it keeps.
 func Again(engine string, stored []byte) (Result, error) {
-	if !engines[engine] {
-		return Result{}, billing.Errorf(billing.CodeInvalidInput, "A bill of the rating engine %q can't be derived again by %s: use the program that made it.", engine, Engine)
-	}
-	var s Stored
-	if err := json.Unmarshal(stored, &s); err != nil {
-		return Result{}, billing.Errorf(billing.CodeInvalidInput, "The stored input of a bill can't be read: %w", err)
-	}
-	in, err := s.Input()
+	in, err := Restore(engine, stored)
 	if err != nil {
 		return Result{}, err
 	}
 	return Rate(in)
+}
+
+// Restore is the input that a bill keeps, if this engine prices it to the same fen.
+func Restore(engine string, stored []byte) (Input, error) {
+	if !engines[engine] {
+		return Input{}, billing.Errorf(billing.CodeInvalidInput, "A bill of the rating engine %q can't be derived again by %s: use the program that made it.", engine, Engine)
+	}
+	var s Stored
+	if err := json.Unmarshal(stored, &s); err != nil {
+		return Input{}, billing.Errorf(billing.CodeInvalidInput, "The stored input of a bill can't be read: %w", err)
+	}
+	return s.Input()
 }

@@ -71,7 +71,14 @@ func (s *Store) sheets(ctx context.Context, where string, args ...any) ([]BillSh
 		sheets[at[bill]].Lines = append(sheets[at[bill]].Lines, line)
 		return nil
 	})
-	return sheets, translate(err)
+	if err != nil {
+		return nil, translate(err)
+	}
+	stated, err := s.statedAdjustments(ctx, ids)
+	for bill, adjustments := range stated {
+		sheets[at[bill]].Adjustments = adjustments
+	}
+	return sheets, err
 }
 
 func copyOf(v *int64) *int64 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,7 +31,7 @@ func (s *Store) BeginCorrection(ctx context.Context, by By, id billing.Correctio
 		if c.InputsAt != nil {
 			return moveCorrection(ctx, tx, &c, billing.CorrectionApplying, "resumed", "", nil, `, stopped_bill = '', stopped_why = ''`)
 		}
-		if err := noRunRates(ctx, tx, c.Sites); err != nil {
+		if err := noRunRates(ctx, tx, c.Sites, "resume the correction when it has finished"); err != nil {
 			return err
 		}
 		if err := writeChange(ctx, tx, c); err != nil {
@@ -42,13 +43,14 @@ func (s *Store) BeginCorrection(ctx context.Context, by By, id billing.Correctio
 	return c, err
 }
 
-func noRunRates(ctx context.Context, tx *Tx, sites []billing.SiteID) error {
+// noRunRates refuses, with what to do then, while a run of the sites is being rated or posted.
+func noRunRates(ctx context.Context, tx *Tx, sites []billing.SiteID, then string) error {
 	rows, _ := tx.Query(ctx, `SELECT id FROM billing_runs WHERE site_id = ANY($1) AND (state = 'rating' OR state = 'verified' AND issued_by IS NOT NULL) ORDER BY id FOR SHARE`, sites)
 	runs, err := pgx.CollectRows(rows, pgx.RowTo[billing.RunID])
 	if err != nil || len(runs) == 0 {
 		return err
 	}
-	return billing.Errorf(billing.CodeBlocked, "run %s is being rated or posted: resume the correction when it has finished", runs[0])
+	return billing.Errorf(billing.CodeBlocked, "run %s is being rated or posted: %s", runs[0], then)
 }
 
 // PendingAccounts lists the accounts of a correction that are not done, by id, with their pending bills, oldest first.
@@ -279,7 +281,7 @@ func (s *Store) FinishAccount(ctx context.Context, by By, id billing.CorrectionI
 		}
 		switch {
 		case k.BillsFen > 0 && balance > a.CutLimit:
-			return creditBrings(ctx, tx, sup, a, id, balance, terms)
+			return creditBrings(ctx, tx, sup, a, "correction/"+string(id), "the bill was corrected", balance, terms)
 		case balance <= a.CutLimit && balance-k.BillsFen > a.CutLimit:
 			_, err = queueMessage(ctx, tx, NewMessage{Account: account, Kind: "corrected", Cause: string(id) + "/corrected/" + string(account), Amount: -k.BillsFen, Balance: balance}, terms.Text)
 			return err
@@ -288,24 +290,26 @@ func (s *Store) FinishAccount(ctx context.Context, by By, id billing.CorrectionI
 	})
 }
 
-// creditBrings is what a payment would bring about too: a debt that is gone is gone, whatever made it go.
-func creditBrings(ctx context.Context, tx *Tx, sup Supply, a Account, id billing.CorrectionID, balance billing.Money, terms Terms) error {
-	if _, err := endReminder(ctx, tx, a.ID, billing.ReminderClosed, "the bill was corrected", string(id)); err != nil {
+// creditBrings is what a payment would bring about too: a debt that is gone is gone, whatever made it go. cause is the kind and number
+// of what did, and said the same in words.
+func creditBrings(ctx context.Context, tx *Tx, sup Supply, a Account, cause, said string, balance billing.Money, terms Terms) error {
+	_, number, _ := strings.Cut(cause, "/")
+	if _, err := endReminder(ctx, tx, a.ID, billing.ReminderClosed, said, number); err != nil {
 		return err
 	}
-	if _, err := cancelPlannedCut(ctx, tx, a.ID, "the bill was corrected by "+string(id)); err != nil {
+	if _, err := cancelPlannedCut(ctx, tx, a.ID, said+" by "+number); err != nil {
 		return err
 	}
 	owed, err := owesRestore(ctx, tx, sup, a, balance, terms)
 	if err != nil || !owed {
 		return err
 	}
-	_, err = openRestore(ctx, tx, sup, "correction/"+string(id)+"/"+string(a.ID), "")
+	_, err = openRestore(ctx, tx, sup, cause+"/"+string(a.ID), "")
 	return err
 }
 
-// CorrectionConsequences is what corrected accounts brought about and nobody has taken up yet.
-type CorrectionConsequences struct {
+// CreditConsequences is what changed balances brought about and nobody has taken up yet.
+type CreditConsequences struct {
 	Messages  []billing.MessageID  // wait to be sent
 	Restores  []string             // supply that is given back
 	Reminders []billing.ReminderID // arrears cases that the credit ended
@@ -316,8 +320,8 @@ type CorrectionConsequences struct {
 const maxConsequences = 200
 
 // Consequences reads them from the tables, so that a step that died loses none.
-func (s *Store) Consequences(ctx context.Context, id billing.CorrectionID) (CorrectionConsequences, error) {
-	var c CorrectionConsequences
+func (s *Store) Consequences(ctx context.Context, id billing.CorrectionID) (CreditConsequences, error) {
+	var c CreditConsequences
 	err := s.Pool.QueryRow(ctx, `SELECT
 		ARRAY(SELECT id FROM messages WHERE cause LIKE $1 || '/corrected/%' AND state = 'queued' ORDER BY id LIMIT $2),
 		ARRAY(SELECT id FROM restores WHERE cause LIKE 'correction/' || $1 || '/%' AND state IN ('sending', 'unknown') ORDER BY id LIMIT $2),

@@ -21,7 +21,7 @@ type IssuedUse struct {
 }
 
 // Received is money that came to an account on a day in the books, negative when it was taken back: all that moved its credit except use,
-// bills and late fees.
+// bills, late fees and what was charged for a faulty meter, which bears no late fee. What was given back for one counts as paid.
 type Received struct {
 	Account billing.AccountID `db:"account_id"`
 	Day     billing.Date
@@ -51,6 +51,7 @@ func (s *Store) ReceivedUpTo(ctx context.Context, accounts []billing.AccountID, 
 	rows, _ := s.Pool.Query(ctx, `SELECT a.account_id, e.day, -sum(p.amount_fen)::bigint AS fen FROM ledger_accounts a JOIN ledger_postings p ON p.code = a.code
 			JOIN ledger_entries e ON e.id = p.entry_id LEFT JOIN ledger_entries u ON u.id = e.reverses
 		WHERE a.code = ANY($1) AND e.day <= $2 AND coalesce(u.kind, e.kind) NOT IN ('daily_charge', 'bill_issued', 'late_fee_waived')
+			AND NOT (e.kind = 'adjustment' AND p.amount_fen > 0)
 		GROUP BY a.account_id, e.day ORDER BY a.account_id, e.day`, codes, last)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Received])
 	by := map[billing.AccountID][]Received{}

@@ -118,6 +118,8 @@ type BillSheet struct {
 	IssuedAt   *time.Time
 	BalanceFen billing.Money // as it stands now
 	Lines      []BillLine    `db:"-"`
+	// Adjustments are the refunds and charges for a faulty meter that were booked in the bill's period. They aren't part of its total.
+	Adjustments []StatedAdjustment `db:"-"`
 }
 
 // BillSheet reads a bill with its lines in order.

@@ -242,6 +242,11 @@ var constraintSentences = map[string]struct {
 	"correction_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
 	"correction_maker_is_not_second_approver": {billing.CodeSelfApproval, "you made this correction: another person must approve it"},
 	"correction_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this correction already: another person must give the second approval"},
+	"adjustment_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you entered this adjustment: two others must approve it"},
+	"adjustment_maker_is_not_second_approver": {billing.CodeSelfApproval, "you entered this adjustment: two others must approve it"},
+	"adjustment_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this adjustment already: another person must give the second approval"},
+	"adjustments_once":                        {billing.CodeConflict, "another adjustment of this meter covers a part of that time already: what a meter registered is adjusted once"},
+	"meter_tests_one_a_day":                   {billing.CodeConflict, "a test of this meter on that day is on file already: check the day"},
 }
 
 // ownCodes are the refusals that functions of the database raise for people to read, each with a whole sentence. Its other codes (MF001 to

@@ -70,6 +70,7 @@ type story struct {
 	protections []store.Protection
 	names       map[billing.UserID]string
 	bills       []store.BillHead
+	adjustments []store.AdjustmentRow
 	recharges   []store.RechargeRow
 	messages    []store.MessageRow
 	cuts        []store.CutRow
@@ -106,6 +107,9 @@ func (h handler) read(r *http.Request, a store.AccountRow) (story, error) {
 	read(func() { err = h.readTerms(r, &s, today) })
 	read(func() { s.cases, err = h.Store.AccountCases(ctx, a.ID, a.Meter) })
 	read(func() { s.bills, err = h.Store.AccountBills(ctx, a.ID, recent) })
+	read(func() {
+		s.adjustments, _, err = h.Store.AdjustmentPage(ctx, store.AdjustmentFilter{Sites: sites, Account: a.ID}, recent, 0)
+	})
 	read(func() {
 		s.recharges, _, err = h.Store.RechargePage(ctx, store.RechargeFilter{Sites: sites, Account: a.ID}, recent, 0)
 	})

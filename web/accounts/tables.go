@@ -37,6 +37,11 @@ func openTable(ctx context.Context, s story) components.Table {
 			add("recharge", string(rc.ID), locale.Money(rc.Amount), rc.EnteredAt, components.StateBadge(locale.Recharge, rc.State))
 		}
 	}
+	for _, j := range s.adjustments {
+		if !j.State.Final() {
+			add("adjustment", string(j.ID), locale.MoneySigned(j.TotalFen), j.DraftedAt, components.StateBadge(locale.Adjustment, j.State))
+		}
+	}
 	for _, c := range s.cuts {
 		if !c.Ended() {
 			add("cutoff", c.ID, locale.T(ctx, "accounts.cut_at", locale.DateTime(ctx, c.PlannedAt)), c.OpenedAt, components.StateBadge(locale.Cutoff, c.State))
@@ -111,6 +116,21 @@ func billTable(ctx context.Context, s story) components.Table {
 		t.Rows = append(t.Rows, components.Row{ID: string(b.ID), Href: page.Home("bill", string(b.ID)), Cells: []templ.Component{
 			components.Text(string(b.ID)), components.Text(b.PeriodFrom.String() + " – " + b.PeriodTo.AddDays(-1).String()),
 			components.Quantity(b.Quantity, s.row.Service.Scale(), ""), components.Money(b.Total), components.StateBadge(locale.Bill, b.State),
+		}})
+	}
+	return t
+}
+
+// adjustmentTable is what was refunded or charged for a faulty meter; each leads to its derivation.
+func adjustmentTable(ctx context.Context, s story) components.Table {
+	t := components.Table{ID: "adjustments", Caption: locale.T(ctx, "adjustments.title"), Cols: []components.Col{
+		{Label: locale.T(ctx, "adjustments.number")}, {Label: locale.T(ctx, "adjustments.what")}, {Label: locale.T(ctx, "adjustments.difference"), Unit: s.row.Service.Unit(), Align: components.Number},
+		amountCol(ctx), {Label: locale.T(ctx, "accounts.state")},
+	}}
+	for _, j := range s.adjustments {
+		t.Rows = append(t.Rows, components.Row{ID: string(j.ID), Href: page.Home("adjustment", string(j.ID)), Cells: []templ.Component{
+			components.Text(string(j.ID)), components.Lines(components.Text(locale.State(ctx, locale.AdjustmentKind, j.Kind)), string(j.Meter)),
+			components.Quantity(j.Difference.Total(), s.row.Service.Scale(), ""), components.MoneySigned(j.TotalFen), components.StateBadge(locale.Adjustment, j.State),
 		}})
 	}
 	return t

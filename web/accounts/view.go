@@ -30,6 +30,7 @@ type showView struct {
 	terms       components.Table
 	quantities  *components.Table // nil where the price needs none
 	bills       components.Table
+	adjustments components.Table
 	recharges   components.Table
 	messages    components.Table
 	more        map[string]string // addresses of the whole lists
@@ -42,7 +43,7 @@ func viewOf(r *http.Request, s story) showView {
 	a := s.row
 	v := showView{
 		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s), asOf: s.asOf,
-		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), recharges: rechargeTable(ctx, s),
+		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), adjustments: adjustmentTable(ctx, s), recharges: rechargeTable(ctx, s),
 		messages: messageTable(ctx, s), timeline: page.Timeline(ctx, "account", string(a.ID), s.events), actions: actions(r, s),
 		more: map[string]string{"recharges": "/recharges?q=" + string(a.ID), "messages": "/messages?q=" + string(a.ID)},
 	}
@@ -155,7 +156,7 @@ func contract(ctx context.Context, a store.AccountRow) string {
 // kinds are the words for movements of credit; one that has no word is shown as it is stored.
 var kinds = map[string]string{
 	"opening": locale.Key("accounts.move_opening"), "recharge_credited": locale.Key("accounts.move_recharge"), "daily_charge": locale.Key("accounts.move_charge"),
-	"bill_issued": locale.Key("accounts.move_bill"), "reversal": locale.Key("accounts.move_reversal"), "": locale.Key("accounts.move_before"),
+	"bill_issued": locale.Key("accounts.move_bill"), "adjustment": locale.Key("accounts.move_adjustment"), "reversal": locale.Key("accounts.move_reversal"), "": locale.Key("accounts.move_before"),
 }
 
 func movement(ctx context.Context, m store.Movement) string {

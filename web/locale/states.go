@@ -51,6 +51,8 @@ const (
 	CorrectionKind Kind = "correction_kind"
 	MonthQuantity  Kind = "month_quantity"
 	LateRule       Kind = "late_rule"
+	Adjustment     Kind = "adjustment"
+	AdjustmentKind Kind = "adjustment_kind"
 
 	Batch       Kind = "batch"
 	BatchKind   Kind = "batch_kind"
@@ -90,14 +92,14 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
 	Hold:        {"open", "posted", "voided", "expired"},
 	HoldPurpose: {"refund", "transfer", "dispute"},
 	AccountKind: {"asset", "liability", "revenue", "expense"},
-	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted", "late_fee_waived"},
+	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted", "late_fee_waived", "adjustment"},
 	BooksState:  {"open", "closed"},
 
 	Round:      {"planned", "assigned", "in_progress", "submitted", "checked", "closed", "cancelled"},
@@ -112,6 +114,8 @@ var words = map[Kind][]string{
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
 	LateRule:       {"proposed", "approved", "rejected"},
 	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
+	Adjustment:     {"previewed", "approved_once", "booked", "rejected", "withdrawn"},
+	AdjustmentKind: {"meter_error", "other_fault", "wrong_wiring"},
 
 	Batch:       {"previewed", "running", "done", "cancelled"},
 	BatchKind:   {"price", "valve", "relay", "clock"},

@@ -55,7 +55,7 @@ type meterView struct {
 func meterOf(ctx context.Context, k known) meterView {
 	m := k.row
 	head := components.Head{
-		Title: string(m.ID), Subtitle: subtitle(ctx, m), BackHref: base, BackLabel: locale.T(ctx, "meters.title"), Badge: supply(ctx, m), Actions: page.CorrectLink(ctx, m.Site, string(m.ID)),
+		Title: string(m.ID), Subtitle: subtitle(ctx, m), BackHref: base, BackLabel: locale.T(ctx, "meters.title"), Badge: supply(ctx, m), Actions: page.MeterLinks(ctx, m.Site, m.ID),
 	}
 	return meterView{
 		head: head, notices: noticesOf(ctx, k), live: liveFacts(ctx, k), registers: registerTable(ctx, m, k.reading), supply: supplyFacts(ctx, k),

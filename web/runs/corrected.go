@@ -12,7 +12,7 @@ import (
 	"github.com/meterflow/meterflow/web/page"
 )
 
-// corrections say how a bill stands in the chain of corrections, both ways, and lead to a new one.
+// corrections say how a bill stands in the chain of corrections, both ways, and what was adjusted of it for a faulty meter.
 func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]components.NoticeView, error) {
 	own, before, err := h.Store.Reversals(ctx, b.ID)
 	if err != nil {
@@ -34,8 +34,15 @@ func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]componen
 	for _, id := range open {
 		list = append(list, components.NoticeView{Tone: components.Running, Title: locale.T(ctx, "corrections.bill_touched", string(id)), LinkHref: page.Home("correction", string(id)), LinkLabel: string(id)})
 	}
-	return list, nil
+	adjusted, _, err := h.Store.AdjustmentPage(ctx, store.AdjustmentFilter{Sites: page.Actor(ctx).Sites, State: string(billing.AdjustmentBooked), Text: string(b.ID)}, adjustedShown, 0)
+	for _, j := range adjusted {
+		list = append(list, components.NoticeView{Title: locale.T(ctx, "adjustments.of_bill", string(j.ID), locale.MoneySigned(j.TotalFen)), LinkHref: page.Home("adjustment", string(j.ID)), LinkLabel: string(j.ID)})
+	}
+	return list, err
 }
+
+// adjustedShown bounds the adjustments that a bill's page names.
+const adjustedShown = 20
 
 // correctLink starts a correction from an issued bill; nil for any other, and for those who may not make one.
 func correctLink(ctx context.Context, b store.BillSheet) templ.Component {

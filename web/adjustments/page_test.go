@@ -1,0 +1,170 @@
+package adjustments_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/rating"
+	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/internal/store/storetest"
+	"github.com/meterflow/meterflow/internal/webtest"
+)
+
+const bill = billing.BillID("B1001-202609-1")
+
+// issued serves an engine and a site whose September is issued: one bill of 1,000 kWh at 0.538, from 10 September on.
+func issued(t *testing.T) (*webtest.Server, billing.MeterID) {
+	t.Helper()
+	s := webtest.NewWithEngine(t)
+	m := s.Account(t, webtest.Compound, "1001", 500_000)
+	flat := func(total int64) billing.Registers { return billing.Registers{total, 0, 0, total, 0, 0} }
+	s.Read(t, webtest.Compound, billing.MustDate("2026-10-01"), map[billing.MeterID]billing.Registers{m: flat(100_000)})
+	storetest.SetClock(t, s.Store, billing.MustDate("2026-10-03").At(9, 0, storetest.Zone))
+	ctx, by := context.Background(), store.By{Actor: "workflow"}
+	period := billing.MonthPeriod(billing.MustDate("2026-09-01"))
+	run := billing.RunID("compound/2026-09/1")
+	_, err := s.Store.OpenRun(ctx, by, store.NewRun{ID: run, Site: webtest.Compound, Period: period, Version: 1})
+	require.NoError(t, err)
+	tariff, err := s.Store.Tariff(ctx, "zj-residential")
+	require.NoError(t, err)
+	fittings, err := s.Store.FittingsOfMeter(ctx, m)
+	require.NoError(t, err)
+	from, to := fittings[0].FromAt, period.To.Start(storetest.Zone)
+	in := rating.Input{Tariff: tariff, Location: storetest.Zone, From: from, To: to, Fittings: []rating.Fitting{{No: 1, Meter: m, Ratio: 1, Digits: 8}},
+		Points: []rating.Point{{At: from, Registers: flat(0), Quality: billing.QualityActual, Fitting: 1}, {At: to, Registers: flat(100_000), Quality: billing.QualityActual, Fitting: 1}}}
+	r, err := rating.Rate(in)
+	require.NoError(t, err)
+	require.Equal(t, billing.Money(538_00), r.Total)
+	opening, closing := int64(0), int64(100_000)
+	require.NoError(t, s.Store.SaveDrafts(ctx, by, run, []store.Draft{{
+		ID: bill, Account: "1001", Tariff: tariff.ID, Engine: rating.Engine, Quantity: 100_000, TotalFen: r.Total, Input: in.Store(),
+		Readings: []store.BillReading{{Meter: m, Ratio: 1, Digits: 8, From: from, To: to, Opening: flat(0), Closing: flat(100_000)}},
+		Lines: []store.BillLine{{Seq: 1, Component: r.Lines[0].Component, NameZH: "电度电费", NameEN: "Energy", Tier: 1, FromAt: from, ToAt: to, Opening: &opening, Closing: &closing,
+			Quantity: r.Lines[0].Quantity, Price: r.Lines[0].Price, AmountFen: r.Total}},
+	}}))
+	_, err = s.Store.SumRun(ctx, by, run)
+	require.NoError(t, err)
+	require.NoError(t, s.Store.VerifyRun(ctx, by, run, webtest.Supervisor))
+	require.NoError(t, s.Store.ApproveIssue(ctx, by, run, webtest.Supervisor2))
+	_, err = s.Store.IssueBills(ctx, by, run, 1, 10)
+	require.NoError(t, err)
+	require.NoError(t, s.Store.FinishIssue(ctx, by, run))
+	return s, m
+}
+
+func plain(text string) string { return strings.ReplaceAll(text, "−", "-") }
+
+// The whole way over the pages, on a real engine: from the meter to its test, the refused entries, the derivation, two approvals by others,
+// the account's page and the bill's.
+//
+// By hand: fitted on 10 September, right again on 1 October; of the 21 days the latest 10 count. 1,000 kWh at an even rate: 523.80 until
+// 21 September and 476.20 after. 5 % too much: 476.20 ÷ 1.05 = 453.52, 22.68 less. 977.32 × 0.538 = 525.80, less 538.00 is −12.20.
+func TestAdjustment_fromAMeterToTheAccount(t *testing.T) {
+	s, m := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.Equal(t, 1, b.Get("/adjustments").Find("empty").Length())
+	from := "/adjustments/new?meter=" + string(m)
+	require.Equal(t, 1, b.Get("/meters/"+string(m)).Doc().Find(`a[href="`+from+`"]`).Length(), "adjust for a fault…")
+	require.Zero(t, s.SignIn(t, webtest.Clerk).Get("/meters/"+string(m)).Doc().Find(`a[href^="/adjustments/new"]`).Length())
+	require.Contains(t, b.Get("/adjustments/new?meter=M404").Body, "check its number")
+	form := b.Get(from + "&kind=meter_error")
+	require.Equal(t, http.StatusOK, form.Status, form.Body)
+
+	entry := func(more ...string) []string {
+		return append([]string{"kind", "meter_error", "meter", string(m), "corrected", "2026-10-01", "nonce", "n1"}, more...)
+	}
+	a := b.Post("/adjustments", entry("reason", "")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-reason").Text(), "say why")
+	a = b.Post("/adjustments", entry("reason", "tested")...)
+	require.Contains(t, a.Find("action-error").Text(), "no test of meter", "the refusal stands beside the form")
+
+	test := []string{"kind", "meter_error", "meter", string(m), "tested_on", "2026-10-01", "certificate", "JD-17", "nonce", "t1"}
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post("/adjustments/tests", append(test, "error", "5")...).Status)
+	a = b.Post("/adjustments/tests", append(test, "error", "five")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Find("error-error").Text(), "not a plain decimal number")
+	require.Equal(t, http.StatusSeeOther, b.Post("/adjustments/tests", append(test, "error", "5")...).Status)
+	require.Contains(t, b.Get(from).Find("table-tests").Text(), "JD-17")
+
+	a = b.Post("/adjustments", entry("reason", "the test found 5 percent", "evidence", "JD-17")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	one := a.Header.Get("Location")
+	require.Equal(t, one, b.Post("/adjustments", entry("reason", "the test found 5 percent", "evidence", "JD-17")...).Header.Get("Location"), "a double click is one adjustment")
+	page := b.Get(one)
+	require.Equal(t, http.StatusOK, page.Status, page.Body)
+	for _, part := range []string{string(bill), "1000.00 kWh", "977.32 kWh", "0.538", "538.00", "525.80", "-12.20"} {
+		require.Contains(t, plain(page.Find("row-1").Text()), part)
+	}
+	require.Contains(t, page.Find("fact-time").Text(), "even rate", "21 September has no reading")
+	require.Contains(t, page.Find("why-approve").Text(), "colleague", "the maker's button explains itself")
+
+	second := s.SignIn(t, webtest.Supervisor2)
+	seen := second.Get(one).Doc().Find(`input[name="digest"]`).AttrOr("value", "")
+	require.NotEmpty(t, seen)
+	require.Equal(t, http.StatusForbidden, b.Post(one+"/approve", "digest", seen, "nonce", "own").Status, "past the button, too")
+	require.Equal(t, http.StatusConflict, second.Post(one+"/approve", "digest", "00", "nonce", "a0").Status)
+	require.Equal(t, http.StatusSeeOther, second.Post(one+"/approve", "digest", seen, "nonce", "a1").Status)
+	require.Contains(t, second.Get(one).Find("why-approve").Text(), "already")
+	require.NotEqual(t, http.StatusSeeOther, second.Post(one+"/approve", "digest", seen, "nonce", "a1b").Status)
+	balance := func() string {
+		return b.Get("/accounts/1001").Find("fact-balance").Find("[data-fen]").AttrOr("data-fen", "")
+	}
+	was := balance()
+	require.Equal(t, http.StatusSeeOther, s.SignIn(t, webtest.Manager).Post(one+"/approve", "digest", seen, "nonce", "a2").Status)
+	require.NotEqual(t, was, balance())
+	require.Contains(t, b.Get(one).Find("page-head").Text(), "Booked")
+	account := b.Get("/accounts/1001")
+	require.Contains(t, plain(account.Find("table-adjustments").Text()), "-12.20")
+	require.Contains(t, account.Find("table-adjustments").Text(), strings.TrimPrefix(one, "/adjustments/"))
+	of := b.Get("/bills/" + string(bill))
+	require.Equal(t, one, of.Find("notice").Find("a").AttrOr("href", ""), "the bill names it, and stays as it was")
+	require.Contains(t, of.Find("page-head").Text(), "Issued")
+	require.Contains(t, b.Get("/trace?q="+url.QueryEscape(string(m))).Body, strings.TrimPrefix(one, "/adjustments/"), "any number leads to it")
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get(one).Status)
+	zh := b.Get(one + "?lang=zh")
+	require.Equal(t, http.StatusOK, zh.Status)
+	require.Eventually(t, func() bool {
+		messages, _, err := s.Store.MessagePage(context.Background(), store.MessageFilter{Sites: []billing.SiteID{webtest.Compound}, Account: "1001"}, 10, 0)
+		return err == nil && len(messages) == 1 && messages[0].Kind == "refunded" && messages[0].State == billing.MessageDelivered
+	}, webtest.Patience, webtest.Pause, "the customer is told")
+}
+
+// Over the API: a fault that can't be meant, one that is rejected, and one that is withdrawn.
+func TestAdjustment_overTheAPI(t *testing.T) {
+	s, m := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	fault := func(percent string) string {
+		return `{"kind": "wrong_wiring", "meter": "` + string(m) + `", "corrected": "2026-10-01", "percent": "` + percent + `", "reason": "wired wrongly"}`
+	}
+	for percent, status := range map[string]int{"0": http.StatusUnprocessableEntity, "-100": http.StatusUnprocessableEntity, "1.23456": http.StatusUnprocessableEntity} {
+		a := b.JSON(http.MethodPost, "/api/v1/adjustments", fault(percent))
+		require.Equal(t, status, a.Status, a.Body)
+	}
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Manager).JSON(http.MethodPost, "/api/v1/adjustments", fault("50")).Status)
+	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/adjustments", "").Body, `"total":0`)
+	a := b.JSON(http.MethodPost, "/api/v1/adjustments", fault("50"))
+	require.Equal(t, http.StatusCreated, a.Status, a.Body)
+	require.Contains(t, a.Body, `"total_fen":26900`, "500 kWh more")
+	a = b.JSON(http.MethodPost, "/api/v1/adjustments", fault("40"))
+	require.Equal(t, http.StatusConflict, a.Status, "overlaps")
+	rows, _, err := s.Store.AdjustmentPage(context.Background(), store.AdjustmentFilter{Sites: []billing.SiteID{webtest.Compound}}, 10, 0)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	one := "/api/v1/adjustments/" + string(rows[0].ID)
+	require.Contains(t, b.JSON(http.MethodGet, one+"/lines", "").Body, `"true_quantity":"1500"`)
+	require.Equal(t, http.StatusForbidden, b.JSON(http.MethodPost, one+"/reject", `{"reason": "my own"}`).Status)
+	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).JSON(http.MethodGet, one, "").Status)
+	a = s.SignIn(t, webtest.Supervisor2).JSON(http.MethodPost, one+"/reject", `{"reason": "the rate is a guess"}`)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Contains(t, a.Body, `"state":"rejected"`)
+	require.Equal(t, http.StatusCreated, b.JSON(http.MethodPost, "/api/v1/adjustments", fault("40")).Status, "a rejected one holds nothing back")
+	require.Equal(t, http.StatusCreated, b.JSON(http.MethodPost, "/api/v1/meters/"+string(m)+"/tests", `{"tested_on": "2026-10-01", "error_percent": "-2.5", "certificate": "JD-18"}`).Status)
+	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/meters/"+string(m)+"/tests", "").Body, `"error_percent":"-2.5"`)
+}
