@@ -23,7 +23,7 @@ import (
 // one before was stored, because lines may not wait for a database that is slow either.
 const (
 	storeAt    = 64
-	storeMost  = 1024
+	storeMost  = 256
 	storeAfter = 2 * time.Second
 )
 
