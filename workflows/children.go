@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -25,30 +24,6 @@ func started(ctx workflow.Context, child workflow.ChildWorkflowFuture) error {
 		return nil
 	}
 	return err
-}
-
-// childrenAtOnce bounds how many children are asked for before the first has started: each is a round trip to the engine, which the others needn't
-// wait for, and there may be a case for each of a site's meters.
-const childrenAtOnce = 100
-
-// startAllAbandoned is startAbandoned for many of one kind.
-func startAllAbandoned[ID ~string, In any](ctx workflow.Context, ids []ID, name func(ID) string, wf any, in func(ID) In) error {
-	atOnce := 1
-	if len(ids) > 1 && startsTogether(ctx) {
-		atOnce = childrenAtOnce
-	}
-	for some := range slices.Chunk(ids, atOnce) {
-		var children []workflow.ChildWorkflowFuture
-		for _, id := range some {
-			children = append(children, workflow.ExecuteChildWorkflow(childOptions(ctx, name(id)), wf, in(id)))
-		}
-		for _, child := range children {
-			if err := started(ctx, child); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // childOptions are those of every child: its business key, once and never again, alive when the parent ends.

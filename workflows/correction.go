@@ -135,10 +135,8 @@ func (c *correction) follow(ctx workflow.Context) error {
 
 // takeUp gives supply back first, wakes those who waited for money, and then tells the customers.
 func takeUp(ctx workflow.Context, f activities.CreditFollows, why any) error {
-	for _, id := range f.Restores {
-		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
-			return err
-		}
+	if err := startFollowers(ctx, kindRestore, f.Restores); err != nil {
+		return err
 	}
 	for _, id := range f.Reminders {
 		signalIfRunning(ctx, ReminderWorkflowID(id), SignalPaymentSettled, why)

@@ -31,18 +31,11 @@ func takeLowList(ctx workflow.Context, in activities.ChargeCycle) error {
 	if err := workflow.ExecuteActivity(withStore(ctx), rating.TakeLowList, in).Get(ctx, &low); err != nil {
 		return err
 	}
-	for _, id := range low.Opened {
-		if err := startAbandoned(ctx, ReminderWorkflowID(id), ArrearsReminder, activities.ReminderRef{ReminderID: id}); err != nil {
-			return err
-		}
+	if err := startFollowers(ctx, kindReminder, low.Opened); err != nil {
+		return err
 	}
 	for _, fall := range low.Fell {
 		signalIfRunning(ctx, ReminderWorkflowID(fall.Reminder), SignalBalanceFell, fall)
 	}
-	for _, id := range low.Restores {
-		if err := startAbandoned(ctx, RestoreWorkflowID(id), Restore, activities.RestoreRef{RestoreID: id}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return startFollowers(ctx, kindRestore, low.Restores)
 }

@@ -138,11 +138,10 @@ func (c *readingCycle) validate(ctx workflow.Context) error {
 	if err := workflow.ExecuteActivity(withBatch(ctx), metering.ValidateCycle, c.ref()).Get(ctx, &found); err != nil {
 		return err
 	}
-	err := startAllAbandoned(ctx, found.Cases, CaseWorkflowID, ExceptionReview, func(id billing.CaseID) activities.CaseRef { return activities.CaseRef{CaseID: id} })
-	if err != nil {
+	if err := startFollowers(ctx, kindCase, found.Cases); err != nil {
 		return err
 	}
-	return startAllAbandoned(ctx, found.Restores, RestoreWorkflowID, Restore, func(id string) activities.RestoreRef { return activities.RestoreRef{RestoreID: id} })
+	return startFollowers(ctx, kindRestore, found.Restores)
 }
 
 // StartCycle starts a reading cycle of a whole site now; its number is given when it is planned.

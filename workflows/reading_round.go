@@ -141,10 +141,8 @@ func (r *readingRound) store(ctx workflow.Context) error {
 	if err := workflow.ExecuteActivity(withBatch(ctx), rounds.StoreRound, r.in).Get(ctx, &out); err != nil {
 		return err
 	}
-	for _, id := range out.Cases {
-		if err := startAbandoned(ctx, CaseWorkflowID(id), ExceptionReview, activities.CaseRef{CaseID: id}); err != nil {
-			return err
-		}
+	if err := startFollowers(ctx, kindCase, out.Cases); err != nil {
+		return err
 	}
 	for _, id := range out.Answered {
 		signalIfRunning(ctx, CaseWorkflowID(id), SignalDoubtSettled, activities.CaseRef{CaseID: id})

@@ -138,10 +138,8 @@ func (t *tariffPublication) push(ctx workflow.Context, next time.Time) error {
 		if err := workflow.ExecuteActivity(withStore(ctx), tariffs.ClosePushRound, in).Get(ctx, &rest); err != nil {
 			return err
 		}
-		for _, id := range rest.Cases {
-			if err := startAbandoned(ctx, CaseWorkflowID(id), ExceptionReview, activities.CaseRef{CaseID: id}); err != nil {
-				return err
-			}
+		if err := startFollowers(ctx, kindCase, rest.Cases); err != nil {
+			return err
 		}
 		if rest.Left == 0 || rest.Pause == 0 && !t.again {
 			return nil

@@ -6,8 +6,9 @@ import "go.temporal.io/sdk/workflow"
 const (
 	// changeRunInChunks (November 2026): a billing run is rated and issued by BillingChunk children instead of one activity each.
 	changeRunInChunks = "billing-run-in-chunks"
-	// changeChildrenTogether (November 2026): a cycle asks for its cases' and restores' workflows together instead of one after the other.
-	changeChildrenTogether = "children-together"
+	// changeStartsTogether (November 2026): the cases, arrears cases and restores that a step brings about are started together, many of them by
+	// StartFollowers, instead of one after the other.
+	changeStartsTogether = "starts-together"
 	// changeSweepWaits (November 2026): a sweep asks more often, and each time after a shorter wait, who owns its lines.
 	changeSweepWaits = "sweep-waits-shorter"
 )
@@ -19,7 +20,7 @@ func inChunks(ctx workflow.Context) bool {
 
 // startsTogether says whether many children are asked for before the first has started.
 func startsTogether(ctx workflow.Context) bool {
-	return workflow.GetVersion(ctx, changeChildrenTogether, workflow.DefaultVersion, 1) == 1
+	return workflow.GetVersion(ctx, changeStartsTogether, workflow.DefaultVersion, 1) == 1
 }
 
 // sweepWaits says whether a sweep goes on asking after ownerChanges.
