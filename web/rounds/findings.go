@@ -62,9 +62,8 @@ func scheduleTable(ctx context.Context, readers []store.ReaderSchedule) componen
 		return components.Col{Label: locale.T(ctx, key), Align: components.Number}
 	}
 	t := components.Table{ID: "schedule", Caption: locale.T(ctx, "rounds.schedule"), Cols: []components.Col{
-		{Label: locale.T(ctx, "rounds.reader")}, number("rounds.schedule_rounds"), number("rounds.meters"), number("cycles.on_schedule"), number("cycles.made_up"),
-		number("cycles.came_late"), {Label: locale.State(ctx, locale.Quality, "estimated"), Align: components.Number},
-		{Label: locale.State(ctx, locale.Quality, "missing"), Align: components.Number},
+		{Label: locale.T(ctx, "rounds.reader")}, number(locale.T(ctx, "rounds.schedule_rounds")), number(locale.T(ctx, "rounds.meters")), number(locale.T(ctx, "cycles.on_schedule")), number(locale.T(ctx, "cycles.made_up")),
+		number(locale.T(ctx, "cycles.came_late")), number(locale.State(ctx, locale.Quality, "estimated")), number(locale.State(ctx, locale.Quality, "missing")),
 	}}
 	for _, r := range readers {
 		row := components.Row{ID: "reader-" + string(r.Reader), Cells: []templ.Component{
