@@ -1,6 +1,9 @@
 package activities
 
-import "github.com/meterflow/meterflow/internal/metering"
+import (
+	"github.com/meterflow/meterflow/internal/metering"
+	"github.com/meterflow/meterflow/internal/store"
+)
 
 // RoundPolicy is about reading rounds on foot.
 type RoundPolicy struct {
@@ -18,5 +21,5 @@ type RoundPolicy struct {
 
 // defaultRoundPolicy: less than 2 days from the planned day is State Grid's rule of reading (Art. 5), the rest general practice.
 func defaultRoundPolicy() RoundPolicy {
-	return RoundPolicy{ShowLast: false, OnTimeDays: 2, RotateAfter: 3, PastDays: 7, Reader: metering.DefaultReaderLimits()}
+	return RoundPolicy{ShowLast: false, OnTimeDays: store.OnTimeDays, RotateAfter: 3, PastDays: 7, Reader: metering.DefaultReaderLimits()}
 }

@@ -51,7 +51,19 @@ type CycleMeter struct {
 // CycleDetail is a cycle with its meters.
 type CycleDetail struct {
 	Cycle
-	Meters []CycleMeter `json:"meters"`
+	Schedule CycleSchedule `json:"schedule"`
+	Meters   []CycleMeter  `json:"meters"`
+}
+
+// CycleSchedule is how the planned readings came, each counted once.
+type CycleSchedule struct {
+	OnTimeDays int `json:"on_time_days" doc:"On schedule: uploaded less than so many local days from the planned day."`
+	OnSchedule int `json:"on_schedule" doc:"Measured at the first attempt, on schedule."`
+	MadeUp     int `json:"made_up" doc:"Missed at first and measured afterwards, on schedule."`
+	Late       int `json:"late" doc:"Measured, but not on schedule."`
+	Estimated  int `json:"estimated" doc:"Without a measured value."`
+	Missing    int `json:"missing" doc:"Without any value, although asked for."`
+	Pending    int `json:"pending" doc:"Not asked for yet."`
 }
 
 type cyclesInput struct {
@@ -104,11 +116,18 @@ func (s *server) cycle(ctx context.Context, parts ...string) (*body[CycleDetail]
 	if err := see(ctx, c.Site); err != nil {
 		return nil, err
 	}
+	schedule, err := s.Store.CycleSchedule(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
 	results, err := s.Store.CycleResults(ctx, c.ID)
 	if err != nil {
 		return nil, err
 	}
-	d := CycleDetail{Cycle: cycleOf(c), Meters: make([]CycleMeter, 0, len(results))}
+	d := CycleDetail{Cycle: cycleOf(c), Schedule: CycleSchedule{
+		OnTimeDays: schedule.OnTimeDays, OnSchedule: schedule.OnSchedule, MadeUp: schedule.MadeUp, Late: schedule.Late,
+		Estimated: schedule.Estimated, Missing: schedule.Missing, Pending: schedule.Pending,
+	}, Meters: make([]CycleMeter, 0, len(results))}
 	for _, r := range results {
 		d.Meters = append(d.Meters, CycleMeter{Meter: r.Meter, Gateway: r.Gateway, Outcome: r.Outcome, Quality: r.Quality, Doubtful: r.Doubtful, Error: r.Error})
 	}

@@ -264,17 +264,25 @@ func (c *Client) StartRun(ctx context.Context, id billing.RunID, site billing.Si
 
 // VerifyRun gives the first signature under a run.
 func (c *Client) VerifyRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
-	return c.update(ctx, RunWorkflowID(id), UpdateVerify, "", activities.RunDecision{RunID: id, By: by}, nil)
+	return runEnded(id, c.update(ctx, RunWorkflowID(id), UpdateVerify, "", activities.RunDecision{RunID: id, By: by}, nil))
 }
 
 // IssueRun gives the second signature, by another supervisor; the bills are posted after it.
 func (c *Client) IssueRun(ctx context.Context, id billing.RunID, by billing.UserID) error {
-	return c.update(ctx, RunWorkflowID(id), UpdateIssue, "", activities.RunDecision{RunID: id, By: by}, nil)
+	return runEnded(id, c.update(ctx, RunWorkflowID(id), UpdateIssue, "", activities.RunDecision{RunID: id, By: by}, nil))
 }
 
 // CancelRun gives a run up that isn't approved for issue.
 func (c *Client) CancelRun(ctx context.Context, id billing.RunID, by billing.UserID, reason string) error {
-	return c.update(ctx, RunWorkflowID(id), UpdateCancelRun, "", activities.RunCancel{RunID: id, By: by, Reason: reason}, nil)
+	return runEnded(id, c.update(ctx, RunWorkflowID(id), UpdateCancelRun, "", activities.RunCancel{RunID: id, By: by, Reason: reason}, nil))
+}
+
+// runEnded names the run whose workflow has ended, and the way that is left.
+func runEnded(id billing.RunID, err error) error {
+	if billing.CodeOf(err) == billing.CodeClosed && billing.MessageOf(err) == gone {
+		return billing.Errorf(billing.CodeClosed, "run %s is issued or cancelled already: nothing was changed; what is wrong on an issued bill is put right by a correction", id)
+	}
+	return err
 }
 
 // HoldBills keeps bills out of a run: all of them, or none when one is refused.

@@ -62,13 +62,13 @@ func fromTemporal(err error) error {
 		}
 		return err
 	}
-	var gone *serviceerror.NotFound
+	var ended *serviceerror.NotFound
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case errors.As(err, &started):
 		return billing.Errorf(billing.CodeConflict, "this was started already")
-	case errors.As(err, &gone):
-		return billing.Errorf(billing.CodeClosed, "this is closed already: nothing was changed")
+	case errors.As(err, &ended):
+		return billing.Errorf(billing.CodeClosed, gone)
 	}
 	var unavailable *serviceerror.Unavailable
 	var deadline *serviceerror.DeadlineExceeded
@@ -77,6 +77,9 @@ func fromTemporal(err error) error {
 	}
 	return err
 }
+
+// gone is said when a workflow has ended, by whoever doesn't know better.
+const gone = "this is closed already: nothing was changed"
 
 // refuse makes a refusal inside a workflow: validators and handlers answer with it.
 func refuse(code billing.Code, sentence string) error {

@@ -200,7 +200,7 @@ func (s CalendarSeason) problem() string {
 		for _, on := range kind.On {
 			name, byName := strings.CutPrefix(on, "holiday:")
 			if !slices.Contains(weekdays, on) && !slices.Contains([]string{"workday", "off", "holiday"}, on) && (!byName || name == "") {
-				return place + strconv.Quote(on) + " is unknown: use mon to sun, workday, off, holiday or holiday:NAME."
+				return place + "the entry " + strconv.Quote(on) + " is unknown: use mon to sun, workday, off, holiday or holiday:NAME."
 			}
 		}
 		if kind.On != nil && len(kind.On) == 0 {
@@ -227,7 +227,7 @@ func segmentsProblem(segments []BandSegment) string {
 		}
 		for _, other := range segments[:i] {
 			if s.From < other.To && other.From < s.To && !inside(s.Band, other.Band) && !inside(other.Band, s.Band) {
-				return place + s.Band.String() + " overlaps " + other.Band.String() + " " + other.From.String() + "–" + other.To.String() + "."
+				return place + "the band " + s.Band.String() + " overlaps " + other.Band.String() + " " + other.From.String() + "–" + other.To.String() + "."
 			}
 		}
 	}

@@ -272,7 +272,7 @@ func monthsProblem(sets [][]int) string {
 		}
 		for _, m := range months {
 			if m < 1 || m > 12 {
-				return place + strconv.Itoa(m) + " is no month."
+				return place + "month " + strconv.Itoa(m) + " is no month."
 			}
 			if in[m] != 0 {
 				return place + "month " + strconv.Itoa(m) + " is in season " + strconv.Itoa(in[m]) + " already."

@@ -84,7 +84,7 @@ func (c Component) householdProblem(s Service) string {
 		var before Quantity
 		for k, add := range h.Add {
 			if add.Cmp(before) < 0 {
-				return place + "add " + strconv.Itoa(k+1) + ": " + add.String() + " is negative, or less than what the limit before is raised by; tiers would overlap."
+				return place + "add " + strconv.Itoa(k+1) + ": the number " + add.String() + " is negative, or less than what the limit before is raised by; tiers would overlap."
 			}
 			before = add
 			// Half units and less are cut off once a year; finer than that is a slip.

@@ -18,13 +18,34 @@ type cycleView struct {
 	head     components.Head
 	progress components.ProgressView
 	facts    []components.Fact
+	schedule scheduleView
 	strips   []components.StripView
 	odd      components.Table // meters without an actual reading
 	cases    components.Table
 	timeline components.TimelineView
 }
 
-func cycleOf(ctx context.Context, c store.CycleRow, results []store.CycleResult, cases []store.CaseRow, now time.Time) cycleView {
+// scheduleView is how the readings came, against the planned day.
+type scheduleView struct {
+	note  string
+	facts []components.Fact
+}
+
+func scheduleOf(ctx context.Context, s store.Schedule) scheduleView {
+	v := scheduleView{note: locale.T(ctx, "cycles.schedule_note", s.OnTimeDays), facts: []components.Fact{
+		{ID: "on-schedule", Label: locale.T(ctx, "cycles.on_schedule"), Value: components.Count(s.OnSchedule), Hint: locale.T(ctx, "cycles.on_schedule_hint")},
+		{ID: "made-up", Label: locale.T(ctx, "cycles.made_up"), Value: components.Count(s.MadeUp), Hint: locale.T(ctx, "cycles.made_up_hint")},
+		{ID: "late", Label: locale.T(ctx, "cycles.came_late"), Value: components.Count(s.Late), Hint: locale.T(ctx, "cycles.came_late_hint", s.OnTimeDays)},
+		{ID: "estimated", Label: locale.State(ctx, locale.Quality, "estimated"), Value: components.Count(s.Estimated), Hint: locale.T(ctx, "cycles.estimated_hint")},
+		{ID: "missing", Label: locale.State(ctx, locale.Quality, "missing"), Value: components.Count(s.Missing), Hint: locale.T(ctx, "cycles.missing_hint")},
+	}}
+	if s.Pending > 0 {
+		v.facts = append(v.facts, components.Fact{ID: "pending", Label: locale.T(ctx, "cycles.pending"), Value: components.Count(s.Pending)})
+	}
+	return v
+}
+
+func cycleOf(ctx context.Context, c store.CycleRow, schedule store.Schedule, results []store.CycleResult, cases []store.CaseRow, now time.Time) cycleView {
 	return cycleView{
 		head: components.Head{
 			Title: locale.T(ctx, "cycles.of", page.SiteName(ctx, c.Site), locale.Day(ctx, c.FreezeAt)), Subtitle: string(c.ID),
@@ -33,6 +54,7 @@ func cycleOf(ctx context.Context, c store.CycleRow, results []store.CycleResult,
 		},
 		progress: progressOf(ctx, c, now),
 		facts:    cycleFacts(ctx, c, now),
+		schedule: scheduleOf(ctx, schedule),
 		strips:   strips(results),
 		odd:      oddTable(ctx, results),
 		cases:    caseTable(ctx, cases, now),
@@ -46,8 +68,6 @@ func cycleFacts(ctx context.Context, c store.CycleRow, now time.Time) []componen
 		{ID: "planned", Label: locale.T(ctx, "cycles.planned"), Value: components.Count(c.Planned)},
 		{ID: "passes", Label: locale.T(ctx, "cycles.passes"), Value: components.Count(c.Passes)},
 		{ID: "read", Label: locale.State(ctx, locale.Quality, "actual"), Value: components.Count(c.Read)},
-		{ID: "missing", Label: locale.State(ctx, locale.Quality, "missing"), Value: components.Count(c.Silent)},
-		{ID: "estimated", Label: locale.State(ctx, locale.Quality, "estimated"), Value: components.Count(c.Estimated)},
 		{ID: "manual", Label: locale.State(ctx, locale.Quality, "manual"), Value: components.Count(c.Manual)},
 	}
 }

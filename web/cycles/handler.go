@@ -68,6 +68,10 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	if err := page.See(ctx, c.Site); err != nil {
 		return err
 	}
+	schedule, err := h.Store.CycleSchedule(ctx, c.ID)
+	if err != nil {
+		return err
+	}
 	results, err := h.Store.CycleResults(ctx, c.ID)
 	if err != nil {
 		return err
@@ -82,7 +86,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx = locale.WithZone(ctx, page.SiteZone(ctx, c.Site))
-	v := cycleOf(ctx, c, results, cases, page.Now(ctx))
+	v := cycleOf(ctx, c, schedule, results, cases, page.Now(ctx))
 	v.timeline = page.Timeline(ctx, "cycle", string(c.ID), events)
 	return h.Render(w, r.WithContext(ctx), page.View{Title: v.head.Title, Nav: base, Body: show(v)})
 }

@@ -43,6 +43,11 @@ func TestCycles(t *testing.T) {
 	require.Contains(t, one.Find("row-"+string(m2)).Text(), "no answer")
 	require.Equal(t, "/exceptions/X1", one.Find("row-X1").AttrOr("data-href", ""))
 	require.Contains(t, one.Find("fact-missing").Text(), "1")
+	require.Contains(t, one.Find("fact-on-schedule").Text(), "1")
+	require.Contains(t, one.Find("section-schedule").Text(), "less than 2 days from the planned day")
+	zh := s.SignIn(t, webtest.Supervisor)
+	zh.Header.Set("Accept-Language", "zh")
+	require.Contains(t, zh.Get("/cycles/compound/2026-09-11").Find("fact-made-up").Text(), "补抄")
 	require.Contains(t, one.Find("timeline").Text(), "Closed Validating")
 
 	require.Equal(t, http.StatusNotFound, b.Get("/cycles/compound/2026-09-12").Status)

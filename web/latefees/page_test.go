@@ -3,6 +3,7 @@ package latefees_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,7 @@ func TestLateFees(t *testing.T) {
 		zh := chinese.Post("/late-fees/compound", form(field, value)...).Find("error-" + field).Text()
 		require.Regexp(t, `^[^a-zA-Z]*\p{Han}[^a-zA-Z]*$`, zh, field)
 	}
+	require.Equal(t, "请只用数字填写整数。", strings.TrimSpace(chinese.Post("/late-fees/compound", form("due_days", "many")...).Find("error-due_days").Text()))
 	versions, err := s.Store.LateFeeVersions(ctx, webtest.Compound)
 	require.NoError(t, err)
 	require.Empty(t, versions, "nothing was proposed")

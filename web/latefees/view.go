@@ -46,7 +46,7 @@ type entry struct {
 var entries = []entry{
 	{"due_days", locale.Key("latefees.due_days"), func(r billing.LateFeeRule) string { return strconv.Itoa(r.DueDays) }, func(r *billing.LateFeeRule, text string) (err error) {
 		if r.DueDays, err = strconv.Atoi(text); err != nil {
-			err = billing.Errorf(billing.CodeInvalidInput, "enter a whole number")
+			err = billing.Errorf(billing.CodeInvalidInput, "write a whole number with digits only")
 		}
 		return err
 	}},

@@ -3,8 +3,10 @@ package page
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/a-h/templ"
 
@@ -40,7 +42,31 @@ func (d Deps) render(w http.ResponseWriter, r *http.Request, status int, v View)
 	if err != nil {
 		return err
 	}
+	unsaid, err := unsaid(r.Context(), v.Body)
+	if err != nil {
+		return err
+	}
+	if unsaid != "" {
+		p.Flash = append(p.Flash, components.NoticeView{Tone: components.Danger, Title: unsaid})
+	}
 	return write(r.Context(), w, status, p, v.Body)
+}
+
+// unsaid is why a form of this request was refused when body doesn't say so: what it was about has moved on, and the form is no longer there.
+func unsaid(ctx context.Context, body templ.Component) (string, error) {
+	err := Refused(ctx)
+	if _, fields := errors.AsType[Problems](err); err == nil || fields {
+		return "", nil
+	}
+	said := Sentence(ctx, err)
+	var html bytes.Buffer
+	if err := body.Render(ctx, &html); err != nil {
+		return "", err
+	}
+	if strings.Contains(html.String(), templ.EscapeString(said)) {
+		return "", nil
+	}
+	return said, nil
 }
 
 // write draws body inside the frame p. It is drawn whole before the first byte is sent, so that a failure has its own page.

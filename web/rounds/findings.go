@@ -17,11 +17,16 @@ import (
 
 // findingsView is what was found about readers' work, with the form that settles the first open one of the list, or the one chosen.
 type findingsView struct {
-	tabs   []components.Tab
-	table  components.Table
-	pager  components.PagerView
-	settle *components.Action
+	tabs []components.Tab
+	// schedule is how each reader's readings came, over the last quarter.
+	schedule components.Table
+	table    components.Table
+	pager    components.PagerView
+	settle   *components.Action
 }
+
+// readerDays is how far back a reader's schedule is counted: a quarter, in which each of them has walked every kind of route.
+const readerDays = 92
 
 func (h handler) findings(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -35,15 +40,42 @@ func (h handler) findings(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	since := billing.DateOf(page.Now(ctx), locale.Zone(ctx)).AddDays(-readerDays)
+	schedules, err := h.Store.ReaderSchedules(ctx, page.Sites(ctx), since)
+	if err != nil {
+		return err
+	}
 	counts, err := h.Store.RoundCounts(ctx, page.Sites(ctx), actor.UserID)
 	if err != nil {
 		return err
 	}
-	v := findingsView{tabs: tabs(ctx, "findings", counts), table: findingTable(ctx, rows), pager: l.Pager(len(rows), total)}
+	v := findingsView{tabs: tabs(ctx, "findings", counts), schedule: scheduleTable(ctx, schedules), table: findingTable(ctx, rows), pager: l.Pager(len(rows), total)}
 	if auth.Can(actor, auth.CheckRound, "") == nil {
 		v.settle = settleAction(r, rows)
 	}
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "rounds.findings"), Nav: path, Body: findings(v)})
+}
+
+// scheduleTable says per reader how their lines came, one line each.
+func scheduleTable(ctx context.Context, readers []store.ReaderSchedule) components.Table {
+	number := func(key string) components.Col {
+		return components.Col{Label: locale.T(ctx, key), Align: components.Number}
+	}
+	t := components.Table{ID: "schedule", Caption: locale.T(ctx, "rounds.schedule"), Cols: []components.Col{
+		{Label: locale.T(ctx, "rounds.reader")}, number(locale.T(ctx, "rounds.schedule_rounds")), number(locale.T(ctx, "rounds.meters")), number(locale.T(ctx, "cycles.on_schedule")), number(locale.T(ctx, "cycles.made_up")),
+		number(locale.T(ctx, "cycles.came_late")), number(locale.State(ctx, locale.Quality, "estimated")), number(locale.State(ctx, locale.Quality, "missing")),
+	}}
+	for _, r := range readers {
+		row := components.Row{ID: "reader-" + string(r.Reader), Cells: []templ.Component{
+			components.Link(path+"/findings?reader="+string(r.Reader), r.ReaderName), components.Count(r.Rounds), components.Count(r.Planned), components.Count(r.OnSchedule),
+			components.Count(r.MadeUp), components.Count(r.Late), components.Count(r.Estimated), components.Count(r.Missing),
+		}}
+		if r.Late+r.Missing > 0 {
+			row.Tone = components.Watch
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }
 
 func findingTable(ctx context.Context, rows []store.ReaderFinding) components.Table {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/PuerkitoBio/goquery"
 	"github.com/stretchr/testify/require"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -237,6 +238,9 @@ func TestRounds_findingsAreForSupervisors(t *testing.T) {
 	page := sup.Get("/rounds/findings")
 	require.Contains(t, page.Find("row-1").Text(), "9 of 9 steps took 60 seconds exactly")
 	require.Contains(t, page.Find("row-1").Text(), "何抄表")
+	var lines []string
+	page.Find("row-reader-" + webtest.Reader).Find("td").Each(func(_ int, c *goquery.Selection) { lines = append(lines, strings.TrimSpace(c.Text())) })
+	require.Equal(t, []string{"何抄表", "1", "1", "0", "0", "0", "0", "1"}, lines, "a reason stands in place of the value: one meter of one round is missing")
 	require.Contains(t, sup.Post("/rounds/findings/1", "reason", " ").Find("error-reason").Text(), "say why")
 	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Manager).Post("/rounds/findings/1", "reason", "x").Status)
 	require.Equal(t, http.StatusSeeOther, sup.Post("/rounds/findings/1", "reason", "已谈话").Status)

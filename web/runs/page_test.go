@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
@@ -213,6 +214,28 @@ func TestBill(t *testing.T) {
 	list := b.Get(path + "/payment-list")
 	require.Equal(t, 2, list.Find("sheet").Length(), "two copies")
 	require.Equal(t, 1, list.Find("sheet").First().Find("tbody tr").Length(), "held bills aren't on the list")
+}
+
+// The form is gone with the run's end; whoever sends it from an older page is told why it was refused, in words of their own.
+func TestSign_issuedAlready(t *testing.T) {
+	s, rec := rated(t)
+	ctx, by := context.Background(), store.By{Actor: "workflow"}
+	run := billing.RunID("compound/2026-09/1")
+	require.NoError(t, s.Store.VerifyRun(ctx, by, run, webtest.Supervisor))
+	require.NoError(t, s.Store.ApproveIssue(ctx, by, run, webtest.Supervisor2))
+	_, err := s.Store.IssueBills(ctx, by, run, 1, 100)
+	require.NoError(t, err)
+	require.NoError(t, s.Store.FinishIssue(ctx, by, run))
+	rec.Refuse = serviceerror.NewNotFound("workflow execution already completed")
+	b := s.SignIn(t, webtest.Supervisor2)
+	for _, act := range []string{"verify", "issue", "cancel"} {
+		a := b.Post(path+"/"+act, "reason", "again")
+		require.Equal(t, http.StatusConflict, a.Status, act)
+		require.Contains(t, a.Find("notice").Text(), "run compound/2026-09/1 is issued or cancelled already: nothing was changed", act)
+		require.Contains(t, a.Find("notice").Text(), "by a correction", act)
+	}
+	b.Header.Set("Accept-Language", "zh")
+	require.Contains(t, b.Post(path+"/issue").Find("notice").Text(), "批次 compound/2026-09/1 已发行或已取消，未作任何更改；已发行的账单有误请通过更正处理。")
 }
 
 // issuedLate issues the first bill of the run with a late fee on it.
