@@ -61,15 +61,15 @@ func sellable(ctx context.Context, s *store.Store, account billing.AccountID, am
 	if err != nil {
 		return err
 	}
-	litres, err := s.VolumeDue(ctx, m.ID, amount, price)
+	due, err := s.VolumeDue(ctx, account, amount, price)
 	if err != nil {
 		return err
 	}
-	if amount > 0 && litres < devices.LeastVolume {
-		return billing.Errorf(billing.CodeInvalidInput, "%s yuan buys %d litres, and a meter takes %d at least: take more.", amount.Grouped(), litres, devices.LeastVolume)
+	if amount > 0 && due.Litres() < devices.LeastVolume {
+		return billing.Errorf(billing.CodeInvalidInput, "%s yuan buys %d litres, and a meter takes %d at least: take more.", amount.Grouped(), due.Bought, devices.LeastVolume)
 	}
-	if litres > devices.MostVolume {
-		return billing.Errorf(billing.CodeInvalidInput, "%s yuan buys %d litres, and a meter holds %d at most: take less.", amount.Grouped(), litres, devices.MostVolume)
+	if due.Litres() > devices.MostVolume {
+		return billing.Errorf(billing.CodeInvalidInput, "%s yuan buys %d litres, and a meter holds %d at most: take less.", amount.Grouped(), due.Bought, devices.MostVolume)
 	}
 	return nil
 }
@@ -79,15 +79,19 @@ var errSentAlready = errors.New("another attempt is past the mark")
 
 // sendVolume writes the water of an order that has never been sent. later means that the meter couldn't be reached: nothing was marked.
 func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices.Meter) (out store.CreditOutcome, later bool, err error) {
-	price, err := volumePrice(ctx, a.Store, t.Command.Account)
-	if err != nil {
-		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + billing.MessageOf(err), Stop: true}, false, nil
+	var due store.VolumeDue
+	var price int64
+	if x := t.Exchange; x.ID != "" {
+		due.Carried = *x.Litres // bought long ago: litres go on as litres, whatever they cost
+	} else {
+		if price, err = volumePrice(ctx, a.Store, t.Command.Account); err != nil {
+			return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + billing.MessageOf(err), Stop: true}, false, nil
+		}
+		if due, err = a.Store.VolumeDue(ctx, t.Command.Account, *t.Command.Amount, price); err != nil {
+			return out, false, err
+		}
 	}
-	litres, err := a.Store.VolumeDue(ctx, t.Command.Meter, *t.Command.Amount, price)
-	if err != nil {
-		return out, false, err
-	}
-	o, err := a.volumeOrder(ctx, t.Command.Meter, litres)
+	o, err := a.volumeOrder(ctx, t.Command.Meter, due.Litres())
 	if err != nil {
 		return out, false, err
 	}
@@ -100,7 +104,7 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 	var unsaved error
 	result, err := a.Pool.DeliverVolume(ctx, m, o, func(before devices.Volume, _ int64) error {
 		var fresh bool
-		cmd, fresh, unsaved = a.Store.MarkVolumeSending(ctx, byWorkflow(ctx), cmd.ID, store.VolumeBefore{Volume: store.Volume(before), Litres: litres, PriceE8: price})
+		cmd, fresh, unsaved = a.Store.MarkVolumeSending(ctx, byWorkflow(ctx), cmd.ID, store.VolumeBefore{Volume: store.Volume(before), VolumeDue: due, PriceE8: price})
 		if unsaved != nil {
 			return unsaved
 		}
@@ -122,7 +126,7 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 	case lineMoved(err) && result.Before.RemainingLitres == nil:
 		return out, false, movedFrom(m, err)
 	case err != nil && result.Before.RemainingLitres == nil && !hopeless(err):
-		activity.GetLogger(ctx).Info("water not sent, the meter was not read", "recharge", t.Recharge.ID, "error", err)
+		activity.GetLogger(ctx).Info("water not sent, the meter was not read", "cause", t.Command.Cause, "error", err)
 		return out, true, nil
 	}
 	// Nothing was sent. What the meter showed is kept, so that a person's decision begins from it.

@@ -22,11 +22,13 @@ type ExchangeForm struct {
 	Opening  billing.Registers
 	// Remaining is the credit that the old meter's display shows, where the meter holds it; without it, what was read last counts.
 	Remaining *billing.Money `json:",omitempty"`
-	Unit      int            // 0: the old meter's
-	Profile   string         // empty: the old meter's
-	Digits    int
-	Ratio     int
-	Capacity  int64 // raw units per hour
+	// RemainingLitres is the volume that it shows, where it holds one; without it, what was read last less what was counted since.
+	RemainingLitres *int64 `json:",omitempty"`
+	Unit            int    // 0: the old meter's
+	Profile         string // empty: the old meter's
+	Digits          int
+	Ratio           int
+	Capacity        int64 // raw units per hour
 }
 
 func (f ExchangeForm) meter(old store.Meter) store.Meter {
@@ -95,11 +97,18 @@ func (w *weighing) remaining(ctx context.Context, form *ExchangeForm, e *store.E
 	if err != nil {
 		return err
 	}
-	if conn, ok := conns[e.Old]; !ok || conn.CreditMode != billing.CreditMeter || devices.HoldsVolume(e.New.Profile) {
-		if form.Remaining != nil {
-			return billing.Errorf(billing.CodeInvalidInput, "meter %s holds no money of its customer: leave its remaining credit empty", e.Old)
-		}
+	conn, ok := conns[e.Old]
+	held := ok && conn.CreditMode == billing.CreditMeter
+	volume := devices.HoldsVolume(e.New.Profile)
+	switch {
+	case form.Remaining != nil && (!held || volume):
+		return billing.Errorf(billing.CodeInvalidInput, "meter %s holds no money of its customer: leave its remaining credit empty", e.Old)
+	case form.RemainingLitres != nil && (!held || !volume):
+		return billing.Errorf(billing.CodeInvalidInput, "meter %s holds no water of its customer: leave its remaining volume empty", e.Old)
+	case !held:
 		return nil
+	case volume:
+		return w.remainingVolume(ctx, conn.Account, form, e)
 	}
 	seen, err := w.Store.CreditSeen(ctx, e.Old)
 	if err != nil {
@@ -116,6 +125,64 @@ func (w *weighing) remaining(ctx context.Context, form *ExchangeForm, e *store.E
 		e.Remaining, e.RemainingFrom = seen.Fen, store.RemainingFromReading
 	}
 	return nil
+}
+
+// remainingVolume is remaining of a meter that holds a volume. What is left and what was counted come out of one frame, so that without a
+// display the last look, less what the closing register has counted since, is what was left at the end. What that can't be is asked for.
+func (w *weighing) remainingVolume(ctx context.Context, account billing.AccountID, form *ExchangeForm, e *store.Exchange) error {
+	seen, err := w.Store.VolumeSeen(ctx, e.Old)
+	if err != nil {
+		return err
+	}
+	typed := form.RemainingLitres
+	switch {
+	case typed != nil:
+		most, err := w.mostVolume(ctx, account, seen)
+		if err != nil {
+			return err
+		}
+		if *typed > most {
+			return billing.Errorf(billing.CodeInvalidInput, "meter %s can't hold %d litres: by what it showed last and was credited since it is %d at most; read its display again", e.Old, *typed, most)
+		}
+		e.RemainingLitres, e.RemainingFrom = typed, store.RemainingFromDisplay
+	case seen.Litres == nil:
+		return billing.Errorf(billing.CodeInvalidInput, "nobody has read what volume meter %s holds: type what its display shows, 0 when it shows nothing", e.Old)
+	default:
+		left, ok := leftAt(seen, form.Closing, w.meter[e.Old].Digits)
+		if !ok {
+			return billing.Errorf(billing.CodeInvalidInput, "what meter %s still holds can't be told from its last reading (%d litres left) and its closing register: type what its display shows, 0 when it shows nothing", e.Old, *seen.Litres)
+		}
+		e.RemainingLitres, e.RemainingFrom = &left, store.RemainingFromReading
+	}
+	e.WithNext = *e.RemainingLitres > 0 && *e.RemainingLitres < devices.LeastVolume
+	return nil
+}
+
+// leftAt is what a meter had left when it showed its closing registers, by the last look at it. A volume that was used up on the way says
+// that the look or the closing is not what it seems.
+func leftAt(seen store.VolumeSeen, closing billing.Registers, digits int) (litres int64, ok bool) {
+	if seen.Litres == nil || seen.Total == nil || len(closing) == 0 {
+		return 0, false
+	}
+	used, err := billing.Usage(billing.Registers{*seen.Total}, closing[:1], digits)
+	if err != nil {
+		return 0, false
+	}
+	left := *seen.Litres - used.Total()
+	return left, left >= 0 || *seen.Litres < 0
+}
+
+// mostVolume is what a meter can hold at most, so that no typing error becomes water: what it showed last and was credited since; when
+// it was never read, what the balance is worth.
+func (w *weighing) mostVolume(ctx context.Context, account billing.AccountID, seen store.VolumeSeen) (int64, error) {
+	if seen.Litres != nil {
+		return *seen.Litres + seen.Since, nil
+	}
+	price, err := volumePrice(ctx, w.Store, account)
+	if err != nil {
+		return 0, err
+	}
+	return store.LitresFor(0, 0, max(seen.Balance, 0), price) + seen.Since, nil
 }
 
 // OrderExchange is a person's order of a planned exchange: of a meter whose readings nothing doubts.
@@ -180,11 +247,15 @@ type ExchangePreview struct {
 	Spread int
 	// Remaining is what goes on to the new meter when it is above zero; nil where the meter holds no money. Balance is the shadow ledger's: it
 	// stays as it is.
-	Remaining     *billing.Money
-	RemainingFrom string
-	Balance       billing.Money
-	Hold          bool // the new meter is held on, as the old one is
-	Cut           bool // supply is cut, or that is in doubt: nothing cuts at the new meter
+	Remaining *billing.Money
+	// RemainingLitres is the same of a meter that holds a volume; WithNext says that the account's next recharge takes them along. Reckoned
+	// is what the last look and the closing register say that it holds; nil when they can't.
+	RemainingLitres, Reckoned *int64
+	WithNext                  bool
+	RemainingFrom             string
+	Balance                   billing.Money
+	Hold                      bool // the new meter is held on, as the old one is
+	Cut                       bool // supply is cut, or that is in doubt: nothing cuts at the new meter
 }
 
 // PreviewExchange works out what a planned exchange would do, without the engine: it only reads.
@@ -207,7 +278,17 @@ func (a *Review) PreviewExchange(ctx context.Context, in OrderExchange) (Exchang
 		return p, err
 	}
 	conn, billed := conns[e.Old]
-	p = ExchangePreview{Last: last, Used: used.Total() * int64(w.meter[e.Old].Ratio), Remaining: e.Remaining, RemainingFrom: e.RemainingFrom, Balance: conn.BalanceFen}
+	p = ExchangePreview{Last: last, Used: used.Total() * int64(w.meter[e.Old].Ratio), Remaining: e.Remaining, RemainingLitres: e.RemainingLitres, WithNext: e.WithNext,
+		RemainingFrom: e.RemainingFrom, Balance: conn.BalanceFen}
+	if e.RemainingLitres != nil {
+		seen, err := a.Store.VolumeSeen(ctx, e.Old)
+		if err != nil {
+			return p, err
+		}
+		if left, ok := leftAt(seen, e.Closing, w.meter[e.Old].Digits); ok {
+			p.Reckoned = &left
+		}
+	}
 	for _, t := range w.trueUps() {
 		p.Spread += len(t.Readings)
 	}
@@ -285,8 +366,8 @@ func (a *Review) ExchangeMeter(ctx context.Context, in OrderExchange) (ExchangeS
 }
 
 // CarryCredit brings what an exchanged meter still held one step on to the new meter, by the same steps as a recharge: it is written
-// with the next purchase count of the meter, or, when it was written before or that is in doubt, only read. No money is posted: it was the
-// customer's all the time.
+// with the next purchase count of the meter, or by read, set, read where it holds a volume; when it was written before or that is in doubt,
+// it is only read. No money is posted: it was the customer's all the time.
 func (a *Delivery) CarryCredit(ctx context.Context, in ExchangeRef) (ExchangeState, error) {
 	defer beat(ctx)()
 	by := byWorkflow(ctx)

@@ -99,12 +99,13 @@ type MeterExchange struct {
 	Opening  []int64         `json:"opening" minItems:"1" maxItems:"6" doc:"First registers of the new meter, raw units."`
 	// Remaining goes on to the new meter as one purchase of its own kind.
 	Remaining *billing.Money `json:"remaining_fen,omitempty" doc:"Credit on the old meter's display, where it holds the money; what was read last without it."`
+	Litres    *int64         `json:"remaining_litres,omitempty" doc:"Volume on the old meter's display, where it holds one; without it, what was read last less what the closing has counted since."`
 	Unit      int            `json:"unit,omitempty" minimum:"0" maximum:"247" doc:"Of the new meter; the old one's without it."`
 	Profile   string         `json:"profile,omitempty" maxLength:"64" doc:"Register map of the new meter; the old one's without it."`
 }
 
 func (x MeterExchange) form() workflows.ExchangeForm {
-	return workflows.ExchangeForm{Closing: x.Closing, NewMeter: x.NewMeter, Serial: x.Serial, Opening: x.Opening, Remaining: x.Remaining, Unit: x.Unit, Profile: x.Profile}
+	return workflows.ExchangeForm{Closing: x.Closing, NewMeter: x.NewMeter, Serial: x.Serial, Opening: x.Opening, Remaining: x.Remaining, RemainingLitres: x.Litres, Unit: x.Unit, Profile: x.Profile}
 }
 
 func (s *server) caseOperations() {

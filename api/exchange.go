@@ -24,6 +24,9 @@ type ExchangePreview struct {
 	Used          int64          `json:"used" doc:"Up to the closing, raw units after the ratio: 0.01 kWh or litres."`
 	Spread        int            `json:"spread" doc:"Estimates that the closing reading spreads again."`
 	Remaining     *billing.Money `json:"remaining_fen,omitempty" doc:"In the old meter; goes on to the new one when it is above zero. Absent where the meter holds no money."`
+	Litres        *int64         `json:"remaining_litres,omitempty" doc:"The same of a meter that holds a volume."`
+	Reckoned      *int64         `json:"reckoned_litres,omitempty" doc:"What it holds by its last reading and the closing."`
+	WithNext      bool           `json:"with_next,omitempty" doc:"Too few litres for an order of their own: the next recharge takes them along."`
 	RemainingFrom string         `json:"remaining_from,omitempty" enum:"display,reading"`
 	Balance       billing.Money  `json:"balance_fen" doc:"Of the account; it stays as it is."`
 	Hold          bool           `json:"hold" doc:"The new meter is held on, as the old one is."`
@@ -48,8 +51,8 @@ func (s *server) previewExchange(ctx context.Context, in *exchangeInput) (*body[
 	if err != nil {
 		return nil, err
 	}
-	return &body[ExchangePreview]{ExchangePreview{Since: utc(p.Last.At), Used: p.Used, Spread: p.Spread, Remaining: p.Remaining, RemainingFrom: p.RemainingFrom,
-		Balance: p.Balance, Hold: p.Hold, Cut: p.Cut}}, nil
+	return &body[ExchangePreview]{ExchangePreview{Since: utc(p.Last.At), Used: p.Used, Spread: p.Spread, Remaining: p.Remaining, Litres: p.RemainingLitres, Reckoned: p.Reckoned,
+		WithNext: p.WithNext, RemainingFrom: p.RemainingFrom, Balance: p.Balance, Hold: p.Hold, Cut: p.Cut}}, nil
 }
 
 func (s *server) exchangeMeter(ctx context.Context, in *exchangeInput) (*body[Meter], error) {

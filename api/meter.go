@@ -48,6 +48,7 @@ type Command struct {
 	State          billing.CommandState `json:"state"`
 	Cause          string               `json:"cause"`
 	AmountFen      *billing.Money       `json:"amount_fen,omitempty"`
+	Litres         *int64               `json:"litres,omitempty" doc:"By which the volume of a meter that holds one is raised."`
 	CountBefore    *int64               `json:"count_before,omitempty"`
 	CountAfter     *int64               `json:"count_after,omitempty"`
 	Readback       string               `json:"readback,omitempty" doc:"Supply as read back."`
@@ -59,7 +60,7 @@ type Command struct {
 }
 
 func commandOf(c store.Command) Command {
-	return Command{ID: c.ID, Kind: c.Kind, State: c.State, Cause: c.Cause, AmountFen: c.Amount, CountBefore: c.CountBefore, CountAfter: c.CountAfter,
+	return Command{ID: c.ID, Kind: c.Kind, State: c.State, Cause: c.Cause, AmountFen: c.Amount, Litres: c.VolumeLitres, CountBefore: c.CountBefore, CountAfter: c.CountAfter,
 		Readback: c.Readback, ReadbackReal: utcOrNil(c.ReadbackReal), ReadbackPowerW: c.ReadbackPowerW, Error: c.Error,
 		RequestedAt: utc(c.RequestedAt), SettledAt: utcOrNil(c.SettledAt)}
 }

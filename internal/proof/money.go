@@ -112,16 +112,22 @@ func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
 	return c.purchasesMatch(ctx, inv)
 }
 
-// carriedOnce: what an exchanged meter still held is one proved delivery of that amount once it is called credited, and none before;
-// it moves no money in the ledger; one in doubt has an open exception.
+// carriedOnce: what an exchanged meter still held, money or litres, is one proved delivery of that amount once it is called credited, and none
+// before; it moves no money in the ledger; one in doubt has an open exception. Litres that go with the next recharge do so once.
 func (c *checker) carriedOnce(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT count(*) FROM exchanges WHERE credit <> 'none'`); err != nil {
 		return err
 	}
 	for _, sql := range []string{
-		`SELECT format('exchange %s (%s): meter %s held %s fen, and %s deliveries of %s fen in all are proved', x.id, x.credit, x.old_meter_id, x.remaining_fen, count(c.id), coalesce(sum(c.amount_fen), 0))
+		`SELECT format('exchange %s (%s): meter %s held %s, and %s deliveries of %s in all are proved', x.id, x.credit, x.old_meter_id, coalesce(x.remaining_fen || ' fen', x.remaining_litres || ' litres'),
+				count(c.id), CASE WHEN x.remaining_litres IS NULL THEN coalesce(sum(c.amount_fen), 0) || ' fen' ELSE coalesce(sum(c.volume_litres), 0) || ' litres' END)
 			FROM exchanges x LEFT JOIN commands c ON c.kind = 'credit' AND c.state = 'verified' AND split_part(c.cause, '/', 1) = 'exchange' AND split_part(c.cause, '/', 2) = x.id
-			GROUP BY x.id HAVING count(c.id) <> CASE x.credit WHEN 'credited' THEN 1 ELSE 0 END OR coalesce(sum(c.amount_fen), 0) <> CASE x.credit WHEN 'credited' THEN x.remaining_fen ELSE 0 END`,
+			GROUP BY x.id HAVING count(c.id) <> CASE x.credit WHEN 'credited' THEN 1 ELSE 0 END OR coalesce(sum(c.amount_fen), 0) <> CASE x.credit WHEN 'credited' THEN coalesce(x.remaining_fen, 0) ELSE 0 END
+				OR coalesce(sum(c.volume_litres), 0) <> CASE x.credit WHEN 'credited' THEN coalesce(x.remaining_litres, 0) ELSE 0 END`,
+		`SELECT format('account %s: its recharges took %s litres of exchanged meters along, of %s that waited', account_id, sum(taken), sum(waited)) FROM (
+				SELECT account_id, 0 AS taken, remaining_litres AS waited FROM exchanges WHERE credit = 'with_next'
+				UNION ALL SELECT account_id, volume_carried, 0 FROM commands WHERE kind = 'credit' AND state = 'verified' AND split_part(cause, '/', 1) = 'recharge') l
+			GROUP BY account_id HAVING sum(taken) > sum(waited)`,
 		`SELECT format('entry %s posted money for exchange %s, which only moves what a customer had', e.id, x.id) FROM exchanges x JOIN ledger_entries e ON e.subject = x.id OR e.idempotency_key LIKE 'exchange/' || x.id || '%'`,
 		`SELECT format('the credit that exchange %s carries over is in doubt without an open exception', x.id) FROM exchanges x
 			WHERE x.credit = 'in_doubt' AND NOT EXISTS (SELECT 1 FROM cases k WHERE k.cause = 'exchange/' || x.id AND k.state = 'open')`,
@@ -191,19 +197,23 @@ func (c *checker) purchasesMatch(ctx context.Context, inv *Invariant) error {
 }
 
 // volumesMatch holds the meters that hold an absolute volume against our orders: each value that a meter was set to is the target of one
-// of ours, each credited one was set, and a meter never gained more than that order's litres and what it counted meanwhile. All purchases
-// of one price together buy what was paid for them, to less than a litre.
+// of ours, each credited one was set, and a meter never gained more than that order's litres and what it counted meanwhile. All that an
+// account bought at one price, on whatever meters, is what was paid for it, to less than a litre; an order to one meter that was out while
+// another to the next meter was reckoned may be off by one more.
 func (c *checker) volumesMatch(ctx context.Context, inv *Invariant) error {
-	if err := c.none(ctx, inv, `SELECT format('meter %s: %s fen at %s yuan/10^8 buy %s litres, it was credited with %s', meter_id, sum(amount_fen), volume_price_e8,
-			div(sum(amount_fen) * 1000000000, volume_price_e8), sum(volume_litres))
-		FROM commands WHERE kind = 'credit' AND state = 'verified' AND volume_litres IS NOT NULL GROUP BY meter_id, volume_price_e8
-		HAVING div(sum(amount_fen) * 1000000000, volume_price_e8) <> sum(volume_litres)`); err != nil {
+	if err := c.none(ctx, inv, `SELECT format('account %s: %s fen at %s yuan/10^8 buy %s litres, it was credited with %s', account_id, sum(amount_fen), volume_price_e8,
+			div(sum(amount_fen) * 1000000000, volume_price_e8), sum(volume_litres - volume_carried))
+		FROM commands c WHERE kind = 'credit' AND state = 'verified' AND volume_price_e8 IS NOT NULL GROUP BY account_id, volume_price_e8
+		HAVING abs(div(sum(amount_fen) * 1000000000, volume_price_e8) - sum(volume_litres - volume_carried)) > count(*) FILTER (WHERE EXISTS (SELECT 1 FROM commands d
+			WHERE d.account_id = c.account_id AND d.meter_id <> c.meter_id AND d.kind = 'credit' AND d.state = 'verified' AND d.volume_price_e8 = c.volume_price_e8
+				AND d.sent_at < c.settled_at AND c.sent_at < d.settled_at))`); err != nil {
 		return err
 	}
-	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, r.state, c.volume_target, c.volume_litres
+	rows, _ := c.tx.Query(ctx, `SELECT c.id, m.serial, coalesce(r.state, x.credit), c.volume_target, c.volume_litres
 		FROM commands c JOIN meters m ON m.id = c.meter_id
-		JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
-		WHERE c.volume_target IS NOT NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
+		LEFT JOIN recharges r ON c.cause = 'recharge/' || r.id OR c.cause LIKE 'recharge/' || r.id || '/%'
+		LEFT JOIN exchanges x ON c.cause = 'exchange/' || x.id OR c.cause LIKE 'exchange/' || x.id || '/%'
+		WHERE (r.id IS NOT NULL OR x.id IS NOT NULL) AND c.volume_target IS NOT NULL AND c.state IN ('verified', 'unknown', 'sending', 'acknowledged')`)
 	orders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[volumeOrder])
 	if err != nil {
 		return err
@@ -224,7 +234,7 @@ func (c *checker) volumesMatch(ctx context.Context, inv *Invariant) error {
 				o, known := ours[key{serial, e.VolumeLitres}]
 				switch {
 				case !known:
-					inv.violate("meter %s was set to %d litres, which no recharge explains", serial, e.VolumeLitres)
+					inv.violate("meter %s was set to %d litres, which no recharge and no exchange explains", serial, e.VolumeLitres)
 				case met[o.Command]: // written again by the gateway: it sets what was set
 				case before != nil && e.State.RemainingLitres+e.State.Registers[0]-before.RemainingLitres-before.Registers[0] < o.Litres:
 					inv.violate("meter %s gained less than the %d litres of command %s", serial, o.Litres, o.Command)

@@ -30,7 +30,8 @@ type Command struct {
 	RemainingBefore *int64 `db:"remaining_before_fen"` // fen
 	RemainingAfter  *int64 `db:"remaining_after_fen"`  // fen
 	RegistersBefore []int64
-	// The order of a meter that holds a volume; see migration 0056.
+	// The order of a meter that holds a volume; see migrations 0056 and 0087.
+	VolumeCarried                                                                          int64
 	VolumeLitres, VolumePriceE8, VolumeBefore, VolumeTarget, VolumeAfter, VolumeTotalAfter *int64
 	Readback                                                                               string
 	ReadbackReal                                                                           *time.Time
@@ -45,7 +46,7 @@ type Command struct {
 
 const selectCommand = `SELECT id, site_id, account_id, meter_id, kind, state, cause, requested_by, decision, deadline, amount_fen, count_before, count_intended,
 	count_after, remaining_before_fen, remaining_after_fen, registers_before,
-	volume_litres, volume_price_e8, volume_before, volume_target, volume_after, volume_total_after, coalesce(readback, '') AS readback, readback_real, readback_power_w, attempts,
+	volume_litres, volume_carried, volume_price_e8, volume_before, volume_target, volume_after, volume_total_after, coalesce(readback, '') AS readback, readback_real, readback_power_w, attempts,
 	error, frames, requested_at, sent_at, settled_at FROM commands`
 
 // Command reads one command.
@@ -113,13 +114,13 @@ func saveCommand(ctx context.Context, tx *Tx, was billing.CommandState, c Comman
 	_, err := tx.Exec(ctx, `UPDATE commands SET state = $2, count_before = $3, count_intended = $4, count_after = $5, remaining_before_fen = $6,
 			remaining_after_fen = $7, registers_before = $8, readback = nullif($9, ''), readback_real = $10, readback_power_w = $11, attempts = $12, error = $13, frames = $14,
 			sent_at = $15, settled_at = $16, decision = $17,
-			volume_litres = $18, volume_price_e8 = $19, volume_before = $20, volume_target = $21, volume_after = $22, volume_total_after = $23,
+			volume_litres = $18, volume_price_e8 = $19, volume_before = $20, volume_target = $21, volume_after = $22, volume_total_after = $23, volume_carried = $24,
 			sent_real = CASE WHEN $15::timestamptz IS NOT NULL AND sent_real IS NULL THEN clock_timestamp() ELSE sent_real END,
 			settled_real = CASE WHEN $16::timestamptz IS NOT NULL AND settled_real IS NULL THEN clock_timestamp() ELSE settled_real END
 		WHERE id = $1`,
 		c.ID, c.State, c.CountBefore, c.CountIntended, c.CountAfter, c.RemainingBefore, c.RemainingAfter, c.RegistersBefore, c.Readback, c.ReadbackReal,
 		c.ReadbackPowerW, c.Attempts, c.Error, string(c.Frames), c.SentAt, c.SettledAt, string(c.Decision),
-		c.VolumeLitres, c.VolumePriceE8, c.VolumeBefore, c.VolumeTarget, c.VolumeAfter, c.VolumeTotalAfter)
+		c.VolumeLitres, c.VolumePriceE8, c.VolumeBefore, c.VolumeTarget, c.VolumeAfter, c.VolumeTotalAfter, c.VolumeCarried)
 	if err != nil {
 		return err
 	}
@@ -137,6 +138,9 @@ func (c Command) journalData() map[string]any {
 		if v != nil {
 			data[name] = *v
 		}
+	}
+	if c.VolumeCarried != 0 {
+		data["volume_carried"] = c.VolumeCarried
 	}
 	if c.Readback != "" {
 		data["readback"], data["readback_real"] = c.Readback, c.ReadbackReal

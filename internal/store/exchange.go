@@ -18,11 +18,14 @@ type Exchange struct {
 	Opening billing.Registers
 	At      time.Time
 	// Remaining is what the old meter still held, where it holds the money: it goes on to the new one. Nil where the balance is ours.
-	Remaining     *billing.Money
-	RemainingFrom string // where Remaining is known from: RemainingFromDisplay or RemainingFromReading; empty without it
-	By            billing.UserID
-	Reason        string
-	Nonce         string // makes a repeated order one exchange
+	Remaining *billing.Money
+	// RemainingLitres is the same of a meter that holds a volume. WithNext says that they are too few to be delivered and proved alone.
+	RemainingLitres *int64
+	WithNext        bool
+	RemainingFrom   string // where what remained is known from: RemainingFromDisplay or RemainingFromReading; empty without it
+	By              billing.UserID
+	Reason          string
+	Nonce           string // makes a repeated order one exchange
 }
 
 // Where the remaining credit of an old meter is known from.
@@ -43,8 +46,9 @@ type MeterExchange struct {
 	MadeBy        billing.UserID
 	Reason        string
 	Remaining     *billing.Money `db:"remaining_fen"`
+	Litres        *int64         `db:"remaining_litres"` // instead, of a meter that held a volume
 	RemainingFrom string
-	Credit        string // none, delivering, in_doubt, credited
+	Credit        string // none, delivering, in_doubt, credited, with_next
 	Hold          string // none, wanted, held, dropped
 	State         string // open, done
 	SettledAt     *time.Time
@@ -56,6 +60,7 @@ const (
 	CarryDelivering = "delivering"
 	CarryInDoubt    = "in_doubt"
 	CarryCredited   = "credited"
+	CarryWithNext   = "with_next" // the account's next recharge takes it along
 
 	HoldNone    = "none"
 	HoldWanted  = "wanted"
@@ -67,7 +72,7 @@ const (
 )
 
 const selectExchange = `SELECT id, site_id, coalesce(account_id, '') AS account_id, old_meter_id, new_meter_id, coalesce(case_id, '') AS case_id, exchanged_at, made_by, reason,
-	remaining_fen, remaining_from, credit, hold, state, settled_at FROM exchanges`
+	remaining_fen, remaining_litres, remaining_from, credit, hold, state, settled_at FROM exchanges`
 
 func (x MeterExchange) cause() string { return "exchange/" + string(x.ID) }
 
@@ -190,7 +195,7 @@ func lockSupplyOf(ctx context.Context, tx *Tx, meter billing.MeterID) (sup Suppl
 // new one, and the remaining credit and a hold are ordered at the new one. The caller holds the lock of the supply.
 func exchangeMeter(ctx context.Context, tx *Tx, e Exchange, of billing.CaseID) (MeterExchange, error) {
 	x := MeterExchange{Site: e.New.Site, Old: e.Old, New: e.New.ID, Case: of, ExchangedAt: e.At, MadeBy: e.By, Reason: e.Reason,
-		Remaining: e.Remaining, RemainingFrom: e.RemainingFrom, Credit: CarryNone, Hold: HoldNone}
+		Remaining: e.Remaining, Litres: e.RemainingLitres, RemainingFrom: e.RemainingFrom, Credit: CarryNone, Hold: HoldNone}
 	sup, account, err := lockSupplyOf(ctx, tx, e.Old)
 	if err != nil {
 		return x, err
@@ -212,14 +217,17 @@ func exchangeMeter(ctx context.Context, tx *Tx, e Exchange, of billing.CaseID) (
 		if x.Hold, err = turnSupply(ctx, tx, sup, x); err != nil {
 			return x, err
 		}
-		if e.Remaining != nil && *e.Remaining > 0 {
+		switch {
+		case e.Remaining != nil && *e.Remaining > 0, e.RemainingLitres != nil && *e.RemainingLitres > 0 && !e.WithNext:
 			x.Credit = CarryDelivering
+		case e.WithNext:
+			x.Credit = CarryWithNext
 		}
 	}
 	if err := insertExchange(ctx, tx, &x, e.Nonce); err != nil {
 		return x, err
 	}
-	if x.Credit == CarryNone {
+	if x.Credit != CarryDelivering {
 		return x, nil
 	}
 	// The order stands from the first instant on, so that no reading calls the new meter's empty balance a drift.
@@ -369,20 +377,20 @@ func endSwitch(ctx context.Context, tx *Tx, sup *Supply, c Command) error {
 func insertExchange(ctx context.Context, tx *Tx, x *MeterExchange, nonce string) error {
 	x.settle(tx.Now)
 	_, err := tx.Exec(ctx, `INSERT INTO exchanges (id, site_id, account_id, old_meter_id, new_meter_id, case_id, nonce, exchanged_at, made_by, reason, remaining_fen,
-			remaining_from, credit, hold, state, settled_at)
-		VALUES ($1, $2, nullif($3, ''), $4, $5, nullif($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
-		x.ID, x.Site, x.Account, x.Old, x.New, x.Case, nonce, x.ExchangedAt, x.MadeBy, x.Reason, x.Remaining, x.RemainingFrom, x.Credit, x.Hold, x.State, x.SettledAt)
+			remaining_litres, remaining_from, credit, hold, state, settled_at)
+		VALUES ($1, $2, nullif($3, ''), $4, $5, nullif($6, ''), $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		x.ID, x.Site, x.Account, x.Old, x.New, x.Case, nonce, x.ExchangedAt, x.MadeBy, x.Reason, x.Remaining, x.Litres, x.RemainingFrom, x.Credit, x.Hold, x.State, x.SettledAt)
 	if err != nil {
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: x.Site, Kind: "exchange", ID: string(x.ID), Event: "exchanged", To: x.State, Actor: string(x.MadeBy), Reason: x.Reason, Refs: x.refs(),
-		Data: map[string]any{"remaining_fen": x.Remaining, "remaining_from": x.RemainingFrom, "credit": x.Credit, "hold": x.Hold}})
+		Data: map[string]any{"remaining_fen": x.Remaining, "remaining_litres": x.Litres, "remaining_from": x.RemainingFrom, "credit": x.Credit, "hold": x.Hold}})
 }
 
 // settle says whether anything is still under way.
 func (x *MeterExchange) settle(now time.Time) {
 	x.State = ExchangeOpen
-	if (x.Credit == CarryNone || x.Credit == CarryCredited) && x.Hold != HoldWanted {
+	if x.Credit != CarryDelivering && x.Credit != CarryInDoubt && x.Hold != HoldWanted {
 		x.State, x.SettledAt = ExchangeDone, &now
 	}
 }

@@ -15,7 +15,7 @@ func (s *Store) BeginCarry(ctx context.Context, by By, id billing.ExchangeID) (C
 		if err != nil {
 			return err
 		}
-		if t.Exchange = x; x.Credit == CarryNone {
+		if t.Exchange = x; x.Credit == CarryNone || x.Credit == CarryWithNext {
 			return billing.Errorf(billing.CodeClosed, "Exchange %s carries no credit over: there is nothing to deliver.", id)
 		}
 		meter, err := fittedMeter(ctx, tx, x.Account)
@@ -88,7 +88,7 @@ func followCarry(ctx context.Context, tx *Tx, x MeterExchange, o CreditOutcome, 
 	if out.Case, err = settleCase(ctx, tx, x.cause(), decision, why); err != nil {
 		return err
 	}
-	err = saveExchange(ctx, tx, &x, event, []string{string(c.ID)}, map[string]any{"amount_fen": c.Amount, "note": o.Note})
+	err = saveExchange(ctx, tx, &x, event, []string{string(c.ID)}, map[string]any{"amount_fen": c.Amount, "litres": c.VolumeLitres, "note": o.Note})
 	out.Exchange = x
 	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math/big"
+	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
 )
@@ -34,20 +35,63 @@ func (s *Store) LastVolume(ctx context.Context, meter billing.MeterID) (*Volume,
 	return &v, translate(err)
 }
 
-// VolumeDue is how many litres an order buys at a price, given what the meter was credited with at that price before.
-func (s *Store) VolumeDue(ctx context.Context, meter billing.MeterID, amount billing.Money, priceE8 int64) (int64, error) {
+// VolumeDue is what an order brings a meter that holds a volume, in litres.
+type VolumeDue struct {
+	Bought  int64 // by the order's amount
+	Carried int64 // bought before, and held by a meter that was exchanged
+}
+
+// Litres is both together: by so much the meter's volume is raised.
+func (d VolumeDue) Litres() int64 { return d.Bought + d.Carried }
+
+// VolumeDue is what a recharge of an account brings its meter at a price: what the money buys, given what the account bought at that price
+// before, on whatever meter, and the few litres of exchanged meters that wait for a recharge to go with.
+func (s *Store) VolumeDue(ctx context.Context, account billing.AccountID, amount billing.Money, priceE8 int64) (VolumeDue, error) {
 	var paid billing.Money
 	var bought int64
-	err := s.Pool.QueryRow(ctx, `SELECT coalesce(sum(amount_fen), 0)::bigint, coalesce(sum(volume_litres), 0)::bigint FROM commands
-		WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' AND volume_price_e8 = $2`, meter, priceE8).Scan(&paid, &bought)
-	return LitresFor(paid, bought, amount, priceE8), translate(err)
+	var d VolumeDue
+	err := s.Pool.QueryRow(ctx, `SELECT coalesce(sum(amount_fen), 0)::bigint, coalesce(sum(volume_litres - volume_carried), 0)::bigint,
+			((SELECT coalesce(sum(remaining_litres), 0) FROM exchanges WHERE account_id = $1 AND credit = 'with_next')
+			- (SELECT coalesce(sum(volume_carried), 0) FROM commands WHERE account_id = $1 AND kind = 'credit' AND amount_fen IS NOT NULL
+				AND state IN ('sending', 'acknowledged', 'unknown', 'verified')))::bigint
+		FROM commands WHERE account_id = $1 AND kind = 'credit' AND state = 'verified' AND volume_price_e8 = $2`, account, priceE8).Scan(&paid, &bought, &d.Carried)
+	d.Bought = LitresFor(paid, bought, amount, priceE8)
+	return d, translate(err)
+}
+
+// VolumeSeen is what a meter that holds a volume showed last, litres.
+type VolumeSeen struct {
+	At     *time.Time // when it was seen last; nil when it never was
+	Litres *int64     // left then
+	// Total is what it had counted then, out of the same frame; nil when the reading was carried back to midnight.
+	Total *int64
+	// Since is what may have been delivered after that without having been seen. Balance is the shadow ledger's.
+	Since   int64
+	Balance billing.Money
+}
+
+// VolumeSeen reads what a meter that holds a volume showed last.
+func (s *Store) VolumeSeen(ctx context.Context, meter billing.MeterID) (VolumeSeen, error) {
+	var v VolumeSeen
+	err := s.Pool.QueryRow(ctx, `WITH seen AS (
+			SELECT * FROM (
+				(SELECT taken_at AS at, remaining_litres AS litres, CASE WHEN NOT interpolated THEN registers[1] END AS total FROM readings
+					WHERE meter_id = $1 AND quality = 'actual' AND remaining_litres IS NOT NULL ORDER BY freeze_at DESC, version DESC LIMIT 1)
+				UNION ALL (SELECT settled_at, volume_after, volume_total_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' AND volume_after IS NOT NULL
+					ORDER BY settled_at DESC LIMIT 1)) looks ORDER BY at DESC LIMIT 1)
+		SELECT (SELECT at FROM seen), (SELECT litres FROM seen), (SELECT total FROM seen),
+			coalesce((SELECT sum(volume_litres) FROM commands c WHERE meter_id = $1 AND kind = 'credit' AND (state IN ('sending', 'acknowledged', 'unknown')
+				OR state = 'verified' AND (settled_at > (SELECT at FROM seen) OR volume_after IS NULL AND NOT EXISTS (SELECT 1 FROM seen)))), 0)::bigint,
+			coalesce((SELECT b.balance_fen FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id JOIN balances b ON b.account_id = a.id
+				WHERE f.meter_id = $1 AND f.to_at IS NULL), 0)`, meter).Scan(&v.At, &v.Litres, &v.Total, &v.Since, &v.Balance)
+	return v, translate(err)
 }
 
 // VolumeBefore is what the meter showed before the write, and what is to be written.
 type VolumeBefore struct {
 	Volume
-	Litres  int64
-	PriceE8 int64
+	VolumeDue
+	PriceE8 int64 // 0 when nothing is bought
 }
 
 // MarkVolumeSending stores volume and target before anything is sent: from here on only reading tells what happened. A command that is
@@ -61,8 +105,12 @@ func (s *Store) MarkVolumeSending(ctx context.Context, by By, id billing.Command
 			return nil
 		}
 		fresh = true
-		target := b.Remaining + b.Litres
-		c.VolumeLitres, c.VolumePriceE8, c.VolumeBefore, c.VolumeTarget, c.RegistersBefore = &b.Litres, &b.PriceE8, &b.Remaining, &target, []int64{b.Total}
+		litres := b.Litres()
+		target := b.Remaining + litres
+		c.VolumeLitres, c.VolumeCarried, c.VolumeBefore, c.VolumeTarget, c.RegistersBefore = &litres, b.Carried, &b.Remaining, &target, []int64{b.Total}
+		if b.PriceE8 != 0 {
+			c.VolumePriceE8 = &b.PriceE8
+		}
 		c.State, c.SentAt, c.Attempts = billing.CommandSending, &tx.Now, c.Attempts+1
 		return saveCommand(ctx, tx, billing.CommandRequested, c, "sending")
 	})

@@ -113,7 +113,15 @@ func (h handler) exchange(r *http.Request) (page.Done, error) {
 	if form.Serial != "" && !serialForm.MatchString(form.Serial) {
 		in.Refuse("serial", billing.Errorf(billing.CodeInvalidInput, "a serial number has 12 digits: copy it from the meter's plate"))
 	}
-	if text := in.Text("remaining"); text != "" {
+	switch text := in.Text("remaining"); {
+	case text == "":
+	case workflows.HoldsVolume(open[0].meter.Profile):
+		litres, err := page.LeftValue(text, open[0].meter.Service)
+		if err != nil {
+			in.Refuse("remaining", err)
+		}
+		form.RemainingLitres = &litres
+	default:
 		fen, err := billing.ParseMoney(text)
 		if err != nil {
 			in.Refuse("remaining", err)

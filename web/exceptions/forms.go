@@ -173,9 +173,14 @@ func exchangeForm(r *http.Request, s subject, c doubt) extraView {
 		field.Label = locale.T(ctx, "exceptions.closing_of", field.Label)
 		a.Fields = append(a.Fields, field)
 	}
-	if s.meter.CreditMode == billing.CreditMeter && !workflows.HoldsVolume(s.meter.Profile) {
-		a.Fields = append(a.Fields, components.Field{Kind: components.MoneyField, Name: "remaining", Label: locale.T(ctx, "meters.exchange_remaining"), Value: f.Value("remaining", ""),
-			Error: f.Problem("remaining"), Hint: locale.T(ctx, "exceptions.exchange_remaining_hint")})
+	if s.meter.CreditMode == billing.CreditMeter {
+		field := components.Field{Kind: components.MoneyField, Name: "remaining", Label: locale.T(ctx, "meters.exchange_remaining"), Value: f.Value("remaining", ""),
+			Error: f.Problem("remaining"), Hint: locale.T(ctx, "exceptions.exchange_remaining_hint")}
+		if workflows.HoldsVolume(s.meter.Profile) {
+			field.Kind, field.Label, field.Unit = components.QuantityField, locale.T(ctx, "meters.exchange_volume"), s.meter.Service.Unit()
+			field.Hint = locale.T(ctx, "exceptions.exchange_volume_hint")
+		}
+		a.Fields = append(a.Fields, field)
 	}
 	a.Fields = append(a.Fields, text("new_meter", locale.T(ctx, "exceptions.new_meter"), ""), text("serial", locale.T(ctx, "exceptions.serial"), locale.T(ctx, "exceptions.serial_hint")))
 	for _, field := range valueFields(ctx, f, "opening", s, false, false) {

@@ -27,6 +27,7 @@ type outgoing struct {
 	last  store.Point
 	known bool              // that there is a last point
 	seen  *store.CreditSeen // of its own credit; nil where the balance is ours, or it holds a volume
+	water *store.VolumeSeen // of the volume that it holds; nil where it holds none
 }
 
 // registers is how many values the meter shows.
@@ -61,7 +62,12 @@ func (h handler) outgoing(r *http.Request) (outgoing, error) {
 	}
 	o.last, o.known = points[o.row.ID]
 	conns, err := h.Store.Connections(ctx, ids)
-	if err != nil || conns[o.row.ID].CreditMode != billing.CreditMeter || workflows.HoldsVolume(o.row.Profile) {
+	if err != nil || conns[o.row.ID].CreditMode != billing.CreditMeter {
+		return o, err
+	}
+	if workflows.HoldsVolume(o.row.Profile) {
+		seen, err := h.Store.VolumeSeen(ctx, o.row.ID)
+		o.water = &seen
 		return o, err
 	}
 	seen, err := h.Store.CreditSeen(ctx, o.row.ID)
@@ -186,7 +192,15 @@ func (in *reader) order(o outgoing, by billing.UserID) workflows.OrderExchange {
 		}
 		x.Form.Unit = n
 	}
-	if text := in.text("remaining"); text != "" {
+	switch text := in.text("remaining"); {
+	case text == "":
+	case o.water != nil:
+		litres, err := page.LeftValue(text, o.row.Service)
+		if err != nil {
+			in.refuse("remaining", err)
+		}
+		x.Form.RemainingLitres = &litres
+	default:
 		fen, err := billing.ParseMoney(text)
 		if err != nil {
 			in.refuse("remaining", err)
@@ -241,6 +255,14 @@ func exchangeAction(ctx context.Context, o outgoing, f exchangeForm, seen bool) 
 		}
 		a.Fields = append(a.Fields, field)
 	}
+	if o.water != nil {
+		field := components.Field{Kind: components.QuantityField, Name: "remaining", Label: locale.T(ctx, "meters.exchange_volume"), Value: f.Value("remaining", ""), Unit: o.row.Service.Unit(),
+			Error: f.Problem("remaining"), Hint: locale.T(ctx, "meters.exchange_volume_unseen"), Required: o.water.Total == nil}
+		if o.water.Total != nil {
+			field.Hint = locale.T(ctx, "meters.exchange_volume_hint", locale.Quantity(*o.water.Litres, o.row.Service.Scale()), locale.DateTime(ctx, *o.water.At))
+		}
+		a.Fields = append(a.Fields, field)
+	}
 	a.Fields = append(a.Fields,
 		text("new_meter", locale.T(ctx, "exceptions.new_meter"), "", "", true), text("serial", locale.T(ctx, "exceptions.serial"), "", locale.T(ctx, "exceptions.serial_hint"), true),
 		text("profile", locale.T(ctx, "meters.profile"), o.row.Profile, locale.T(ctx, "meters.exchange_profile_hint"), true),
@@ -291,11 +313,35 @@ func exchangeFacts(ctx context.Context, o outgoing, p workflows.ExchangePreview)
 			facts = append(facts, components.Fact{ID: "drift", Label: locale.T(ctx, "meters.exchange_drift"), Value: components.Money(drift), Hint: locale.T(ctx, "meters.exchange_drift_stays")})
 		}
 	}
+	facts = append(facts, volumeFacts(ctx, o.row.Service, p)...)
 	if p.Hold {
 		facts = append(facts, components.Fact{ID: "hold", Label: locale.T(ctx, "meters.exchange_supply"), Value: components.Text(locale.T(ctx, "meters.exchange_hold"))})
 	}
 	if p.Cut {
 		facts = append(facts, components.Fact{ID: "cut", Label: locale.T(ctx, "meters.exchange_supply"), Value: components.Text(locale.T(ctx, "meters.exchange_cut"))})
+	}
+	return facts
+}
+
+// volumeFacts are what becomes of the water in the old meter.
+func volumeFacts(ctx context.Context, s billing.Service, p workflows.ExchangePreview) []components.Fact {
+	if p.RemainingLitres == nil {
+		return nil
+	}
+	left := *p.RemainingLitres
+	carry := components.Fact{ID: "carry", Label: locale.T(ctx, "meters.exchange_carry_volume"), Value: components.Quantity(max(left, 0), s.Scale(), s.Unit()), Hint: locale.T(ctx, "meters.exchange_carry_display")}
+	switch {
+	case left <= 0:
+		carry.Hint = locale.T(ctx, "meters.exchange_carry_nothing")
+	case p.WithNext:
+		carry.Hint = locale.T(ctx, "meters.exchange_carry_next")
+	case p.RemainingFrom == store.RemainingFromReading:
+		carry.Hint = locale.T(ctx, "meters.exchange_carry_reckoned")
+	}
+	facts := []components.Fact{carry}
+	if p.Reckoned != nil && *p.Reckoned != left {
+		facts = append(facts, components.Fact{ID: "reckoned", Label: locale.T(ctx, "meters.exchange_reckoned"), Value: components.Quantity(*p.Reckoned, s.Scale(), s.Unit()),
+			Hint: locale.T(ctx, "meters.exchange_reckoned_hint")})
 	}
 	return facts
 }
@@ -315,10 +361,14 @@ func underWay(ctx context.Context, xs []store.MeterExchange) []components.Notice
 		say := func(title string) {
 			list = append(list, components.NoticeView{Tone: components.Watch, Title: title, LinkHref: page.TraceHref(string(x.ID)), LinkLabel: string(x.ID)})
 		}
-		switch x.Credit {
-		case store.CarryDelivering:
+		switch {
+		case x.Credit == store.CarryDelivering && x.Litres != nil:
+			say(locale.T(ctx, "meters.exchange_delivering_volume", *x.Litres, string(x.Old)))
+		case x.Credit == store.CarryInDoubt && x.Litres != nil:
+			say(locale.T(ctx, "meters.exchange_in_doubt_volume", *x.Litres, string(x.Old)))
+		case x.Credit == store.CarryDelivering:
 			say(locale.T(ctx, "meters.exchange_delivering", locale.Money(*x.Remaining), string(x.Old)))
-		case store.CarryInDoubt:
+		case x.Credit == store.CarryInDoubt:
 			say(locale.T(ctx, "meters.exchange_in_doubt", locale.Money(*x.Remaining), string(x.Old)))
 		}
 		if x.Hold == store.HoldWanted {

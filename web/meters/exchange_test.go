@@ -107,3 +107,46 @@ func TestExchange_refusals(t *testing.T) {
 	require.NotContains(t, clerk.Get(strings.TrimSuffix(path, "/exchange")).Body, path)
 	require.Empty(t, rec.Started)
 }
+
+// A meter that holds a volume: its litres are asked for in m³ and shown before anything happens; a sign is read as a debt.
+func TestExchange_volume(t *testing.T) {
+	rec := &webtest.Recorder{}
+	st := storetest.New(t)
+	s := webtest.NewWith(t, st, &workflows.Client{T: rec, Review: &activities.Review{Store: st}})
+	m := s.Account(t, webtest.Compound, "1001", 5000)
+	ctx := context.Background()
+	for _, change := range []string{
+		`UPDATE accounts SET credit_mode = 'meter' WHERE id = '1001'`, `UPDATE meters SET service = 'water', profile = 'sim-volume-water' WHERE id = 'M1001'`,
+		`UPDATE fittings SET opening = '{0}' WHERE meter_id = 'M1001'`,
+		`INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, deadline, amount_fen, volume_litres, volume_price_e8, volume_before, volume_target, volume_after,
+			volume_total_after, requested_at, settled_at) VALUES ('D1', 'compound', '1001', 'M1001', 'credit', 'verified', 'recharge/R1', 'workflow', now(), 600, 1000, 600000000, 0, 1000, 1000, 20, business_now(), business_now())`,
+	} {
+		_, err := st.Pool.Exec(ctx, change)
+		require.NoError(t, err)
+	}
+	path := "/meters/" + string(m) + "/exchange"
+	b := s.SignIn(t, webtest.Supervisor)
+	fresh := b.Get(path)
+	require.Equal(t, http.StatusOK, fresh.Status, fresh.Body)
+	require.Contains(t, fresh.Find("action-exchange").Text(), "Empty takes what was read last, 1.000 m³")
+	water := func(remaining string) []string {
+		return []string{"reason", "eight years old", "new_meter", "M9", "serial", "260100000009", "profile", "sim-volume-water", "unit", "1", "remaining", remaining, "nonce", "x", "closing-total", "0.05", "opening-total", "0"}
+	}
+	facts := func(remaining string) webtest.Answer {
+		t.Helper()
+		a := b.Post(path, water(remaining)...)
+		require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+		return b.Get(a.Header.Get("Location"))
+	}
+	reckoned := facts("")
+	require.Contains(t, reckoned.Find("fact-carry").Text(), "0.970")
+	require.NotContains(t, reckoned.Body, "fact-reckoned")
+	typed := facts("0.900")
+	require.Contains(t, typed.Find("fact-carry").Text(), "0.900")
+	require.Contains(t, typed.Find("fact-reckoned").Text(), "0.970")
+	require.Contains(t, facts("0.009").Find("fact-carry").Text(), "next recharge")
+	require.Contains(t, facts("-0.100").Find("fact-carry").Text(), "nothing that could be carried over")
+	require.Contains(t, b.Post(path, water("1.001")...).Find("action-error").Text(), "can't hold 1001 litres")
+	require.NotEmpty(t, b.Post(path, water("0.0001")...).Find("error-remaining").Text(), "finer than the register")
+	require.Empty(t, rec.Started)
+}

@@ -108,12 +108,18 @@ func RegisterValue(text string, s billing.Service) (int64, error) {
 	if text == "" {
 		return 0, billing.Errorf(billing.CodeInvalidInput, "fill in this field")
 	}
+	raw, err := LeftValue(text, s)
+	if err == nil && raw < 0 {
+		return 0, billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
+	}
+	return raw, err
+}
+
+// LeftValue reads what a meter shows as left, as it is displayed; below zero in overdraft. It gives raw units.
+func LeftValue(text string, s billing.Service) (int64, error) {
 	q, err := billing.ParseQuantity(strings.NewReplacer(",", "", " ", "").Replace(text))
 	if err != nil {
 		return 0, err
-	}
-	if q.Sign() < 0 {
-		return 0, billing.Errorf(billing.CodeInvalidInput, "a register only counts up: enter what the display shows, without a sign")
 	}
 	return s.Raw(q)
 }
