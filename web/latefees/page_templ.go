@@ -87,7 +87,7 @@ func show(v showView) templ.Component {
 						}
 						return nil
 					})
-					templ_7745c5c3_Err = components.Section(components.SectionView{ID: t.ID}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var4), templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = components.Section(components.SectionView{ID: t.ID, Title: t.Caption}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var4), templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
