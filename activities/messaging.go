@@ -44,7 +44,7 @@ type Receipt = store.Receipt
 // messageText writes a message in the language that customers are written to.
 func messageText(f store.MessageFacts) (string, error) {
 	return notify.Text(notify.Chinese, f.Kind, notify.Facts{
-		Site: f.Site, Account: f.Account, Service: f.Service, Amount: f.Amount, Balance: f.Balance, Receipt: f.Receipt, CutAt: f.CutAt, At: f.At,
+		Site: f.Site, Account: f.Account, Service: f.Service, Amount: f.Amount, Part: f.Part, Balance: f.Balance, Receipt: f.Receipt, CutAt: f.CutAt, At: f.At,
 	})
 }
 

@@ -55,10 +55,12 @@ type ReminderPolicy struct {
 	ReceiptHours int `json:"receipt_hours"` // a message without a receipt for so long is sent again
 }
 
-// BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt, and what unpaid bills cost under an arrears contract.
+// BillingPolicy is how long a run waits for doubts before it holds the accounts in doubt, and what unpaid bills cost under an arrears contract, and when
+// a make-up bill is paid in monthly parts.
 type BillingPolicy struct {
 	HoldAfterHours int                   `json:"hold_after_hours"`
 	LateFees       billing.LateFeePolicy `json:"late_fees"`
+	MakeUp         []billing.MakeUpRule  `json:"make_up"`
 }
 
 // CorrectionPolicy says when giving money back needs a second approval, as refunds do (rule 49): above so much to one account.
@@ -94,7 +96,7 @@ func DefaultPolicy() Policy {
 		Supply:     supply.DefaultPolicy(),
 		Recharge:   RechargePolicy{MaxFen: 5_000_000, CeilingFen: 10_000_000, ExpiryHours: 72},
 		Reminder:   ReminderPolicy{ReceiptHours: 4},
-		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: billing.DefaultLateFees()},
+		Billing:    BillingPolicy{HoldAfterHours: 48, LateFees: billing.DefaultLateFees(), MakeUp: billing.DefaultMakeUp()},
 		Rounds:     defaultRoundPolicy(),
 		Correction: CorrectionPolicy{RefundTwoOverFen: 0},
 		Adjustment: AdjustmentPolicy{ErrorTimePercent: 50},
@@ -121,6 +123,9 @@ func policyOf(site store.Site) (Policy, error) {
 		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s can't be read: %v", site.ID, err)
 	}
 	if err := p.Billing.LateFees.Validate(); err != nil {
+		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s: %w", site.ID, err)
+	}
+	if err := billing.ValidateMakeUp(p.Billing.MakeUp); err != nil {
 		return p, billing.Errorf(billing.CodeInvalidInput, "the policy of site %s: %w", site.ID, err)
 	}
 	if n := p.Adjustment.ErrorTimePercent; n < 1 || n > 100 {

@@ -30,9 +30,13 @@ type ChargeOpened struct {
 	Charged bool
 }
 
-// OpenCharge says that a cycle's accounts are being charged.
+// OpenCharge says that a cycle's accounts are being charged. The parts of payment plans whose day has come fall due first, so that who is
+// low is judged by them.
 func (a *Rating) OpenCharge(ctx context.Context, in ChargeCycle) (ChargeOpened, error) {
-	_, charged, err := a.Store.OpenChargeRun(ctx, byWorkflow(ctx), in.CycleID)
+	c, charged, err := a.Store.OpenChargeRun(ctx, byWorkflow(ctx), in.CycleID)
+	if err == nil && !charged {
+		err = a.Store.FallDue(ctx, byWorkflow(ctx), c.Site, messageText)
+	}
 	return ChargeOpened{Charged: charged}, err
 }
 
@@ -106,7 +110,7 @@ func (a *Rating) chargePage(ctx context.Context, site store.Site, policy Policy,
 		count.Accounts++
 		charges = append(charges, own...)
 	}
-	return count, a.Store.SaveCharges(ctx, byWorkflow(ctx), c.ID, charges, lowLevel(policy.Supply, accounts))
+	return count, a.Store.SaveCharges(ctx, byWorkflow(ctx), c.ID, charges, billing.MakeUpRuleOn(policy.Billing.MakeUp, billing.DateOf(c.FreezeAt, site.Zone)), lowLevel(policy.Supply, accounts))
 }
 
 // chargeSpans finds, for each account, the open periods up to its newest good reading, and loads the readings that they need.

@@ -41,7 +41,7 @@ func supplyFacts(f store.SupplyFacts, site store.Site, p supply.Policy, calendar
 	facts := supply.Facts{
 		Now: f.Now, Location: site.Zone, Calendar: calendar, Policy: p,
 		Service: f.Account.Service, Class: f.Class, LifeSupport: f.LifeSupport, Prepaid: f.Account.PrepaidContract,
-		Balance: f.Balance, PendingPayments: f.Pending, OpenExceptions: len(f.BlockingCases),
+		Balance: f.Balance, Deferred: f.Deferred, PendingPayments: f.Pending, OpenExceptions: len(f.BlockingCases),
 		Supply: f.Supply.State, ManagerApproved: f.Approved,
 	}
 	for _, pr := range f.Protections {

@@ -101,6 +101,7 @@ func (s *server) operations() {
 	s.reportOperations()
 	s.correctionOperations()
 	s.adjustmentOperations()
+	s.planOperations()
 	s.rechargeOperations()
 	s.accountOperations()
 	s.termsOperations()

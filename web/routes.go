@@ -23,6 +23,7 @@ import (
 	"github.com/meterflow/meterflow/web/messages"
 	"github.com/meterflow/meterflow/web/meters"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/web/plans"
 	"github.com/meterflow/meterflow/web/recharges"
 	"github.com/meterflow/meterflow/web/reports"
 	"github.com/meterflow/meterflow/web/rounds"
@@ -61,6 +62,7 @@ func signedIn(r chi.Router, d page.Deps) {
 		reports.Routes(r, d)
 		corrections.Routes(r, d)
 		adjustments.Routes(r, d)
+		plans.Routes(r, d)
 		meters.Routes(r, d)
 		batches.Routes(r, d)
 		areas.Routes(r, d)

@@ -4,6 +4,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/internal/billing"
 )
 
 // DailyCharge charges the accounts of a closed cycle and hands those that run low to their arrears cases.
@@ -18,24 +19,34 @@ func DailyCharge(ctx workflow.Context, in activities.ChargeCycle) error {
 	if err := workflow.ExecuteActivity(withRating(ctx), rating.ChargeAccounts, in).Get(ctx, nil); err != nil {
 		return err
 	}
-	if err := takeLowList(ctx, in); err != nil {
+	messages, err := takeLowList(ctx, in)
+	if err != nil {
 		return err
 	}
-	return workflow.ExecuteActivity(withStore(ctx), rating.CloseCharge, in).Get(ctx, nil)
+	if err := workflow.ExecuteActivity(withStore(ctx), rating.CloseCharge, in).Get(ctx, nil); err != nil {
+		return err
+	}
+	// What customers are told about payment plans holds nothing up. Histories from before there were any have none to send.
+	for _, id := range messages {
+		if err := sendMessage(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takeLowList gives each account that runs low its arrears case, tells the cases that stand open, and starts the restores that the
-// charge made due. Asked again it gives the same list, so that nothing is lost between the list and the start.
-func takeLowList(ctx workflow.Context, in activities.ChargeCycle) error {
+// charge made due. Asked again it gives the same list, so that nothing is lost between the list and the start. It names the messages that are to be sent.
+func takeLowList(ctx workflow.Context, in activities.ChargeCycle) ([]billing.MessageID, error) {
 	var low activities.LowTaken
 	if err := workflow.ExecuteActivity(withStore(ctx), rating.TakeLowList, in).Get(ctx, &low); err != nil {
-		return err
+		return nil, err
 	}
 	if err := startFollowers(ctx, kindReminder, low.Opened); err != nil {
-		return err
+		return nil, err
 	}
 	for _, fall := range low.Fell {
 		signalIfRunning(ctx, ReminderWorkflowID(fall.Reminder), SignalBalanceFell, fall)
 	}
-	return startFollowers(ctx, kindRestore, low.Restores)
+	return low.Messages, startFollowers(ctx, kindRestore, low.Restores)
 }

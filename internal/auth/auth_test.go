@@ -18,9 +18,9 @@ func person(role billing.Role) Actor {
 // The whole table once more, written down by hand: a change of who may do what has to be made twice.
 func TestCan_everyRoleAndAction(t *testing.T) {
 	want := map[billing.Role]string{
-		supervisor:    "approve_adjustment approve_correction approve_tariff check_round close_day control_clock decide_exception enter_reading exchange_meter issue_run make_adjustment make_correction order_restore plan_round protect push_prices record_meter_test see_rounds settle_hold simulate_tariff start_cycle start_run stop_cuts verify_run view waive_late_fee work_batch",
+		supervisor:    "approve_adjustment approve_correction approve_tariff check_round close_day control_clock decide_exception decide_plan enter_reading exchange_meter issue_run make_adjustment make_correction order_restore plan_round protect push_prices record_meter_test see_rounds settle_hold simulate_tariff start_cycle start_run stop_cuts verify_run view waive_late_fee work_batch",
 		clerk:         "approve_recharge enter_recharge place_hold see_rounds view",
-		manager:       "approve_adjustment approve_correction approve_tariff close_day control_clock end_protection order_cut order_restore protect push_prices see_rounds set_ceiling settle_hold simulate_tariff start_cycle stop_commands stop_cuts verify_journal view work_batch",
+		manager:       "approve_adjustment approve_correction approve_tariff close_day control_clock decide_plan end_protection order_cut order_restore protect push_prices see_rounds set_ceiling settle_hold simulate_tariff start_cycle stop_commands stop_cuts verify_journal view work_batch",
 		administrator: "allow_commands control_clock edit_tariff manage_users master_data see_rounds simulate_tariff stop_commands verify_journal view",
 		customer:      "view_own",
 		reader:        "read_round see_rounds",
@@ -41,7 +41,7 @@ func TestCan_everyRoleAndAction(t *testing.T) {
 }
 
 func TestCan_separationOfDuties(t *testing.T) {
-	money := []Action{PlaceHold, SettleHold, WaiveLateFee, CloseDay, EnterRecharge, ApproveRecharge, VerifyRun, IssueRun, StartRun, DecideException, MakeCorrection, ApproveCorrection, MakeAdjustment, ApproveAdjustment}
+	money := []Action{PlaceHold, SettleHold, WaiveLateFee, CloseDay, EnterRecharge, ApproveRecharge, VerifyRun, IssueRun, StartRun, DecideException, MakeCorrection, ApproveCorrection, MakeAdjustment, ApproveAdjustment, DecidePlan}
 	for _, action := range money {
 		require.Error(t, Can(person(administrator), action, "river"), "an administrator touches no money: %s", action)
 	}

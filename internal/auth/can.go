@@ -37,6 +37,8 @@ const (
 	RecordMeterTest   Action = "record_meter_test"
 	MakeAdjustment    Action = "make_adjustment"
 	ApproveAdjustment Action = "approve_adjustment"
+	// DecidePlan approves a payment plan, or ends one; ending it before its time takes a second person with the same right.
+	DecidePlan Action = "decide_plan"
 	// EnterRecharge takes money; ApproveRecharge approves or rejects what another took.
 	EnterRecharge   Action = "enter_recharge"
 	ApproveRecharge Action = "approve_recharge"
@@ -140,6 +142,7 @@ var table = map[Action]rule{
 	ApproveCorrection: {"approve or reject corrections", []billing.Role{supervisor, manager}},
 	RecordMeterTest:   {"record a test of a meter", []billing.Role{supervisor}},
 	MakeAdjustment:    {"enter an adjustment for a faulty meter", []billing.Role{supervisor}},
+	DecidePlan:        {"decide on payment plans", []billing.Role{supervisor, manager}},
 	ApproveAdjustment: {"approve or reject adjustments", []billing.Role{supervisor, manager}},
 }
 

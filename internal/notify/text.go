@@ -23,6 +23,7 @@ type Facts struct {
 	Account billing.AccountID
 	Service billing.Service
 	Amount  billing.Money
+	Part    billing.Money // of a payment plan: a month at most
 	Balance billing.Money
 	Receipt string
 	CutAt   time.Time
@@ -30,7 +31,7 @@ type Facts struct {
 }
 
 // Kinds lists every kind of message.
-var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged"}
+var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"}
 
 // A message says amount, new balance and receipt number where there are any: a text without them makes people call.
 var texts = map[Language]map[string]string{
@@ -43,6 +44,9 @@ var texts = map[Language]map[string]string{
 		"corrected":    "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
 		"refunded":     "【{{.Site}}】户号{{.Account}}因计量表计故障多计,退还{{.Amount}}元,余额{{.Balance}}元。明细见下期账单。",
 		"undercharged": "【{{.Site}}】户号{{.Account}}因计量表计故障少计,补收{{.Amount}}元,余额{{.Balance}}元。明细见下期账单,如有疑问请联系我们。",
+		"make_up":      "【{{.Site}}】户号{{.Account}}连续估抄后按实抄补收{{.Amount}}元,已批准分月交纳,每月不超过{{.Part}}元,自下月1日起。未到期部分不会导致停供。",
+		"part_due":     "【{{.Site}}】户号{{.Account}}补收款本月应交{{.Amount}}元已到期,余额{{.Balance}}元,请及时充值。",
+		"plan_ended":   "【{{.Site}}】户号{{.Account}}补收款分月交纳已结束,未到期的{{.Amount}}元现已到期,余额{{.Balance}}元,请及时充值。",
 		"restored":     "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
 	},
 	English: {
@@ -54,6 +58,9 @@ var texts = map[Language]map[string]string{
 		"corrected":    "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
 		"refunded":     "[{{.Site}}] The meter of account {{.Account}} counted too much: {{.Amount}} yuan were given back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned.",
 		"undercharged": "[{{.Site}}] The meter of account {{.Account}} counted too little: {{.Amount}} yuan were charged. New balance {{.Balance}} yuan. The next bill shows how it was reckoned; call us if you have questions.",
+		"make_up":      "[{{.Site}}] After estimated readings, account {{.Account}} was charged {{.Amount}} yuan more. You may pay it month by month, {{.Part}} yuan a month at most, from the 1st of next month. Nobody is cut for a part that isn't due.",
+		"part_due":     "[{{.Site}}] This month's part of {{.Amount}} yuan of account {{.Account}} is due. Balance {{.Balance}} yuan: please top up in time.",
+		"plan_ended":   "[{{.Site}}] The monthly payment of account {{.Account}} has ended: the remaining {{.Amount}} yuan are due now. Balance {{.Balance}} yuan: please top up in time.",
 		"restored":     "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
 	},
 }
@@ -87,7 +94,7 @@ func Text(lang Language, kind string, f Facts) (string, error) {
 	var b strings.Builder
 	err := t.Execute(&b, map[string]string{
 		"Site": f.Site, "Account": string(f.Account), "Word": word[0], "Supply": word[1],
-		"Amount": f.Amount.Grouped(), "Balance": f.Balance.Grouped(), "Receipt": f.Receipt,
+		"Amount": f.Amount.Grouped(), "Part": f.Part.Grouped(), "Balance": f.Balance.Grouped(), "Receipt": f.Receipt,
 		"Cut": f.CutAt.Format("2006-01-02 15:04"), "Now": f.At.Format("2006-01-02 15:04"),
 	})
 	return b.String(), err

@@ -28,6 +28,9 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 	if err := c.adjustmentsHold(ctx, inv); err != nil {
 		return err
 	}
+	if err := c.plansAddUp(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.none(ctx, inv, `SELECT format('account %s: the balance row says %s fen, its postings %s', b.account_id, b.balance_fen, -coalesce(sum(p.amount_fen), 0))
 		FROM balances b LEFT JOIN ledger_accounts a ON a.account_id = b.account_id LEFT JOIN ledger_postings p ON p.code = a.code
 		GROUP BY b.account_id, b.balance_fen HAVING b.balance_fen <> -coalesce(sum(p.amount_fen), 0)`); err != nil {
@@ -37,6 +40,39 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 		return err
 	}
 	return c.daysStayClosed(ctx, inv)
+}
+
+// plansAddUp: the parts of a payment plan that fell due, what is outstanding and what became due with its end are its total; no part is above
+// the share of the lowest normal bill, nor do two fall due in one month; the total is what the charges in the books say the true-up was.
+func (c *checker) plansAddUp(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT count(*) FROM payment_plans`); err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`SELECT format('payment plan %s of %s fen: %s fell due, %s are outstanding, %s became due at its end', y.id, y.total_fen, coalesce(sum(p.amount_fen), 0), y.outstanding_fen, y.early_fen)
+			FROM payment_plans y LEFT JOIN payment_plan_parts p ON p.plan_id = y.id GROUP BY y.id HAVING coalesce(sum(p.amount_fen), 0) + y.outstanding_fen + y.early_fen <> y.total_fen`,
+		`SELECT format('payment plan %s: parts of up to %s fen, the lowest bill %s comes to %s', y.id, greatest(y.part_fen, p.fen), b.id, b.total_fen - b.late_fen) FROM payment_plans y JOIN bills b ON b.id = y.lowest_bill
+			LEFT JOIN LATERAL (SELECT max(amount_fen) AS fen FROM payment_plan_parts WHERE plan_id = y.id) p ON true
+			WHERE greatest(y.part_fen, p.fen) * 100 > (b.total_fen - b.late_fen) * (y.rule ->> 'part_percent')::numeric OR b.account_id <> y.account_id`,
+		`SELECT format('account %s: %s parts fell due in %s', y.account_id, count(*), to_char(p.fell_at AT TIME ZONE s.time_zone, 'YYYY-MM')) FROM payment_plan_parts p JOIN payment_plans y ON y.id = p.plan_id
+			JOIN sites s ON s.id = y.site_id GROUP BY y.account_id, to_char(p.fell_at AT TIME ZONE s.time_zone, 'YYYY-MM') HAVING count(*) > 1`,
+		`SELECT format('payment plan %s of %s fen: the charge of its cycle is %s fen, of which its own time explains %s', y.id, y.total_fen, c.fen, x.usual) FROM payment_plans y
+			CROSS JOIN LATERAL (SELECT sum(amount_fen) AS fen FROM charges WHERE account_id = y.account_id AND cycle_id = y.cycle_id) c
+			CROSS JOIN LATERAL (SELECT floor(greatest((y.facts ->> 'estimated_fen')::numeric, 0) * (y.facts ->> 'charged_seconds')::numeric / (y.facts ->> 'estimated_seconds')::numeric + 0.5) AS usual) x
+			WHERE c.fen - x.usual <> y.total_fen`,
+	} {
+		if err := c.none(ctx, inv, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PaymentPlans looks at payment plans alone, in the caller's transaction, and gives what it finds wrong.
+func PaymentPlans(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	inv := Invariant{Name: LedgerBalances}
+	err := (&checker{tx: tx}).plansAddUp(ctx, &inv)
+	return inv.Details, err
 }
 
 // holdsAddUp: what is held back of a balance is its open holds; a hold that was posted took what its entry took, its amount at most, once,

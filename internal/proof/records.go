@@ -34,7 +34,7 @@ var stateTables = []struct{ kind, table, id string }{
 	{"cutoff", "cutoffs", "id"}, {"restore", "restores", "id"}, {"message", "messages", "id"}, {"supply", "supplies", "account_id"},
 	{"meter", "meters", "id"}, {"hold", "holds", "id"}, {"tariff_change", "tariff_changes", "id"},
 	{"price_push", "tariff_pushes", "id"}, {"correction", "corrections", "id"}, {"batch", "batches", "id"},
-	{"exchange", "exchanges", "id"}, {"adjustment", "adjustments", "id"},
+	{"exchange", "exchanges", "id"}, {"adjustment", "adjustments", "id"}, {"payment_plan", "payment_plans", "id"},
 }
 
 // journalComplete: every state in the tables has its journal row, and the chains verify.

@@ -52,7 +52,7 @@ type cut struct {
 }
 
 // noWrongCut: nobody protected, nobody inside a no-cut window, nobody without a delivered final notice, nobody on a doubtful or
-// estimated reading was cut, by us or by a meter on its own. What counts as a cut is what the meters remember, not what we wrote down.
+// estimated reading, nobody who owed only what a payment plan lets them pay later was cut, by us or by a meter on its own. What counts as a cut is what the meters remember, not what we wrote down.
 func (c *checker) noWrongCut(ctx context.Context, inv *Invariant) error {
 	windows, err := c.loadWindows(ctx)
 	if err != nil {
@@ -80,6 +80,7 @@ type facts struct {
 	FinalNotice         bool
 	ReadingOK           bool
 	ReadingAt           *time.Time
+	LaterDue            bool
 }
 
 func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) error {
@@ -89,12 +90,17 @@ func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) e
 			u.life_support,
 			EXISTS (SELECT 1 FROM messages g JOIN reminders n ON g.cause LIKE n.id || '/%' WHERE n.account_id = a.id AND g.kind = 'final' AND g.state = 'delivered'
 				AND g.delivered_at <= $2 AND n.cut_at <= $2 AND (n.closed_at IS NULL OR n.closed_at >= $2)),
-			coalesce(r.quality IN ('actual', 'manual') AND NOT r.doubtful, false), r.freeze_at
+			coalesce(r.quality IN ('actual', 'manual') AND NOT r.doubtful, false), r.freeze_at,
+			-- With what payment plans left to be paid later then, the account stood above its limit; by the books and the parts alone.
+			coalesce(y.fen, 0) > 0 AND coalesce(y.fen, 0) - coalesce((SELECT sum(p.amount_fen) FROM ledger_postings p JOIN ledger_entries e ON e.id = p.entry_id
+				WHERE p.code = 'customer/' || a.id AND e.business_at <= $2), 0) > a.cut_limit_fen
 		FROM meters m
 		JOIN fittings f ON f.meter_id = m.id AND f.from_at <= $2 AND (f.to_at IS NULL OR f.to_at > $2)
 		JOIN accounts a ON a.service_point_id = f.service_point_id JOIN sites s ON s.id = a.site_id JOIN customers u ON u.id = a.customer_id
 		LEFT JOIN LATERAL (SELECT quality, doubtful, freeze_at FROM readings r WHERE r.meter_id = m.id AND r.freeze_at <= $2 AND r.taken_at <= $2
 			ORDER BY r.freeze_at DESC, r.version DESC LIMIT 1) r ON true
+		LEFT JOIN LATERAL (SELECT sum(y.total_fen - coalesce((SELECT sum(amount_fen) FROM payment_plan_parts q WHERE q.plan_id = y.id AND q.fell_at <= $2), 0))::bigint AS fen
+			FROM payment_plans y WHERE y.account_id = a.id AND y.proposed_at <= $2 AND (y.ended_at IS NULL OR y.ended_at > $2)) y ON true
 		WHERE m.serial = $1`, k.serial, k.at)
 	who, err := pgx.CollectRows(rows, pgx.RowToStructByPos[facts])
 	if err != nil {
@@ -117,6 +123,9 @@ func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) e
 	}
 	if closed, why := w.closedAt(f.Site, f.Zone, k.at); closed {
 		say("it was inside a no-cut window (" + why + ")")
+	}
+	if f.LaterDue {
+		say("what it owed was to be paid in monthly parts later")
 	}
 	if !f.FinalNotice {
 		say("no final notice had been delivered for that time")

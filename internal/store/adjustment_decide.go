@@ -104,7 +104,11 @@ func book(ctx context.Context, tx *Tx, j *Adjustment, by billing.UserID, terms T
 		kind = "refunded"
 	}
 	_, err = queueMessage(ctx, tx, NewMessage{Account: j.Account, Kind: kind, Cause: string(j.ID) + "/" + kind, Amount: max(j.TotalFen, -j.TotalFen), Balance: balance}, terms.Text)
-	if err != nil || j.TotalFen > 0 || balance <= account.CutLimit {
+	if err != nil || j.TotalFen > 0 {
+		return err
+	}
+	deferred, err := deferredOf(ctx, tx, j.Account)
+	if err != nil || balance+deferred <= account.CutLimit {
 		return err // who comes to the limit by a charge is cut only through an arrears case, with all its notices
 	}
 	return creditBrings(ctx, tx, sup, account, "adjustment/"+string(j.ID), "credit was given back", balance, terms)

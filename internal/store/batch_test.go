@@ -142,7 +142,7 @@ func TestBatch_facts(t *testing.T) {
 	require.NoError(t, err)
 	f := facts[0]
 	require.Equal(t, store.BatchFacts{Meter: one, Account: &account, Gateway: "G1", Profile: "sim-ddsy1352", Service: billing.Power, CreditMode: billing.CreditMeter, Tariff: "zj-residential",
-		BalanceFen: 700, Supply: billing.SupplyOn, Wanted: billing.SupplyOn, Protected: true}, f)
+		BalanceFen: 700, Supply: billing.SupplyOn, Wanted: billing.SupplyOn, Protected: true, Allowed: []int{}}, f)
 	_, err = u.BatchFacts(ctx, store.BatchScope{Site: u.Site}, 1)
 	require.ErrorContains(t, err, "at most 1 meters")
 

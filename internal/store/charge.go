@@ -113,8 +113,8 @@ type LowLevel func(account billing.AccountID, balance billing.Money) billing.Rem
 
 // SaveCharges charges a page of accounts: rated(period to date) − charged so far, posted from the customer's credit to what is not
 // billed yet, with the low list, in one transaction. Saving it again changes nothing; a charge that a later reading or an issued
-// bill has overtaken is left out.
-func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, level LowLevel) error {
+// bill has overtaken is left out. A true-up beyond the rule's share gets its payment plan with it.
+func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, charges []Charge, rule billing.MakeUpRule, level LowLevel) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		site, err := chargedSite(ctx, tx, cycle)
 		if err != nil {
@@ -130,6 +130,9 @@ func (s *Store) SaveCharges(ctx context.Context, by By, cycle billing.CycleID, c
 			sum += c.amount
 			accounts[i] = c.Account
 			texts[i] = c.text()
+		}
+		if err := proposePlans(ctx, tx, cycle, slices.Compact(slices.Clone(accounts)), rule); err != nil {
+			return err
 		}
 		low, err := listLow(ctx, tx, cycle, accounts, level)
 		if err != nil {
@@ -151,9 +154,9 @@ func chargedSite(ctx context.Context, tx *Tx, cycle billing.CycleID) (Site, erro
 	return pgx.CollectExactlyOneRow(rows, scanSite)
 }
 
-// listLow puts accounts on the low list whose balance is low now, after the charge.
+// listLow puts accounts on the low list whose balance is low now, after the charge, with what they may pay later counted as paid.
 func listLow(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts []billing.AccountID, level LowLevel) (int, error) {
-	rows, err := tx.Query(ctx, `SELECT account_id, balance_fen FROM balances WHERE account_id = ANY($1) ORDER BY account_id`, accounts)
+	rows, err := tx.Query(ctx, `SELECT account_id, balance_fen + deferred_fen(account_id) FROM balances WHERE account_id = ANY($1) ORDER BY account_id`, accounts)
 	if err != nil {
 		return 0, err
 	}

@@ -279,10 +279,14 @@ func (s *Store) FinishAccount(ctx context.Context, by By, id billing.CorrectionI
 		if _, err := tx.Exec(ctx, `UPDATE correction_accounts SET state = 'done', balance_after_fen = $3 WHERE correction_id = $1 AND account_id = $2`, id, account, balance); err != nil {
 			return err
 		}
+		deferred, err := deferredOf(ctx, tx, account)
+		if err != nil {
+			return err
+		}
 		switch {
-		case k.BillsFen > 0 && balance > a.CutLimit:
+		case k.BillsFen > 0 && balance+deferred > a.CutLimit:
 			return creditBrings(ctx, tx, sup, a, "correction/"+string(id), "the bill was corrected", balance, terms)
-		case balance <= a.CutLimit && balance-k.BillsFen > a.CutLimit:
+		case balance+deferred <= a.CutLimit && balance+deferred-k.BillsFen > a.CutLimit:
 			_, err = queueMessage(ctx, tx, NewMessage{Account: account, Kind: "corrected", Cause: string(id) + "/corrected/" + string(account), Amount: -k.BillsFen, Balance: balance}, terms.Text)
 			return err
 		}

@@ -49,6 +49,7 @@ type NewMessage struct {
 	Kind    string
 	Cause   string // a repeat under the same cause queues nothing
 	Amount  billing.Money
+	Part    billing.Money // of a payment plan: a month at most
 	Balance billing.Money
 	Receipt string
 	CutAt   time.Time

@@ -100,7 +100,7 @@ func selectAccountRow(where string) string {
 // AccountPage lists the accounts that the filter chooses and counts them all.
 func (s *Store) AccountPage(ctx context.Context, f AccountFilter, limit, offset int) ([]AccountRow, int, error) {
 	where := `x.site_id = ANY(@sites) AND (@service = '' OR x.service = @service) AND (@mode = '' OR x.credit_mode = @mode) AND (@tariff = '' OR x.tariff_id = @tariff)
-		AND (NOT @low OR b.balance_fen <= x.cut_limit_fen OR EXISTS (SELECT 1 FROM reminders WHERE account_id = x.id AND state IN ` + openReminderStates + `))
+		AND (NOT @low OR b.balance_fen + deferred_fen(x.id) <= x.cut_limit_fen OR EXISTS (SELECT 1 FROM reminders WHERE account_id = x.id AND state IN ` + openReminderStates + `))
 		AND (NOT @off OR su.state <> 'on')
 		AND (NOT @protected OR c.life_support OR EXISTS (SELECT 1 FROM protections WHERE account_id = x.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()))
 		AND (@text = '' OR position(lower(@text) IN lower(concat_ws(' ', x.id, c.name, c.phone, p.address))) > 0)

@@ -129,7 +129,7 @@ func TestSaveCharges_concurrently(t *testing.T) {
 	for range 4 {
 		for cycle, c := range charges {
 			wg.Go(func() {
-				require.NoError(t, r.SaveCharges(context.Background(), storetest.By, cycle, []store.Charge{c}, notLow))
+				require.NoError(t, r.SaveCharges(context.Background(), storetest.By, cycle, []store.Charge{c}, billing.MakeUpRule{}, notLow))
 			})
 		}
 	}
@@ -150,7 +150,7 @@ func TestSaveCharges_neverAfterTheBill(t *testing.T) {
 		VALUES ('B1', 'park/2026-01/1', 'park', $1, '2026-01-01', '2026-02-01', 1, 'issued', 'zj-residential', 'rating/1', 0, '[]', '{}', 0)`, r.account)
 	require.NoError(t, err)
 	late := store.Charge{Account: r.account, PeriodFrom: january, Upto: billing.MustDate("2026-02-01").Start(storetest.Zone), RatedFen: 500}
-	require.NoError(t, r.SaveCharges(t.Context(), storetest.By, id, []store.Charge{late}, notLow))
+	require.NoError(t, r.SaveCharges(t.Context(), storetest.By, id, []store.Charge{late}, billing.MakeUpRule{}, notLow))
 	require.Zero(t, r.count(`SELECT count(*) FROM charges`), "a billed period takes no more charges")
 	_, err = r.Pool.Exec(t.Context(), `UPDATE billing_runs SET issued_by = 'sup1'`)
 	require.ErrorContains(t, err, "verifier_is_not_issuer")

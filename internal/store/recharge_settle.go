@@ -117,7 +117,11 @@ func consequences(ctx context.Context, tx *Tx, sup Supply, r Recharge, terms Ter
 	if err != nil {
 		return err
 	}
-	if out.Balance > a.CutLimit {
+	deferred, err := deferredOf(ctx, tx, r.Account)
+	if err != nil {
+		return err
+	}
+	if out.Balance+deferred > a.CutLimit {
 		// Supply that is low again tomorrow gets a new case, with its notices from the start.
 		if out.Reminder, err = endReminder(ctx, tx, r.Account, billing.ReminderPaid, "paid", string(r.ID)); err != nil {
 			return err
@@ -135,7 +139,13 @@ func consequences(ctx context.Context, tx *Tx, sup Supply, r Recharge, terms Ter
 }
 
 // owesRestore says whether supply that was cut for lack of credit, or is held on only because of it, is due back to the normal state.
+// What payment plans leave to be paid later counts as paid.
 func owesRestore(ctx context.Context, tx *Tx, sup Supply, a Account, balance billing.Money, terms Terms) (bool, error) {
+	deferred, err := deferredOf(ctx, tx, a.ID)
+	if err != nil {
+		return false, err
+	}
+	balance += deferred
 	if balance <= a.CutLimit {
 		return false, nil
 	}

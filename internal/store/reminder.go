@@ -84,6 +84,8 @@ type LowTaken struct {
 	Fell   []Fall
 	// Restores are those that the charge made due: a balance that rose by a correction, a guard that isn't needed any more.
 	Restores []string
+	// Messages are those about payment plans that wait to be sent.
+	Messages []billing.MessageID `json:",omitempty"`
 }
 
 // Fall says that the balance of an account with an open case has reached a level.
@@ -110,7 +112,10 @@ func (s *Store) TakeLowList(ctx context.Context, by By, cycle billing.CycleID, t
 	if err := s.lowTaken(ctx, cycle, &out); err != nil {
 		return out, err
 	}
-	out.Restores, err = s.openDueRestores(ctx, by, cycle, terms)
+	if out.Restores, err = s.openDueRestores(ctx, by, cycle, terms); err != nil {
+		return out, err
+	}
+	out.Messages, err = s.planMessages(ctx, cycle)
 	return out, err
 }
 
@@ -168,7 +173,7 @@ type NoticeStep struct {
 }
 
 // QueueNotice moves the case to a level and queues its message, once per level and attempt. The final notice names cutAt. A balance that
-// has risen above the cut limit since ends a case that has come to the final notice.
+// has risen above the cut limit since, payment plans counted, ends a case that has come to the final notice.
 func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, level billing.ReminderState, attempt int, cutAt time.Time, text MessageText) (NoticeStep, error) {
 	var out NoticeStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -180,8 +185,12 @@ func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, l
 			out.Ended = true
 			return nil
 		}
-		if level == billing.ReminderFinal && balance > a.CutLimit {
-			err := moveReminder(ctx, tx, &r, billing.ReminderClosed, "closed", "the balance is above the cut limit again", nil, map[string]any{"balance_fen": balance})
+		deferred, err := deferredOf(ctx, tx, r.Account)
+		if err != nil {
+			return err
+		}
+		if level == billing.ReminderFinal && balance+deferred > a.CutLimit {
+			err := moveReminder(ctx, tx, &r, billing.ReminderClosed, "closed", "the balance is above the cut limit again", nil, map[string]any{"balance_fen": balance, "deferred_fen": deferred})
 			out.Reminder, out.Ended = r, true
 			return err
 		}

@@ -109,7 +109,7 @@ func (s *Store) OpenRestores(ctx context.Context, site billing.SiteID) ([]string
 // of a guard that isn't needed any more. It names all open restores that such a look opened.
 func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleID, terms Terms) ([]string, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT s.account_id FROM supplies s JOIN cycles c ON c.site_id = s.site_id JOIN accounts a ON a.id = s.account_id JOIN balances b ON b.account_id = s.account_id
-		WHERE c.id = $1 AND b.balance_fen > a.cut_limit_fen AND (s.guarded OR s.state <> 'on' OR s.wanted <> 'on')
+		WHERE c.id = $1 AND b.balance_fen + deferred_fen(a.id) > a.cut_limit_fen AND (s.guarded OR s.state <> 'on' OR s.wanted <> 'on')
 			AND NOT EXISTS (SELECT 1 FROM reminders n WHERE n.account_id = s.account_id AND n.state IN `+openReminderStates+` AND s.wanted = 'on') ORDER BY 1`, cycle)
 	accounts, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
 	if err != nil {

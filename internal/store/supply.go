@@ -83,6 +83,7 @@ type SupplyFacts struct {
 	LifeSupport   bool                  // of the customer: it protects all its accounts
 	Protections   []Protection
 	Balance       billing.Money
+	Deferred      billing.Money // what payment plans leave to be paid later
 	Pending       billing.Money // recharges that are entered or on their way
 	PendingCount  int
 	Notice        *Notice          // the final notice of the open arrears case, if it was delivered
@@ -118,6 +119,9 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 		return f, err
 	}
 	if f.Balance, err = balanceOf(ctx, tx, sup.Account); err != nil {
+		return f, err
+	}
+	if f.Deferred, err = deferredOf(ctx, tx, sup.Account); err != nil {
 		return f, err
 	}
 	err = tx.QueryRow(ctx, `SELECT account_class_now($2), c.life_support, coalesce(p.fen, 0), coalesce(p.n, 0) FROM customers c, LATERAL (

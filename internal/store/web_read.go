@@ -25,6 +25,7 @@ type Waiting struct {
 	Tariffs      int // changes of prices that this person neither wrote in nor approved
 	Corrections  int // that wait for this person's approval
 	Adjustments  int // for faulty meters, likewise
+	Plans        int // payment plans that wait for approval
 }
 
 // Waiting reads the counts for a person in one query: every page shows them.
@@ -41,7 +42,8 @@ func (s *Store) Waiting(ctx context.Context, sites []billing.SiteID, user billin
 		(SELECT count(*) FROM tariff_changes WHERE state IN ('submitted', 'approved_once') AND NOT $2 = ANY (editors) AND approved1_by IS DISTINCT FROM $2) p,
 		(SELECT count(*) FROM corrections WHERE sites <@ $1::text[] AND state NOT IN ('applied', 'rejected', 'withdrawn') AND state IN ('previewed', 'approved_once')
 			AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) x,
-		(SELECT count(*) FROM adjustments WHERE site_id = ANY($1) AND state IN ('previewed', 'approved_once') AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) j`, sites, user)
+		(SELECT count(*) FROM adjustments WHERE site_id = ANY($1) AND state IN ('previewed', 'approved_once') AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) j,
+		(SELECT count(*) FROM payment_plans WHERE site_id = ANY($1) AND state = 'proposed') y`, sites, user)
 	w, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Waiting])
 	return w, translate(err)
 }

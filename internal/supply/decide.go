@@ -59,6 +59,8 @@ type Facts struct {
 	Prepaid bool
 
 	Balance billing.Money
+	// Deferred is what payment plans leave to be paid later: as far as it goes, the balance may be below the limit.
+	Deferred billing.Money
 	// PendingPayments is money on its way that isn't in Balance yet: entered,
 	// waiting for approval, delivering or in doubt.
 	PendingPayments billing.Money
@@ -168,6 +170,9 @@ func keepFlow(f Facts) []Reason {
 func contract(f Facts) []Reason { return one(f.Prepaid, PrepaidContract, NoPrepaidContract) }
 
 func balance(f Facts) []Reason {
+	if f.Balance <= f.Policy.DisconnectFen && f.Balance+f.Deferred > f.Policy.DisconnectFen {
+		return against(time.Time{}, PaymentPlan, "balance", f.Balance.String(), "deferred", f.Deferred.String(), "limit", f.Policy.DisconnectFen.String())
+	}
 	return one(f.Balance <= f.Policy.DisconnectFen, BalanceAtLimit, BalanceAboveLimit,
 		"balance", f.Balance.String(), "limit", f.Policy.DisconnectFen.String())
 }

@@ -17,6 +17,7 @@ const (
 	NoPrepaidContract  ReasonCode = "no_prepaid_contract"
 	BalanceAtLimit     ReasonCode = "balance_at_limit"
 	BalanceAboveLimit  ReasonCode = "balance_above_limit"
+	PaymentPlan        ReasonCode = "payment_plan"
 	NoPaymentPending   ReasonCode = "no_payment_pending"
 	PaymentPending     ReasonCode = "payment_pending"
 	NoticeGiven        ReasonCode = "notice_given"
@@ -67,6 +68,7 @@ var sentences = []struct {
 	{NoPrepaidContract, "the contract does not agree to a cut at the limit"},
 	{BalanceAtLimit, "the balance {balance} is at or below the limit {limit}"},
 	{BalanceAboveLimit, "the balance {balance} is above the limit {limit}"},
+	{PaymentPlan, "the balance {balance} is at or below the limit {limit}, but {deferred} of it is paid in monthly parts later"},
 	{NoPaymentPending, "no payment is on its way"},
 	{PaymentPending, "a payment of {amount} is on its way"},
 	{NoticeGiven, "the final notice was delivered on {delivered}, for {from}"},

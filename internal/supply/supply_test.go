@@ -65,6 +65,7 @@ var spoilers = []struct {
 	{"fire line", supply.MustKeepFlow, func(f *supply.Facts) { f.KeepFlow = true }},
 	{"no contract", supply.NoPrepaidContract, func(f *supply.Facts) { f.Prepaid = false }},
 	{"one fen of credit", supply.BalanceAboveLimit, func(f *supply.Facts) { f.Balance = 1 }},
+	{"payment plan", supply.PaymentPlan, func(f *supply.Facts) { f.Deferred = 1 - min(f.Balance, 0) }},
 	{"payment on its way", supply.PaymentPending, func(f *supply.Facts) { f.PendingPayments = 1 }},
 	{"no notice", supply.NoFinalNotice, func(f *supply.Facts) { f.Notice = nil }},
 	{"no receipt", supply.NoticeNotDelivered, func(f *supply.Facts) { f.Notice = &supply.FinalNotice{CutDate: cutDate} }},
@@ -155,6 +156,25 @@ func TestDecide_noMixOfFactsCutsTheWrongOne(t *testing.T) {
 		d = supply.Decide(f)
 		require.False(t, d.Allowed)
 		require.Contains(t, codes(d.Against()), supply.Protected)
+	})
+}
+
+// A payment plan never makes anyone cut who wouldn't be without it, and protects only as far as it goes.
+func TestDecide_aPaymentPlanOnlyProtects(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := mayBeCut()
+		f.Policy.DisconnectFen = billing.Money(rapid.Int64Range(-5000, 5000).Draw(t, "limit"))
+		f.Policy.Level2.Fen, f.Policy.Level1.Fen = f.Policy.DisconnectFen+1, f.Policy.DisconnectFen+2
+		f.Balance = billing.Money(rapid.Int64Range(-20_000, 20_000).Draw(t, "balance"))
+		without := supply.Decide(f).Allowed
+		f.Deferred = billing.Money(rapid.Int64Range(0, 20_000).Draw(t, "deferred"))
+		with := supply.Decide(f).Allowed
+		if with && !without {
+			t.Fatalf("cut because of a plan: %+v", f)
+		}
+		if with != (f.Balance+f.Deferred <= f.Policy.DisconnectFen) {
+			t.Fatalf("%d with %d deferred at a limit of %d: allowed is %v", f.Balance, f.Deferred, f.Policy.DisconnectFen, with)
+		}
 	})
 }
 

@@ -71,6 +71,7 @@ type story struct {
 	names       map[billing.UserID]string
 	bills       []store.BillHead
 	adjustments []store.AdjustmentRow
+	plans       []store.PaymentPlanRow
 	recharges   []store.RechargeRow
 	messages    []store.MessageRow
 	cuts        []store.CutRow
@@ -109,6 +110,9 @@ func (h handler) read(r *http.Request, a store.AccountRow) (story, error) {
 	read(func() { s.bills, err = h.Store.AccountBills(ctx, a.ID, recent) })
 	read(func() {
 		s.adjustments, _, err = h.Store.AdjustmentPage(ctx, store.AdjustmentFilter{Sites: sites, Account: a.ID}, recent, 0)
+	})
+	read(func() {
+		s.plans, _, err = h.Store.PlanPage(ctx, store.PlanFilter{Sites: sites, Account: a.ID}, recent, 0)
 	})
 	read(func() {
 		s.recharges, _, err = h.Store.RechargePage(ctx, store.RechargeFilter{Sites: sites, Account: a.ID}, recent, 0)

@@ -121,6 +121,21 @@ func billTable(ctx context.Context, s story) components.Table {
 	return t
 }
 
+// planTable is what the customer pays in monthly parts, with how much of it isn't due yet.
+func planTable(ctx context.Context, s story) components.Table {
+	t := components.Table{ID: "plans", Caption: locale.T(ctx, "plans.title"), Cols: []components.Col{
+		{Label: locale.T(ctx, "plans.number")}, {Label: locale.T(ctx, "plans.total"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
+		{Label: locale.T(ctx, "plans.part"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}, {Label: locale.T(ctx, "plans.outstanding"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},
+		{Label: locale.T(ctx, "accounts.state")},
+	}}
+	for _, p := range s.plans {
+		t.Rows = append(t.Rows, components.Row{ID: string(p.ID), Href: page.Home("payment_plan", string(p.ID)), Cells: []templ.Component{
+			components.Text(string(p.ID)), components.Money(p.TotalFen), components.Money(p.PartFen), components.Money(p.Outstanding), components.StateBadge(locale.PaymentPlan, p.State),
+		}})
+	}
+	return t
+}
+
 // adjustmentTable is what was refunded or charged for a faulty meter; each leads to its derivation.
 func adjustmentTable(ctx context.Context, s story) components.Table {
 	t := components.Table{ID: "adjustments", Caption: locale.T(ctx, "adjustments.title"), Cols: []components.Col{

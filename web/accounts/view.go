@@ -31,6 +31,7 @@ type showView struct {
 	quantities  *components.Table // nil where the price needs none
 	bills       components.Table
 	adjustments components.Table
+	plans       components.Table
 	recharges   components.Table
 	messages    components.Table
 	more        map[string]string // addresses of the whole lists
@@ -43,7 +44,7 @@ func viewOf(r *http.Request, s story) showView {
 	a := s.row
 	v := showView{
 		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s), asOf: s.asOf,
-		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), adjustments: adjustmentTable(ctx, s), recharges: rechargeTable(ctx, s),
+		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), adjustments: adjustmentTable(ctx, s), plans: planTable(ctx, s), recharges: rechargeTable(ctx, s),
 		messages: messageTable(ctx, s), timeline: page.Timeline(ctx, "account", string(a.ID), s.events), actions: actions(r, s),
 		more: map[string]string{"recharges": "/recharges?q=" + string(a.ID), "messages": "/messages?q=" + string(a.ID)},
 	}

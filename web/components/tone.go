@@ -24,10 +24,11 @@ var stateTones = map[locale.Kind]map[string]Tone{
 	locale.Run: {
 		"rating": Running, "blocked": Danger, "awaiting_verification": Watch, "verified": Watch, "issued": Good,
 	},
-	locale.Bill:       {"held": Watch, "issued": Good, "reversed": Watch},
-	locale.Adjustment: {"previewed": Watch, "approved_once": Watch, "booked": Good, "rejected": Danger},
-	locale.Correction: {"drafted": Running, "previewed": Watch, "approved_once": Watch, "approved": Running, "applying": Running, "stopped": Danger, "applied": Good, "rejected": Danger},
-	locale.Reminder:   {"level1": Watch, "level2": Watch, "final": Danger, "handed_over": Danger, "paid": Good},
+	locale.Bill:        {"held": Watch, "issued": Good, "reversed": Watch},
+	locale.PaymentPlan: {"proposed": Watch, "running": Running, "settled": Good, "rejected": Danger, "cancelled": Danger},
+	locale.Adjustment:  {"previewed": Watch, "approved_once": Watch, "booked": Good, "rejected": Danger},
+	locale.Correction:  {"drafted": Running, "previewed": Watch, "approved_once": Watch, "approved": Running, "applying": Running, "stopped": Danger, "applied": Good, "rejected": Danger},
+	locale.Reminder:    {"level1": Watch, "level2": Watch, "final": Danger, "handed_over": Danger, "paid": Good},
 	locale.Command: {
 		"requested": Running, "sending": Running, "acknowledged": Running, "verified": Good,
 		"refused": Danger, "unknown": Danger,

@@ -38,6 +38,7 @@ var icons = map[string]string{
 	"print":       "M7 9V4h10v5M7 17H4v-8h16v8h-3M7 14h10v6H7z",
 	"batches":     "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM14 17l2.5 2.5L21 14",
 	"corrections": "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
+	"plans":       "M4 5h16v16H4zM4 10h16M8 3v4M16 3v4M8 14h3M8 17h6",
 	"adjustments": "M12 4v16M5 8h14M5 8l-3 6h6zM19 8l-3 6h6z",
 }
 

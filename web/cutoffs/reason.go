@@ -50,6 +50,7 @@ var reasons = map[string]string{
 	"prepaid_contract": locale.Key("cutoffs.why.prepaid_contract"), "no_prepaid_contract": locale.Key("cutoffs.why.no_prepaid_contract"),
 	"balance_at_limit": locale.Key("cutoffs.why.balance_at_limit"), "balance_above_limit": locale.Key("cutoffs.why.balance_above_limit"),
 	"no_payment_pending": locale.Key("cutoffs.why.no_payment_pending"), "payment_pending": locale.Key("cutoffs.why.payment_pending"),
+	"payment_plan": locale.Key("cutoffs.why.payment_plan"),
 	"notice_given": locale.Key("cutoffs.why.notice_given"), "no_notice_rule": locale.Key("cutoffs.why.no_notice_rule"),
 	"no_final_notice": locale.Key("cutoffs.why.no_final_notice"), "notice_not_delivered": locale.Key("cutoffs.why.notice_not_delivered"),
 	"notice_running": locale.Key("cutoffs.why.notice_running"), "notice_too_old": locale.Key("cutoffs.why.notice_too_old"),

@@ -53,6 +53,7 @@ const (
 	LateRule       Kind = "late_rule"
 	Adjustment     Kind = "adjustment"
 	AdjustmentKind Kind = "adjustment_kind"
+	PaymentPlan    Kind = "payment_plan"
 
 	Batch       Kind = "batch"
 	BatchKind   Kind = "batch_kind"
@@ -92,7 +93,7 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
@@ -114,6 +115,7 @@ var words = map[Kind][]string{
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
 	LateRule:       {"proposed", "approved", "rejected"},
 	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
+	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled"},
 	Adjustment:     {"previewed", "approved_once", "booked", "rejected", "withdrawn"},
 	AdjustmentKind: {"meter_error", "other_fault", "wrong_wiring"},
 

@@ -22,6 +22,8 @@ var events = map[string]string{
 	"values_entered":        locale.Key("event.values_entered"),
 	"acknowledged":          locale.Key("event.acknowledged"),
 	"added":                 locale.Key("event.added"),
+	"part_due":              locale.Key("event.part_due"),
+	"proposed":              locale.Key("event.proposed"),
 	"approved":              locale.Key("event.approved"),
 	"approved_once":         locale.Key("event.approved_once"),
 	"awaiting_manager":      locale.Key("event.awaiting_manager"),

@@ -36,19 +36,20 @@ var (
 	placeRules       = place{locale.Key("nav.rules"), "/rules", "sites"}
 	placeUsers       = place{locale.Key("nav.users"), "/users", "users"}
 	placeCorrections = place{locale.Key("nav.corrections"), "/corrections", "corrections"}
+	placePlans       = place{locale.Key("nav.plans"), "/payment-plans", "plans"}
 	placeAdjustments = place{locale.Key("nav.adjustments"), "/adjustments", "adjustments"}
 )
 
 // places is each role's own order: what it comes for first.
 var places = map[billing.Role][]place{
-	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeAdjustments, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
+	billing.RoleSupervisor: {placeToday, placeCases, placeRuns, placeCorrections, placeAdjustments, placePlans, placeReports, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches, placeCutoffs, placeRecharges, placeTariffs, placeMessages,
 		placeRules, placeLedger, placeTrace},
 	billing.RoleReader: {placeRounds},
 	billing.RoleClerk: {placeToday, placeRecharges, placeAccounts, placeReports, placeMessages, placeMeters, placeAreas, placeCutoffs, placeCycles, placeCases, placeRuns, placeTariffs, placeLedger,
 		placeTrace},
-	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeAdjustments, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches,
+	billing.RoleManager: {placeToday, placeCutoffs, placeTrace, placeTariffs, placeCases, placeRecharges, placeReports, placeRuns, placeCorrections, placeAdjustments, placePlans, placeCycles, placeRounds, placeAccounts, placeMeters, placeAreas, placeGateways, placeBatches,
 		placeMessages, placeLedger, placeRules},
-	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeGateways, placeMeters, placeAreas, placeBatches, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeAdjustments, placeReports, placeRecharges,
+	billing.RoleAdministrator: {placeToday, placeSites, placeUsers, placeTariffs, placeRules, placeGateways, placeMeters, placeAreas, placeBatches, placeAccounts, placeCycles, placeCases, placeRuns, placeCorrections, placeAdjustments, placePlans, placeReports, placeRecharges,
 		placeCutoffs, placeMessages, placeLedger, placeTrace},
 }
 
@@ -68,6 +69,8 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Corrections
 		case placeAdjustments:
 			item.Count = w.Adjustments
+		case placePlans:
+			item.Count = w.Plans
 		case placeRecharges:
 			item.Count = w.Recharges
 		case placeCutoffs:

@@ -23,7 +23,7 @@ var homes = map[string]string{
 	"account": "/accounts/", "meter": "/meters/", "recharge": "/recharges/", "bill": "/bills/", "run": "/runs/", "cycle": "/cycles/",
 	"bills": "/runs/", "case": "/exceptions/", "cutoff": "/cutoffs/", "message": "/messages/", "supply": "/accounts/",
 	"charge_run": "/cycles/", "ledger_day": "/ledger/days/", "round": "/rounds/", "route": "/rounds/routes/", "tariff": "/tariffs/",
-	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "adjustment": "/adjustments/", "batch": "/batches/", "gateway": "/gateways/",
+	"tariff_change": "/tariff-changes/", "correction": "/corrections/", "adjustment": "/adjustments/", "payment_plan": "/payment-plans/", "batch": "/batches/", "gateway": "/gateways/",
 	"billing_limits": "/limits/", "late_fees": "/late-fees/",
 }
 
@@ -49,7 +49,7 @@ var vocabularies = map[string]locale.Kind{
 	"recharge": locale.Recharge, "case": locale.Case, "cycle": locale.Cycle, "run": locale.Run, "bill": locale.Bill, "bills": locale.Bill,
 	"reminder": locale.Reminder, "command": locale.Command, "message": locale.Message, "supply": locale.Supply,
 	"cutoff": locale.Cutoff, "restore": locale.Restore, "hold": locale.Hold, "ledger_day": locale.BooksState, "round": locale.Round,
-	"tariff_change": locale.TariffChange, "price_push": locale.PricePush, "correction": locale.Correction, "adjustment": locale.Adjustment, "batch": locale.Batch,
+	"tariff_change": locale.TariffChange, "price_push": locale.PricePush, "correction": locale.Correction, "adjustment": locale.Adjustment, "payment_plan": locale.PaymentPlan, "batch": locale.Batch,
 }
 
 // Vocabulary is the words for the states of a kind of the journal; ok is false for a kind without states.
@@ -72,7 +72,7 @@ var kinds = map[string]string{
 	"site": locale.Key("kind.site"), "hold": locale.Key("kind.hold"), "ledger_day": locale.Key("kind.ledger_day"),
 	"ledger_account": locale.Key("kind.ledger_account"), "tariff_change": locale.Key("kind.tariff_change"),
 	"price_push": locale.Key("kind.price_push"), "ceiling": locale.Key("kind.ceiling"), "correction": locale.Key("kind.correction"), "batch": locale.Key("kind.batch"),
-	"exchange": locale.Key("kind.exchange"), "adjustment": locale.Key("kind.adjustment"),
+	"exchange": locale.Key("kind.exchange"), "adjustment": locale.Key("kind.adjustment"), "payment_plan": locale.Key("kind.payment_plan"),
 }
 
 // KindWord is the word for a kind of the journal, as stored when it has none.

@@ -12,7 +12,8 @@ import (
 	"github.com/meterflow/meterflow/web/page"
 )
 
-// corrections say how a bill stands in the chain of corrections, both ways, and what was adjusted of it for a faulty meter.
+// corrections say how a bill stands in the chain of corrections, both ways, what was adjusted of it for a faulty meter, and what of its
+// period is paid in monthly parts.
 func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]components.NoticeView, error) {
 	own, before, err := h.Store.Reversals(ctx, b.ID)
 	if err != nil {
@@ -37,6 +38,16 @@ func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]componen
 	adjusted, _, err := h.Store.AdjustmentPage(ctx, store.AdjustmentFilter{Sites: page.Actor(ctx).Sites, State: string(billing.AdjustmentBooked), Text: string(b.ID)}, adjustedShown, 0)
 	for _, j := range adjusted {
 		list = append(list, components.NoticeView{Title: locale.T(ctx, "adjustments.of_bill", string(j.ID), locale.MoneySigned(j.TotalFen)), LinkHref: page.Home("adjustment", string(j.ID)), LinkLabel: string(j.ID)})
+	}
+	if err != nil {
+		return nil, err
+	}
+	zone := page.SiteZone(ctx, b.Site)
+	plans, _, err := h.Store.PlanPage(ctx, store.PlanFilter{Sites: page.Actor(ctx).Sites, Account: b.Account}, adjustedShown, 0)
+	for _, p := range plans {
+		if day := billing.DateOf(p.ProposedAt, zone); !day.Before(b.PeriodFrom) && day.Before(b.PeriodTo) {
+			list = append(list, components.NoticeView{Title: locale.T(ctx, "plans.of_bill", locale.Money(p.TotalFen), string(p.ID)), LinkHref: page.Home("payment_plan", string(p.ID)), LinkLabel: string(p.ID)})
+		}
 	}
 	return list, err
 }
