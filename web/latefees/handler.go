@@ -23,7 +23,7 @@ const (
 // Routes serves the pages.
 func Routes(r chi.Router, d page.Deps) {
 	h := handler{d}
-	r.Get(base, d.Handle(h.first))
+	r.Get(base, d.Handle(page.ToFirstSite(base)))
 	r.Get(base+"/{site}", d.Handle(h.show))
 	r.Post(base+"/{site}", d.Act("propose", h.propose, h.show))
 	r.Post(base+"/{site}/{version}/approve", d.Act("approve", h.approve, h.show))
@@ -32,26 +32,8 @@ func Routes(r chi.Router, d page.Deps) {
 
 type handler struct{ page.Deps }
 
-// first leads to the first site.
-func (h handler) first(w http.ResponseWriter, r *http.Request) error {
-	sites := page.Sites(r.Context())
-	if len(sites) == 0 {
-		return billing.Errorf(billing.CodeForbidden, "You work for no site; ask an administrator to add one to you.")
-	}
-	http.Redirect(w, r, base+"/"+string(sites[0]), http.StatusSeeOther)
-	return nil
-}
-
-func (h handler) site(r *http.Request) (store.Site, error) {
-	id := billing.SiteID(page.Param(r, "site"))
-	if err := page.See(r.Context(), id); err != nil {
-		return store.Site{}, err
-	}
-	return h.Store.Site(r.Context(), id)
-}
-
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
-	site, err := h.site(r)
+	site, err := h.SiteOf(r)
 	if err != nil {
 		return err
 	}
@@ -70,7 +52,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 
 // propose takes a rule that another person has to approve. All that can't be meant is said at once, each beside its field.
 func (h handler) propose(r *http.Request) (page.Done, error) {
-	site, err := h.site(r)
+	site, err := h.SiteOf(r)
 	if err != nil {
 		return page.Done{}, err
 	}
@@ -94,7 +76,7 @@ func (h handler) reject(r *http.Request) (page.Done, error)  { return h.decide(r
 
 // decide approves or rejects what another proposed; its maker may take it back.
 func (h handler) decide(r *http.Request, approve bool) (page.Done, error) {
-	site, err := h.site(r)
+	site, err := h.SiteOf(r)
 	if err != nil {
 		return page.Done{}, err
 	}

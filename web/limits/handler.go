@@ -24,33 +24,15 @@ const (
 // Routes serves the pages.
 func Routes(r chi.Router, d page.Deps) {
 	h := handler{d}
-	r.Get(base, d.Handle(h.first))
+	r.Get(base, d.Handle(page.ToFirstSite(base)))
 	r.Get(base+"/{site}", d.Handle(h.show))
 	r.Post(base+"/{site}", d.Act("limits", h.publish, h.show))
 }
 
 type handler struct{ page.Deps }
 
-// first leads to the chosen site, or the first.
-func (h handler) first(w http.ResponseWriter, r *http.Request) error {
-	sites := page.Sites(r.Context())
-	if len(sites) == 0 {
-		return billing.Errorf(billing.CodeForbidden, "You work for no site; ask an administrator to add one to you.")
-	}
-	http.Redirect(w, r, base+"/"+string(sites[0]), http.StatusSeeOther)
-	return nil
-}
-
-func (h handler) site(r *http.Request) (store.Site, error) {
-	id := billing.SiteID(page.Param(r, "site"))
-	if err := page.See(r.Context(), id); err != nil {
-		return store.Site{}, err
-	}
-	return h.Store.Site(r.Context(), id)
-}
-
 func (h handler) show(w http.ResponseWriter, r *http.Request) error {
-	site, err := h.site(r)
+	site, err := h.SiteOf(r)
 	if err != nil {
 		return err
 	}
@@ -70,7 +52,7 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h handler) publish(r *http.Request) (page.Done, error) {
-	site, err := h.site(r)
+	site, err := h.SiteOf(r)
 	if err != nil {
 		return page.Done{}, err
 	}
