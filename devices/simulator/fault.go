@@ -86,12 +86,21 @@ func (f Fault) at(p place, business time.Time) bool {
 		(f.Until.IsZero() || business.Before(f.Until))
 }
 
+// struck is where the faults of a kind are kept: by gateway, "" for those that hold everywhere, so that many faults on other lines don't slow
+// down the look for one.
+type struck struct {
+	kind    FaultKind
+	gateway string
+}
+
+func (f Fault) struck() struck { return struck{f.Kind, f.Gateway} }
+
 // faults holds the active faults of a fleet.
 type faults struct {
 	record *record
 
 	mu       sync.Mutex
-	active   map[FaultKind][]Fault // by kind, so that many of one kind don't slow down the look for others
+	active   map[struck][]Fault
 	next     int
 	injected map[FaultKind]int
 	hit      map[FaultKind]int
@@ -99,7 +108,7 @@ type faults struct {
 
 // newFaults takes up the faults that a record left active.
 func newFaults(r *record, entries []RecordEntry) *faults {
-	f := &faults{record: r, active: map[FaultKind][]Fault{}, injected: map[FaultKind]int{}, hit: map[FaultKind]int{}}
+	f := &faults{record: r, active: map[struck][]Fault{}, injected: map[FaultKind]int{}, hit: map[FaultKind]int{}}
 	for _, entry := range entries {
 		if entry.Fault == nil {
 			continue
@@ -108,7 +117,7 @@ func newFaults(r *record, entries []RecordEntry) *faults {
 		case EntryFault:
 			f.next++
 			f.injected[entry.Fault.Kind]++
-			f.active[entry.Fault.Kind] = append(f.active[entry.Fault.Kind], *entry.Fault)
+			f.add(*entry.Fault)
 		case EntryFaultCleared:
 			f.remove(entry.Fault.ID)
 		}
@@ -129,8 +138,8 @@ func (f *faults) inject(fault Fault, business time.Time) (string, error) {
 	if fault.ID == "" {
 		fault.ID = fmt.Sprintf("f%d", f.next)
 	}
-	for _, kind := range f.active {
-		if slices.ContainsFunc(kind, func(active Fault) bool { return active.ID == fault.ID }) {
+	for _, of := range f.active {
+		if slices.ContainsFunc(of, func(active Fault) bool { return active.ID == fault.ID }) {
 			return "", fmt.Errorf("fault %q is already active; clear it first or choose another id", fault.ID)
 		}
 	}
@@ -139,7 +148,7 @@ func (f *faults) inject(fault Fault, business time.Time) (string, error) {
 		return "", err
 	}
 	f.injected[fault.Kind]++
-	f.active[fault.Kind] = append(f.active[fault.Kind], fault)
+	f.add(fault)
 	return fault.ID, nil
 }
 
@@ -148,11 +157,11 @@ func (f *faults) clear(like Fault, business time.Time) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ended []RecordEntry
-	for kind, of := range f.active {
+	for _, of := range f.active {
 		for _, active := range of {
 			same := active.ID == like.ID
 			if like.ID == "" {
-				same = (like.Kind == "" || kind == like.Kind) && active.Gateway == like.Gateway && active.Unit == like.Unit && active.Serial == like.Serial
+				same = (like.Kind == "" || active.Kind == like.Kind) && active.Gateway == like.Gateway && active.Unit == like.Unit && active.Serial == like.Serial
 			}
 			if same {
 				ended = append(ended, clearedEntry(active, business))
@@ -172,9 +181,11 @@ func clearedEntry(fault Fault, business time.Time) RecordEntry {
 	return RecordEntry{Kind: EntryFaultCleared, Business: business, Real: time.Now(), Serial: fault.Serial, Fault: &fault}
 }
 
+func (f *faults) add(fault Fault) { f.active[fault.struck()] = append(f.active[fault.struck()], fault) }
+
 func (f *faults) remove(id string) {
-	for kind, of := range f.active {
-		f.active[kind] = slices.DeleteFunc(of, func(fault Fault) bool { return fault.ID == id })
+	for at, of := range f.active {
+		f.active[at] = slices.DeleteFunc(of, func(fault Fault) bool { return fault.ID == id })
 	}
 }
 
@@ -182,33 +193,43 @@ func (f *faults) remove(id string) {
 func (f *faults) take(kind FaultKind, p place, business time.Time) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, fault := range f.active[kind] {
-		if !fault.at(p, business) {
-			continue
-		}
-		f.hit[kind]++
-		if fault.Times == 1 {
-			// The end is recorded so that a restart does not bring the fault back. Should that fail, it only comes back.
-			_ = f.record.append(clearedEntry(fault, business))
-			f.remove(fault.ID)
-		} else if fault.Times > 1 {
-			f.active[kind][i].Times--
-		}
-		return fault, true
+	found := f.holding(kind, p, business)
+	if found == nil {
+		return Fault{}, false
 	}
-	return Fault{}, false
+	f.hit[kind]++
+	fault := *found
+	if fault.Times == 1 {
+		// The end is recorded so that a restart does not bring the fault back. Should that fail, it only comes back.
+		_ = f.record.append(clearedEntry(fault, business))
+		f.remove(fault.ID)
+	} else if fault.Times > 1 {
+		found.Times--
+	}
+	return fault, true
 }
 
 // standing finds a fault of the kind that holds here and now, without counting a strike.
 func (f *faults) standing(kind FaultKind, p place, business time.Time) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, fault := range f.active[kind] {
-		if fault.at(p, business) {
-			return fault, true
-		}
+	if found := f.holding(kind, p, business); found != nil {
+		return *found, true
 	}
 	return Fault{}, false
+}
+
+// holding is the first active fault of the kind that holds at the place, those of its own gateway before those of all.
+func (f *faults) holding(kind FaultKind, p place, business time.Time) *Fault {
+	for _, gateway := range []string{p.gateway, ""} {
+		of := f.active[struck{kind, gateway}]
+		for i := range of {
+			if of[i].at(p, business) {
+				return &of[i]
+			}
+		}
+	}
+	return nil
 }
 
 func (f *faults) counts() FaultCounts {

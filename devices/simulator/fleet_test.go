@@ -231,8 +231,8 @@ func TestFaultsSurviveARestart(t *testing.T) {
 
 	f = open(t, oneMeter(t, nil), dir, c)
 	defer f.Close()
-	require.Len(t, f.faults.active[FaultStuckRelay], 1)
-	require.Empty(t, f.faults.active[FaultSilent])
+	require.Len(t, f.faults.active[struck{kind: FaultStuckRelay}], 1)
+	require.Empty(t, f.faults.active[struck{kind: FaultSilent}])
 	require.Equal(t, 2, f.Faults().Injected[FaultStuckRelay]+f.Faults().Injected[FaultSilent])
 	m, err := f.find("000000000001")
 	require.NoError(t, err)
