@@ -3,10 +3,10 @@ package activities
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/metering"
@@ -47,11 +47,18 @@ func (a *Metering) ValidateCycle(ctx context.Context, in CycleRef) (Validated, e
 }
 
 // validateAtOnce is how many meters are judged between two transactions, those of one gateway at least; judgeAtOnce is how many such groups are
-// judged at the same time.
+// judged at the same time, while what was found in those before them is stored.
 const (
 	validateAtOnce = 500
 	judgeAtOnce    = 2
 )
+
+// group is some gateways whose meters are judged together.
+type group struct {
+	validator
+	gateways []billing.GatewayID
+	judged   chan error // the end of judging
+}
 
 // validate judges the meters of some gateways after the other, and then the master meters, whose subs may hang on other gateways.
 func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy, c store.Cycle) error {
@@ -63,35 +70,47 @@ func (a *Metering) validate(ctx context.Context, site store.Site, policy Policy,
 	if err != nil {
 		return err
 	}
+	var groups []*group
 	for len(left) > 0 {
-		// Judging is reading and reckoning, and hangs on nothing that is found at other gateways; what was found is stored in order.
-		var groups []*validator
-		var named [][]billing.GatewayID
-		judging, within := errgroup.WithContext(ctx)
-		for len(left) > 0 && len(groups) < judgeAtOnce {
-			var some []billing.GatewayID
-			meters := 0
-			for len(left) > 0 && (len(some) == 0 || meters+left[0].Planned <= validateAtOnce) {
-				some, meters, left = append(some, left[0].Gateway), meters+left[0].Planned, left[1:]
-			}
-			group := *v
-			groups, named = append(groups, &group), append(named, some)
-			judging.Go(func() error { return group.gatewayCases(within, some) })
+		g := &group{validator: *v, judged: make(chan error, 1)}
+		for meters := 0; len(left) > 0 && (meters == 0 || meters+left[0].Planned <= validateAtOnce); left = left[1:] {
+			g.gateways, meters = append(g.gateways, left[0].Gateway), meters+left[0].Planned
 		}
-		if err := judging.Wait(); err != nil {
-			return err
-		}
-		for i, group := range groups {
-			if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, named[i], group.found); err != nil {
-				return err
-			}
-			if err := group.noteTrips(ctx); err != nil {
-				return err
-			}
-			activity.RecordHeartbeat(ctx, named[i][0])
-		}
+		groups = append(groups, g)
+	}
+	if err := a.validateGroups(ctx, c, groups); err != nil {
+		return err
 	}
 	return v.masters(ctx)
+}
+
+// validateGroups judges some groups ahead, which is reading and reckoning and hangs on nothing that is found at other gateways; what was found is
+// stored in order.
+func (a *Metering) validateGroups(ctx context.Context, c store.Cycle, groups []*group) error {
+	ctx, stop := context.WithCancel(ctx)
+	var judging sync.WaitGroup
+	defer judging.Wait()
+	defer stop()
+	begin := func(g *group) { judging.Go(func() { g.judged <- g.gatewayCases(ctx, g.gateways) }) }
+	for _, g := range groups[:min(judgeAtOnce, len(groups))] {
+		begin(g)
+	}
+	for i, g := range groups {
+		if err := <-g.judged; err != nil {
+			return err
+		}
+		if next := i + judgeAtOnce; next < len(groups) {
+			begin(groups[next])
+		}
+		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.gateways, g.found); err != nil {
+			return err
+		}
+		if err := g.noteTrips(ctx); err != nil {
+			return err
+		}
+		activity.RecordHeartbeat(ctx, g.gateways[0])
+	}
+	return nil
 }
 
 func (a *Metering) newValidator(ctx context.Context, site store.Site, policy Policy, c store.Cycle) (*validator, error) {
