@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -95,7 +96,7 @@ func (sw *sweep) lines(ctx context.Context, gateways map[billing.GatewayID]store
 	return cmp.Or(err, <-ended)
 }
 
-// ask asks all meters that are left to ask, each line from when its meters are known.
+// ask asks all meters that are left to ask, each line from when its first meter is known.
 func (sw *sweep) ask(ctx context.Context, gateways map[billing.GatewayID]store.Gateway, came chan<- brought) error {
 	var asking sync.WaitGroup
 	var mu sync.Mutex
@@ -105,9 +106,20 @@ func (sw *sweep) ask(ctx context.Context, gateways map[billing.GatewayID]store.G
 		defer mu.Unlock()
 		ended = append(ended, err)
 	}
-	end(sw.Store.MetersToSweep(ctx, sw.cycle.ID, slices.Collect(maps.Keys(gateways)), sw.pass, func(meters []store.PlannedMeter) {
-		asking.Go(func() { end(sw.line(ctx, gateways[meters[0].Line], meters, came)) })
+	lines := map[billing.GatewayID]chan []store.PlannedMeter{}
+	end(sw.Store.MetersToSweep(ctx, sw.cycle.ID, slices.Collect(maps.Keys(gateways)), sw.pass, func(some []store.PlannedMeter) {
+		id := some[0].Line
+		meters, begun := lines[id]
+		if !begun {
+			meters = make(chan []store.PlannedMeter, 2) // its first, and the others
+			lines[id] = meters
+			asking.Go(func() { end(sw.line(ctx, gateways[id], meters, came)) })
+		}
+		meters <- some
 	}))
+	for _, meters := range lines {
+		close(meters)
+	}
 	asking.Wait()
 	return errors.Join(ended...)
 }
@@ -200,10 +212,10 @@ const giveUpAfter = 3
 
 // line asks the meters of one gateway one after the other. A line that has moved to another worker is left to it; an ended context is an error,
 // so that the activity is tried again.
-func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store.PlannedMeter, came chan<- brought) error {
+func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters <-chan []store.PlannedMeter, came chan<- brought) error {
 	answered := sw.answered[gateway.ID]
 	silent, down := 0, 0 // in a row, since a meter answered, or since there was a connection to the gateway
-	for _, m := range meters {
+	for m := range flat(meters) {
 		s := store.Swept{Outcome: "silent", Error: "the gateway's other meters gave no answer"}
 		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
 		look := sw.Pool.Sweep
@@ -235,6 +247,19 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters []store
 		failpoint.Hit("mid-sweep")
 	}
 	return nil
+}
+
+// flat gives what comes in pieces one by one.
+func flat[T any](pieces <-chan []T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for piece := range pieces {
+			for _, one := range piece {
+				if !yield(one) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // interrupted says that a try ended for reasons of ours, not of the meter: whoever owns the line then makes it again.

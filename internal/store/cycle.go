@@ -234,36 +234,62 @@ type PlannedMeter struct {
 	Error   string
 }
 
-const plannedMeters = `SELECT ` + meterColumns + `, cm.gateway_id AS line, cm.outcome, cm.tries, cm.error FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id
-	WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2)`
+const (
+	plannedColumns = meterColumns + `, cm.gateway_id AS line, cm.outcome, cm.tries, cm.error`
+	plannedMeters  = ` FROM cycle_meters cm JOIN meters m ON m.id = cm.meter_id WHERE cm.cycle_id = $1 AND cm.gateway_id = ANY($2)`
+)
 
 // CycleMeters reads the meters of some gateways in a cycle, line by line.
 func (s *Store) CycleMeters(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID) ([]PlannedMeter, error) {
-	rows, _ := s.Pool.Query(ctx, plannedMeters+` ORDER BY cm.gateway_id, cm.meter_id`, id, gateways)
+	rows, _ := s.Pool.Query(ctx, `SELECT `+plannedColumns+plannedMeters+` ORDER BY cm.gateway_id, cm.meter_id`, id, gateways)
 	ms, err := pgx.CollectRows(rows, pgx.RowToStructByName[PlannedMeter])
 	return ms, translate(err)
 }
 
-// MetersToSweep reads those of CycleMeters that a pass has still to ask, neither read nor tried in this pass yet, and hands each line's over as
-// soon as they are read.
-func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int, line func([]PlannedMeter)) error {
-	rows, _ := s.Pool.Query(ctx, plannedMeters+` AND cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')
-		ORDER BY cm.gateway_id, CASE WHEN $3 > 1 THEN md5(cm.meter_id || $3::int) ELSE '' END, cm.meter_id`, id, gateways, pass)
-	defer rows.Close()
+// MetersToSweep reads those of CycleMeters that a pass has still to ask, neither read nor tried in this pass yet, and hands them over as soon as
+// they are read: first one of each line, so that no line waits for the meters of the others, and then, line by line, the rest.
+func (s *Store) MetersToSweep(ctx context.Context, id billing.CycleID, gateways []billing.GatewayID, pass int, ask func([]PlannedMeter)) error {
+	const (
+		toAsk = `cm.tries < $3 AND cm.outcome IN ('planned', 'silent', 'refused', 'wrong')`
+		order = `CASE WHEN $3 > 1 THEN md5(cm.meter_id || $3::int) ELSE '' END, cm.meter_id`
+	)
+	rows, _ := s.Pool.Query(ctx, `SELECT `+plannedColumns+` FROM unnest($2::text[]) g(id)
+		CROSS JOIN LATERAL (SELECT * FROM cycle_meters cm WHERE cm.cycle_id = $1 AND cm.gateway_id = g.id AND `+toAsk+` ORDER BY `+order+` LIMIT 1) cm
+		JOIN meters m ON m.id = cm.meter_id`, id, gateways, pass)
+	first := map[billing.MeterID]bool{}
+	err := eachPlanned(rows, func(m PlannedMeter) {
+		first[m.ID] = true
+		ask([]PlannedMeter{m})
+	})
+	if err != nil {
+		return err
+	}
+	rows, _ = s.Pool.Query(ctx, `SELECT `+plannedColumns+plannedMeters+` AND `+toAsk+` ORDER BY cm.gateway_id, `+order, id, gateways, pass)
 	var of []PlannedMeter
+	err = eachPlanned(rows, func(m PlannedMeter) {
+		if first[m.ID] {
+			return
+		}
+		if len(of) > 0 && of[0].Line != m.Line {
+			ask(of)
+			of = nil
+		}
+		of = append(of, m)
+	})
+	if err == nil && len(of) > 0 {
+		ask(of)
+	}
+	return err
+}
+
+func eachPlanned(rows pgx.Rows, do func(PlannedMeter)) error {
+	defer rows.Close()
 	for rows.Next() {
 		m, err := pgx.RowToStructByName[PlannedMeter](rows)
 		if err != nil {
 			return translate(err)
 		}
-		if len(of) > 0 && of[0].Line != m.Line {
-			line(of)
-			of = nil
-		}
-		of = append(of, m)
-	}
-	if len(of) > 0 && rows.Err() == nil {
-		line(of)
+		do(m)
 	}
 	return translate(rows.Err())
 }
@@ -295,7 +321,7 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, pass i
 				members = append(members, w.Reading.member())
 			}
 		}
-		if _, err := copyReadings(ctx, tx, readings); err != nil {
+		if err := insertReadings(ctx, tx, readings); err != nil {
 			return err
 		}
 		// Named as an array and not as a table, the meters are looked for by the key, also where nothing is known of the table's size yet.

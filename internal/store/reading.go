@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,27 +64,53 @@ func (r Reading) member() string {
 	return b.String()
 }
 
-// copyReadings stages readings with COPY and inserts those that aren't there: a repeat stores nothing twice. It gives how many were new.
-func copyReadings(ctx context.Context, tx *Tx, readings []Reading) (int64, error) {
-	if len(readings) == 0 {
-		return 0, nil
+// insertReadings stores the readings that aren't there, in one statement: a repeat stores nothing twice. A COPY into a table for the moment, and
+// from there into the readings, costs twice as much for the few dozen that come together.
+func insertReadings(ctx context.Context, tx *Tx, rs []Reading) error {
+	if len(rs) == 0 {
+		return nil
 	}
-	// One table for each connection: to make and drop three files in each transaction costs more than what is stored.
-	if _, err := tx.Exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS reading_stage (LIKE readings) ON COMMIT DELETE ROWS`); err != nil {
-		return 0, err
+	_, err := tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`)
+		SELECT meter_id, freeze_at, version, taken_at, taken_real, quality, registers::bigint[], remaining_fen, purchase_count,
+			supply, forced, status_word, power_w, clock_skew_s, interpolated, doubtful, cycle_id, recorded_by, reason, device_ratio, method, remaining_litres, profile, profile_version
+		FROM unnest($1::text[], $2::timestamptz[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
+			$10::text[], $11::text[], $12::integer[], $13::bigint[], $14::integer[], $15::boolean[], $16::boolean[], $17::text[], $18::text[], $19::text[], $20::integer[], $21::text[], $22::bigint[], $23::text[], $24::integer[])
+			AS r (`+strings.Join(readingNames, ", ")+`)
+		ON CONFLICT DO NOTHING`,
+		column(rs, func(r Reading) string { return string(r.Meter) }), column(rs, func(r Reading) time.Time { return r.FreezeAt }),
+		column(rs, func(r Reading) int { return r.Version }), column(rs, func(r Reading) time.Time { return r.TakenAt }),
+		column(rs, func(r Reading) time.Time { return r.TakenReal }), column(rs, func(r Reading) string { return string(r.Quality) }),
+		column(rs, func(r Reading) string { return arrayText(r.Registers) }), column(rs, func(r Reading) *int64 { return (*int64)(r.RemainingFen) }),
+		column(rs, func(r Reading) *int64 { return r.PurchaseCount }), column(rs, func(r Reading) string { return r.Supply }),
+		column(rs, func(r Reading) string { return r.Forced }), column(rs, func(r Reading) int { return r.StatusWord }),
+		column(rs, func(r Reading) int64 { return r.PowerW }), column(rs, func(r Reading) *int { return r.ClockSkewS }),
+		column(rs, func(r Reading) bool { return r.Interpolated }), column(rs, func(r Reading) bool { return r.Doubtful }),
+		column(rs, func(r Reading) *string { return (*string)(r.Cycle) }), column(rs, func(r Reading) string { return r.RecordedBy }),
+		column(rs, func(r Reading) string { return r.Reason }), column(rs, func(r Reading) *int { return r.DeviceRatio }),
+		column(rs, func(r Reading) string { return r.Method }), column(rs, func(r Reading) *int64 { return r.RemainingLitres }),
+		column(rs, func(r Reading) string { return r.Profile }), column(rs, func(r Reading) *int { return r.ProfileVersion }))
+	return err
+}
+
+// column is one value of each row.
+func column[Row, Value any](rows []Row, of func(Row) Value) []Value {
+	values := make([]Value, len(rows))
+	for i, r := range rows {
+		values[i] = of(r)
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"reading_stage"}, readingNames,
-		pgx.CopyFromSlice(len(readings), func(i int) ([]any, error) { return readings[i].values(), nil }))
-	if err != nil {
-		return 0, err
+	return values
+}
+
+// arrayText writes numbers as PostgreSQL writes an array of them.
+func arrayText(numbers []int64) string {
+	b := []byte{'{'}
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
 	}
-	names := strings.Join(readingNames, ", ")
-	tag, err := tx.Exec(ctx, `INSERT INTO readings (`+names+`) SELECT `+names+` FROM reading_stage ON CONFLICT DO NOTHING`)
-	if err != nil {
-		return 0, err
-	}
-	_, err = tx.Exec(ctx, `DELETE FROM reading_stage`) // the same transaction may stage more
-	return tag.RowsAffected(), err
+	return string(append(b, '}'))
 }
 
 // addVersion stores r as the newest version of its meter and freeze instant, and gives the version's number.
