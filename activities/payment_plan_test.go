@@ -168,6 +168,25 @@ func TestPaymentPlan(t *testing.T) {
 		_, err := f.Pool.Exec(ctx, `UPDATE payment_plans SET total_fen = total_fen + 1`)
 		require.ErrorContains(t, err, "stays as it is")
 	})
+	t.Run("the paper of the bill of its period states it", func(t *testing.T) {
+		var bill billing.BillID
+		require.NoError(t, f.Pool.QueryRow(ctx, `SELECT id FROM bills WHERE account_id = $1 AND state = 'issued'`, account).Scan(&bill))
+		stated := func() []billing.PlanID {
+			sheet, err := f.BillSheet(ctx, bill)
+			require.NoError(t, err)
+			var ids []billing.PlanID
+			for _, p := range sheet.Plans {
+				ids = append(ids, p.ID)
+			}
+			return ids
+		}
+		require.Empty(t, stated(), "it was made after January")
+		for at, want := range map[string][]billing.PlanID{"2026-01-31 23:59:59+08": {p.ID}, "2026-02-01 00:00:00+08": nil} {
+			_, err := f.Pool.Exec(ctx, `SET session_replication_role = replica; UPDATE payment_plans SET proposed_at = '`+at+`' WHERE id = '`+string(p.ID)+`'; RESET session_replication_role`)
+			require.NoError(t, err)
+			require.Equal(t, want, stated(), at)
+		}
+	})
 	wrong := func() (found []string) {
 		err := pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) (err error) {
 			found, err = proof.PaymentPlans(ctx, tx)

@@ -55,6 +55,9 @@ func (s *canvas) bill(b store.BillSheet) error {
 		s.billReadings(b, readings)
 		s.facts(s.billSums(b))
 		s.adjustments(b)
+		for _, p := range b.Plans {
+			s.note(s.planned(p))
+		}
 		s.note(s.o.Lang.say("about"))
 	}
 	return s.w.Err()
@@ -214,6 +217,11 @@ func (s *canvas) adjustments(b store.BillSheet) {
 	}
 }
 
+// planned says what may be paid later.
+func (s *canvas) planned(p store.PaymentPlan) string {
+	return s.o.Lang.say("planned", p.TotalFen.Grouped(), string(p.ID), p.PartFen.Grouped(), p.Outstanding.Grouped())
+}
+
 // asBilled is an adjusted line as two lines of a bill: as it was billed, and for the true use.
 func asBilled(l store.AdjustedLine) (billed, right store.BillLine) {
 	billed = store.BillLine{Register: l.Register, Tier: l.Tier, Unit: l.Unit, Thirtieths: l.Thirtieths, Factor: l.Factor, Price: l.Price, Quantity: l.BilledQuantity, AmountFen: l.BilledFen}
@@ -253,6 +261,9 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyN
 			lines = append(lines, fact{s.o.Lang.name(l.NameZH, l.NameEN) + " " + s.band(billed), ""},
 				fact{s.quantity(billed) + " → " + s.quantity(right) + " × " + l.Price.String() + " × " + factorText(billed), l.AmountFen().Grouped()})
 		}
+	}
+	for _, p := range b.Plans {
+		lines = append(lines, fact{}, fact{say("plan", string(p.ID)), p.TotalFen.Grouped()}, fact{say("plan_part"), p.PartFen.Grouped()}, fact{say("plan_later"), p.Outstanding.Grouped()})
 	}
 	s.roll(say(string(b.Service)+"_bill"), copyName, lines)
 }

@@ -297,6 +297,24 @@ func TestBills_linesWithoutARegister(t *testing.T) {
 	}
 }
 
+// The statement of the period of a make-up says how it may be paid.
+func TestBills_plans(t *testing.T) {
+	b := theBill()
+	b.Plans = []store.PaymentPlan{{ID: "Y100123-20260910", TotalFen: 300_00, PartFen: 50_25, Outstanding: 249_75}}
+	for _, paper := range []Paper{A4, Roll} {
+		for l, word := range map[Language]string{EN: "plan Y100123-20260910", ZH: "分期 Y100123-20260910"} {
+			var out bytes.Buffer
+			o := options(l)
+			o.Paper = paper
+			require.NoError(t, Bills(&out, o, "x", bills(b)))
+			read := text(t, out.Bytes())
+			for _, shown := range []string{word, "300.00", "50.25", "249.75", "686.54"} {
+				require.Contains(t, read, shown)
+			}
+		}
+	}
+}
+
 // The statement of the period in which a fault was made good shows how it was reckoned, and keeps it out of the bill's total.
 func TestBills_adjustments(t *testing.T) {
 	b := theBill()

@@ -2,9 +2,10 @@ package e2e_test
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -60,18 +61,7 @@ func TestAlbum(t *testing.T) {
 	p := newPictures(t, folder)
 	for _, user := range []string{"supervisor1", "admin1"} {
 		v := signIn(t, p.browser, p.base, user)
-		paths := v.links(`[data-testid=nav] .nav-link`)
-		for _, list := range slices.Clone(paths) {
-			v.open(list)
-			if rows := v.links(`main [data-row] a.row-link`); len(rows) > 0 && !slices.Contains(paths, rows[0]) {
-				paths = append(paths, rows[0])
-			}
-			for _, tab := range v.links(`main .tabs a`) {
-				if !slices.Contains(paths, tab) {
-					paths = append(paths, tab)
-				}
-			}
-		}
+		paths := onePerKind(v, v.links(`[data-testid=nav] .nav-link`))
 		for _, path := range paths {
 			p.whole(v, user+"-wide-en"+path, path)
 		}
@@ -85,12 +75,42 @@ func TestAlbum(t *testing.T) {
 	}
 }
 
+// notPages are addresses that give a file or paper; anID is a part of an address that names one thing.
+var (
+	notPages = regexp.MustCompile(`\.(pdf|csv|xlsx)$|/(file|print|receipt)$`)
+	anID     = regexp.MustCompile(`/[^/]*[0-9%][^/]*`)
+)
+
+// onePerKind follows all links from some pages and gives one address of each kind of page: those whose addresses differ in more than an id, and
+// of forms those for each kind of thing.
+func onePerKind(v *visitor, paths []string) []string {
+	seen := map[string]bool{}
+	var kinds []string
+	for len(paths) > 0 {
+		at, err := url.Parse(paths[0])
+		require.NoError(v.t, err)
+		paths = paths[1:]
+		kind := anID.ReplaceAllString(at.EscapedPath(), "/#")
+		if strings.HasSuffix(kind, "/new") {
+			kind += at.Query().Get("kind")
+		}
+		if seen[kind] || notPages.MatchString(at.Path) {
+			continue
+		}
+		seen[kind] = true
+		v.open(at.RequestURI())
+		kinds = append(kinds, at.RequestURI())
+		paths = append(paths, value(v, chromedp.Evaluate[[]string](`[...document.querySelectorAll("main a[href]")].filter(a => a.origin === location.origin).map(a => a.pathname + a.search)`))...)
+	}
+	return kinds
+}
+
 // whole keeps all of a page, however long it is.
 func (p pictures) whole(v *visitor, name, path string) {
 	v.t.Helper()
 	v.fits(path)
 	v.do(chromedp.Sleep(200 * time.Millisecond))
-	file := filepath.Join(p.folder, strings.NewReplacer("/", "_", "?", "_", "&", "_").Replace(name)+".png")
+	file := filepath.Join(p.folder, strings.NewReplacer("/", "_", "?", "_", "&", "_", "%", "").Replace(name)+".png")
 	require.NoError(v.t, os.WriteFile(file, value(v, chromedp.FullScreenshot(100)), 0o600))
 }
 

@@ -78,6 +78,13 @@ func (s *Store) sheets(ctx context.Context, where string, args ...any) ([]BillSh
 	for bill, adjustments := range stated {
 		sheets[at[bill]].Adjustments = adjustments
 	}
+	if err != nil {
+		return nil, err
+	}
+	plans, err := s.statedPlans(ctx, ids)
+	for bill, of := range plans {
+		sheets[at[bill]].Plans = of
+	}
 	return sheets, err
 }
 

@@ -120,6 +120,8 @@ type BillSheet struct {
 	Lines      []BillLine    `db:"-"`
 	// Adjustments are the refunds and charges for a faulty meter that were booked in the bill's period. They aren't part of its total.
 	Adjustments []StatedAdjustment `db:"-"`
+	// Plans are the payment plans for a make-up in the bill's period, as they stand now; rejected and cancelled ones are left out.
+	Plans []PaymentPlan `db:"-"`
 }
 
 // BillSheet reads a bill with its lines in order.
