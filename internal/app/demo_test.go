@@ -21,7 +21,8 @@ import (
 	"github.com/meterflow/meterflow/internal/devstack"
 )
 
-// The tests of this package run the program itself, as a person at a terminal does, built the way it ships.
+// The tests of this package run the program itself, as a person at a terminal does, built the way it ships but for the day on which the demo
+// begins.
 
 // programs are the built variants, by build tag. They live as long as the test binary.
 var programs struct {
@@ -52,7 +53,7 @@ func program(t *testing.T, tag string) string {
 		programs.dir, programs.paths = dir, map[string]string{}
 	}
 	path := filepath.Join(programs.dir, "meterflow"+tag)
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-tags", tag, "-o", path, "github.com/meterflow/meterflow/cmd/meterflow")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-tags", tag, "-ldflags", "-X github.com/meterflow/meterflow/internal/demo.began="+began, "-o", path, "github.com/meterflow/meterflow/cmd/meterflow")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

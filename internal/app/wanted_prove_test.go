@@ -2,6 +2,9 @@
 
 package app_test
 
+// began is the demo's first day.
+const began = "2026-09-01"
+
 // wanted is what the first month must come to.
 var wanted = demand{
 	days: 35, stored: 10_000, estimated: 1, manual: 1, decisions: 30, issued: 2, reminded: 1,
