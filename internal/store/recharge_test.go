@@ -112,7 +112,7 @@ func TestRecharge_expiresAndFreesItsSlip(t *testing.T) {
 	intact(t, u.Store)
 }
 
-func TestProtections_takeTwoToEnd(t *testing.T) {
+func TestProtections_takeThreeToEnd(t *testing.T) {
 	u := storetest.NewUtility(t, morning)
 	a, _ := u.Account(storetest.NewAccount{})
 	ctx := context.Background()
