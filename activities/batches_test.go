@@ -189,7 +189,8 @@ func TestBatch_pricesReachTheMeters(t *testing.T) {
 			require.NoError(t, err)
 			tariff.ID, tariff.Versions = "dearer", []billing.TariffVersion{bandsAt("2026-01-01", dearer...)}
 			require.NoError(t, g.AddTariff(context.Background(), storetest.By, tariff))
-			g.sql(`UPDATE accounts SET tariff_id = 'dearer' WHERE id = '` + string(g.other) + `'`)
+			g.sql(`INSERT INTO account_terms (account_id, from_day, version, tariff_id, class, recorded_at, recorded_by, reason)
+				SELECT account_id, from_day, 2, 'dearer', class, recorded_at, recorded_by, 'came so' FROM account_terms WHERE account_id = '` + string(g.other) + `'`)
 			if fault != "" {
 				g.fault(simulator.Fault{Kind: fault, Unit: 4, Times: 1})
 			}

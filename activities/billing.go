@@ -132,7 +132,7 @@ func billID(r store.Run, account billing.AccountID) billing.BillID {
 
 // draft rates one bill. A doubt, or readings that don't carry the period, make it a held one; only what no reading can mend is an error.
 func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft, error) {
-	d := store.Draft{ID: billID(r, sp.account.ID), Account: sp.account.ID, Tariff: m.tariffAt(sp.account, r.PeriodTo.AddDays(-1)), Engine: rating.Engine, Input: struct{}{}}
+	d := store.Draft{ID: billID(r, sp.account.ID), Account: sp.account.ID, Tariff: m.termsAt(sp.account.ID, r.PeriodTo.AddDays(-1)).Tariff, Engine: rating.Engine, Input: struct{}{}}
 	if doubt != "" {
 		d.Hold = "case " + string(doubt) + " is not decided"
 		return d, nil

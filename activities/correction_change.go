@@ -382,8 +382,20 @@ func (a *Correcting) checkPrice(ctx context.Context, c *billing.PriceCorrection,
 	if err != nil {
 		return err
 	}
-	if _, err := c.With(t); err != nil {
+	corrected, err := c.With(t)
+	if err != nil {
 		return err
+	}
+	_, until, err := corrected.VersionAt(c.Version.From)
+	if err != nil {
+		return err
+	}
+	breaches, err := a.Store.CeilingBreaches(ctx, c.Tariff, t.Service, c.Version, until)
+	if err != nil {
+		return err
+	}
+	if len(breaches) > 0 {
+		return breaches[0].Refusal()
 	}
 	if k.sites, err = a.Store.SitesOfTariff(ctx, c.Tariff); err != nil {
 		return err
@@ -436,6 +448,11 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	now := (&metered{terms: all}).termsAt(account.ID, c.From)
 	if account.CreditMode == billing.CreditMeter && now.Tariff != c.Tariff {
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
+	}
+	if now.Tariff != c.Tariff {
+		if err := a.Store.TariffBelowCeilings(ctx, account, c.Tariff, c.From); err != nil {
+			return err
+		}
 	}
 	if c.Class == "" {
 		c.Class = now.Class

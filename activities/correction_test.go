@@ -278,6 +278,39 @@ func TestCorrection_ofTerms(t *testing.T) {
 	b.holds()
 }
 
+// Neither new terms nor a corrected price get past the ceiling that the site had on the days that they are for.
+func TestCorrection_belowTheCeiling(t *testing.T) {
+	b := newBooks(t)
+	account, _ := b.quarter(storetestAccount())
+	ceiling := func(from, price string) {
+		c := store.PriceCeiling{Site: b.Site, Service: billing.Power, From: billing.MustDate(from), Reason: "notice 3", SetBy: "boss"}
+		if price != "" {
+			p := billing.MustPrice(price)
+			c.Price = &p
+		}
+		require.NoError(t, b.SetPriceCeiling(context.Background(), store.By{Actor: "boss"}, c))
+	}
+	ceiling("2026-02-01", "0.84")
+	ceiling("2026-03-01", "")
+	flat := func(from, price string) billing.TariffVersion {
+		p := billing.MustPrice(price)
+		return billing.TariffVersion{From: billing.MustDate(from), Components: []billing.Component{{Key: "energy", Name: billing.Names{ZH: "电度电费", EN: "Energy"}, Kind: billing.KindFlat, Price: &p}}}
+	}
+	require.NoError(t, b.AddTariff(context.Background(), storetest.By, billing.Tariff{ID: "dear", Name: billing.Names{ZH: "贵", EN: "Dear"}, Service: billing.Power, Versions: []billing.TariffVersion{flat("2026-01-01", "0.90")}}))
+	terms := func(from string) billing.CorrectionChange {
+		return billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate(from), Tariff: "dear"}}
+	}
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(terms("2026-02-10"))), "choose another tariff than dear for account "+string(account))
+	tariff, err := b.Tariff(context.Background(), "zj-residential")
+	require.NoError(t, err)
+	require.Len(t, tariff.Versions, 1)
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(
+		billing.CorrectionChange{Price: &billing.PriceCorrection{Tariff: "zj-residential", Version: flat("2026-02-20", "0.90")}})), "above the ceiling of 0.84 yuan")
+	b.carryOut(terms("2026-03-10"))
+	b.intact()
+	b.holds()
+}
+
 // holds checks what must be true of reversed bills whatever was corrected: the entry is undone whole, once, and the revenue of a period is
 // that of its one issued bill.
 func (b *books) holds() {

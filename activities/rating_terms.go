@@ -68,14 +68,6 @@ func (m *metered) termsAt(account billing.AccountID, day billing.Date) store.Acc
 	return found
 }
 
-// tariffAt is the account's tariff on a day.
-func (m *metered) tariffAt(a store.MeteredAccount, day billing.Date) billing.TariffID {
-	if len(m.terms[a.ID]) == 0 {
-		return a.Tariff
-	}
-	return m.termsAt(a.ID, day).Tariff
-}
-
 // any says whether some version in force in a span has a quality.
 func (m *metered) any(sp span, has func(billing.TariffVersion) bool) bool {
 	first, last := billing.DateOf(sp.from, m.site.Zone), billing.DateOf(sp.to.Add(-1), m.site.Zone)
@@ -100,7 +92,7 @@ func (m *metered) monthly(sp span) bool {
 // input is what prices a span. A span that ends before its period does is open: a charge to date.
 func (m *metered) input(sp span) (rating.Input, error) {
 	day := billing.DateOf(sp.from, m.site.Zone)
-	id := m.tariffAt(sp.account, day)
+	id := m.termsAt(sp.account.ID, day).Tariff
 	tariff, ok := m.tariffs[id]
 	if !ok {
 		return rating.Input{}, billing.Errorf(billing.CodeTariffMissing, "account %s names the tariff %s, which does not exist: publish it or give the account another", sp.account.ID, id)

@@ -114,8 +114,10 @@ type endProtectionInput struct {
 	ID   int64 `path:"id"`
 	Body struct {
 		Reasoned
-		Second   string `json:"second_user" maxLength:"64" doc:"The colleague who agrees."`
-		Password string `json:"second_password" maxLength:"512" doc:"Typed by that colleague."`
+		Second        string `json:"second_user" maxLength:"64" doc:"A colleague who agrees."`
+		Password      string `json:"second_password" maxLength:"512" doc:"Typed by that colleague."`
+		Third         string `json:"third_user" maxLength:"64" doc:"Another colleague who agrees."`
+		ThirdPassword string `json:"third_password" maxLength:"512" doc:"Typed by that colleague."`
 	}
 	remote string
 }
@@ -135,7 +137,7 @@ func (s *server) accountOperations() {
 	add(s, operation{method: http.MethodPost, path: "/accounts/{id}/protections", id: "protect", tag: "accounts", may: auth.Protect,
 		done: http.StatusCreated, summary: "Forbid cuts for a time."}, s.protect)
 	add(s, operation{method: http.MethodPost, path: "/protections/{id}/end", id: "end-protection", tag: "accounts", may: auth.EndProtection,
-		summary: "End a protection before its time; a second person agrees with their password."}, s.endProtection)
+		summary: "End a protection before its time; two colleagues agree with their passwords."}, s.endProtection)
 }
 
 func (s *server) accounts(ctx context.Context, in *accountsInput) (*body[List[Account]], error) {
@@ -220,7 +222,7 @@ func (s *server) protect(ctx context.Context, in *protectInput) (*body[Protectio
 	return &body[Protection]{Protection{ID: id, Kind: p.Kind, FromAt: utc(p.FromAt), UntilAt: utc(p.UntilAt), Owner: me(ctx), Reason: p.Reason}}, nil
 }
 
-// endProtection asks for the second person's own password: a name that the first person types would be no second person.
+// endProtection asks for the two colleagues' own passwords: a name that the first person types would be no second person.
 func (s *server) endProtection(ctx context.Context, in *endProtectionInput) (*body[Done], error) {
 	p, err := s.Store.ProtectionOf(ctx, in.ID)
 	if err != nil {
@@ -233,18 +235,28 @@ func (s *server) endProtection(ctx context.Context, in *endProtectionInput) (*bo
 	if err := may(ctx, auth.EndProtection, a.Site); err != nil {
 		return nil, err
 	}
-	second, err := s.Sessions.Confirm(ctx, billing.UserID(strings.TrimSpace(in.Body.Second)), in.Body.Password, in.remote)
+	second, err := s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, a.Site)
 	if err != nil {
 		return nil, err
 	}
-	if err := auth.NotMaker(second, me(ctx)); err != nil {
+	third, err := s.agrees(ctx, in.Body.Third, in.Body.ThirdPassword, in.remote, a.Site)
+	if err != nil {
 		return nil, err
 	}
-	if err := auth.Can(second, auth.Protect, a.Site); err != nil {
-		return nil, err
-	}
-	if err := s.Store.EndProtection(ctx, by(ctx, in.Body.Reason), in.ID, second.UserID); err != nil {
+	if err := s.Store.EndProtection(ctx, by(ctx, in.Body.Reason), in.ID, second, third); err != nil {
 		return nil, err
 	}
 	return done(a.ID, "ended"), nil
+}
+
+// agrees is a colleague who has typed their own password and may protect customers at the site.
+func (s *server) agrees(ctx context.Context, user, password, remote string, site billing.SiteID) (billing.UserID, error) {
+	colleague, err := s.Sessions.Confirm(ctx, billing.UserID(strings.TrimSpace(user)), password, remote)
+	if err != nil {
+		return "", err
+	}
+	if err := auth.NotMaker(colleague, me(ctx)); err != nil {
+		return "", err
+	}
+	return colleague.UserID, auth.Can(colleague, auth.Protect, site)
 }

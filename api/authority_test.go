@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/webtest"
 )
 
@@ -35,12 +36,13 @@ var decisions = []struct {
 		[]string{webtest.Supervisor, webtest.Manager}, 201, false},
 	{"set terms", "POST", "/accounts/A1/terms", `{"from":"2026-12-01","tariff":"zj-residential","persons":5,"reason":"registered"}`, []string{webtest.Administrator}, 201, false},
 	{"enter a quantity", "POST", "/accounts/A1/quantities", `{"month":"2026-09","kind":"kvarh","value":"12.5","reason":"read at the meter"}`, []string{webtest.Supervisor}, 201, false},
-	{"end a protection", "POST", "/protections/1/end", `{"reason":"moved out","second_user":"sup1","second_password":"correct horse"}`, []string{webtest.Manager}, 200, false},
+	{"end a protection", "POST", "/protections/1/end", `{"reason":"moved out","second_user":"sup1","second_password":"correct horse","third_user":"sup2","third_password":"correct horse"}`, []string{webtest.Manager}, 200, false},
 	{"allow commands", "POST", "/meters/MA1/allowances", `{"reason":"trial on site","until_at":"2026-10-01T00:00:00Z","second_user":"manager","second_password":"correct horse"}`,
 		[]string{webtest.Administrator}, 201, false},
 	{"verify the journal", "GET", "/journal/verification", "", []string{webtest.Manager, webtest.Administrator}, 200, false},
 	{"close a day", "POST", "/ledger/days/compound/2026-09-09/close", `{}`, []string{webtest.Supervisor, webtest.Manager}, 503, false},
 	{"place a hold", "POST", "/accounts/A1/holds", `{"amount":"1.00","purpose":"refund","subject":"RF1","expires_at":"2026-12-01T00:00:00Z","reason":"asked for"}`, []string{webtest.Clerk}, 201, false},
+	{"approve a hold", "POST", "/holds/H1/approve", `{"reason":"checked"}`, []string{webtest.Supervisor, webtest.Manager}, 409, false}, // another has approved it
 	{"pay out a hold", "POST", "/holds/H1/post", `{"amount":"1.00","channel":"transfer","reason":"paid"}`, []string{webtest.Supervisor, webtest.Manager}, 200, false},
 	{"release a hold", "POST", "/holds/H2/void", `{"reason":"withdrawn"}`, []string{webtest.Supervisor, webtest.Manager}, 200, false},
 	{"steer the clock", "PUT", "/clock", `{"paused":true,"wanted_pace":600}`, []string{webtest.Supervisor, webtest.Manager, webtest.Administrator}, 200, true},
@@ -97,6 +99,8 @@ func TestAuthority_decisions(t *testing.T) {
 	s := webtest.New(t)
 	s.Rows(t)
 	unverified(t, s, "MA1")
+	_, err := s.Store.ApproveHold(t.Context(), store.By{Actor: webtest.Supervisor2, Reason: "checked"}, "H1") // so that both of the others may pay it out
+	require.NoError(t, err)
 	people := everybody(t, s)
 	for _, d := range decisions {
 		for who, b := range people {

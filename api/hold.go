@@ -13,25 +13,27 @@ import (
 
 // Hold is a part of a customer's credit that is kept back until it is paid out, released, or expires.
 type Hold struct {
-	ID        string            `json:"id"`
-	Account   billing.AccountID `json:"account"`
-	AmountFen billing.Money     `json:"amount_fen"`
-	Purpose   string            `json:"purpose" enum:"refund,transfer,dispute"`
-	Subject   string            `json:"subject" doc:"The number of what it is about."`
-	State     string            `json:"state" enum:"open,posted,voided,expired"`
-	PostedFen billing.Money     `json:"posted_fen" doc:"What was paid out; the rest was released."`
-	Entry     *int64            `json:"entry,omitempty" doc:"The entry that paid it out."`
-	PlacedBy  string            `json:"placed_by"`
-	PlacedAt  time.Time         `json:"placed_at"`
-	ExpiresAt time.Time         `json:"expires_at"`
-	SettledBy string            `json:"settled_by,omitempty"`
-	SettledAt *time.Time        `json:"settled_at,omitempty"`
-	Reason    string            `json:"reason,omitempty"`
+	ID         string            `json:"id"`
+	Account    billing.AccountID `json:"account"`
+	AmountFen  billing.Money     `json:"amount_fen"`
+	Purpose    string            `json:"purpose" enum:"refund,transfer,dispute"`
+	Subject    string            `json:"subject" doc:"The number of what it is about."`
+	State      string            `json:"state" enum:"open,posted,voided,expired"`
+	PostedFen  billing.Money     `json:"posted_fen" doc:"What was paid out; the rest was released."`
+	Entry      *int64            `json:"entry,omitempty" doc:"The entry that paid it out."`
+	PlacedBy   string            `json:"placed_by"`
+	PlacedAt   time.Time         `json:"placed_at"`
+	ExpiresAt  time.Time         `json:"expires_at"`
+	ApprovedBy string            `json:"approved_by,omitempty" doc:"Who agreed that it is paid out; another person pays it out."`
+	ApprovedAt *time.Time        `json:"approved_at,omitempty"`
+	SettledBy  string            `json:"settled_by,omitempty"`
+	SettledAt  *time.Time        `json:"settled_at,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
 }
 
 func holdOf(h store.Hold) Hold {
 	return Hold{ID: h.ID, Account: h.Account, AmountFen: h.Amount, Purpose: string(h.Purpose), Subject: h.Subject, State: h.State, PostedFen: h.Posted, Entry: h.EntryID,
-		PlacedBy: h.PlacedBy, PlacedAt: utc(h.PlacedAt), ExpiresAt: utc(h.ExpiresAt), SettledBy: h.SettledBy, SettledAt: utcOrNil(h.SettledAt), Reason: h.Reason}
+		PlacedBy: h.PlacedBy, PlacedAt: utc(h.PlacedAt), ExpiresAt: utc(h.ExpiresAt), ApprovedBy: h.ApprovedBy, ApprovedAt: utcOrNil(h.ApprovedAt), SettledBy: h.SettledBy, SettledAt: utcOrNil(h.SettledAt), Reason: h.Reason}
 }
 
 type placeHoldInput struct {
@@ -60,7 +62,7 @@ type postHoldInput struct {
 	}
 }
 
-type voidHoldInput struct {
+type decideHoldInput struct {
 	HoldPath
 	Body Reasoned
 }
@@ -69,8 +71,10 @@ func (s *server) holdOperations() {
 	add(s, operation{method: http.MethodGet, path: "/accounts/{id}/holds", id: "list-holds", tag: "accounts", may: auth.View, summary: "What is kept back of an account's credit."}, s.holds)
 	add(s, operation{method: http.MethodPost, path: "/accounts/{id}/holds", id: "place-hold", tag: "accounts", may: auth.PlaceHold, done: http.StatusCreated,
 		summary: "Keep back a part of an account's credit. The same key twice is one hold."}, s.placeHold)
+	add(s, operation{method: http.MethodPost, path: "/holds/{id}/approve", id: "approve-hold", tag: "accounts", may: auth.SettleHold,
+		summary: "Agree that a hold is paid out; another person than who placed it."}, s.approveHold)
 	add(s, operation{method: http.MethodPost, path: "/holds/{id}/post", id: "post-hold", tag: "accounts", may: auth.SettleHold,
-		summary: "Pay out a hold, whole or in part; another person than who placed it."}, s.postHold)
+		summary: "Pay out an approved hold, whole or in part; a third person beside those who placed and approved it."}, s.postHold)
 	add(s, operation{method: http.MethodPost, path: "/holds/{id}/void", id: "void-hold", tag: "accounts", may: auth.SettleHold, summary: "Release a hold."}, s.voidHold)
 }
 
@@ -124,6 +128,17 @@ func (s *server) seenHold(ctx context.Context, id string, action auth.Action) (s
 	return h, may(ctx, action, h.Site)
 }
 
+func (s *server) approveHold(ctx context.Context, in *decideHoldInput) (*body[Hold], error) {
+	h, err := s.seenHold(ctx, in.ID, auth.SettleHold)
+	if err != nil {
+		return nil, err
+	}
+	if h, err = s.Store.ApproveHold(ctx, by(ctx, in.Body.Reason), h.ID); err != nil {
+		return nil, err
+	}
+	return &body[Hold]{holdOf(h)}, nil
+}
+
 func (s *server) postHold(ctx context.Context, in *postHoldInput) (*body[Hold], error) {
 	h, err := s.seenHold(ctx, in.ID, auth.SettleHold)
 	if err != nil {
@@ -139,7 +154,7 @@ func (s *server) postHold(ctx context.Context, in *postHoldInput) (*body[Hold], 
 	return &body[Hold]{holdOf(h)}, nil
 }
 
-func (s *server) voidHold(ctx context.Context, in *voidHoldInput) (*body[Hold], error) {
+func (s *server) voidHold(ctx context.Context, in *decideHoldInput) (*body[Hold], error) {
 	h, err := s.seenHold(ctx, in.ID, auth.SettleHold)
 	if err != nil {
 		return nil, err

@@ -92,7 +92,17 @@ func TestHolds(t *testing.T) {
 	account := read[api.AccountDetail](t, clerk.Get("/api/v1/accounts/A1"))
 	require.Equal(t, billing.Money(5_000), account.BalanceFen)
 	require.Zero(t, account.Available)
-	paid := read[api.Hold](t, manager.JSON("POST", "/api/v1/holds/"+h.ID+"/post", `{"amount":"40.00","channel":"transfer","reason":"slip 7"}`))
+	pay := func(by *webtest.Browser) webtest.Answer {
+		return by.JSON("POST", "/api/v1/holds/"+h.ID+"/post", `{"amount":"40.00","channel":"transfer","reason":"slip 7"}`)
+	}
+	refused(t, pay(manager), http.StatusConflict, billing.CodeBlocked, "Nobody has approved hold")
+	supervisor := s.SignIn(t, webtest.Supervisor)
+	approved := read[api.Hold](t, supervisor.JSON("POST", "/api/v1/holds/"+h.ID+"/approve", `{"reason":"checked"}`))
+	require.Equal(t, webtest.Supervisor, approved.ApprovedBy)
+	require.NotNil(t, approved.ApprovedAt)
+	refused(t, manager.JSON("POST", "/api/v1/holds/"+h.ID+"/approve", `{"reason":"checked"}`), http.StatusConflict, billing.CodeConflict, "approved already")
+	refused(t, pay(supervisor), http.StatusConflict, billing.CodeAlreadyApproved, "a third person")
+	paid := read[api.Hold](t, pay(manager))
 	require.Equal(t, "posted", paid.State)
 	refused(t, manager.JSON("POST", "/api/v1/holds/"+h.ID+"/void", `{"reason":"again"}`), http.StatusConflict, billing.CodeClosed, "settled once")
 	require.Equal(t, billing.Money(200), read[api.AccountDetail](t, clerk.Get("/api/v1/accounts/A1")).Available)

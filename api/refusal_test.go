@@ -132,13 +132,17 @@ func TestRefusals_ofSecondPersons(t *testing.T) {
 	manager := s.SignIn(t, webtest.Manager)
 	add := `{"kind":"keep_power","from_at":"2026-09-01T00:00:00Z","until_at":"2026-12-01T00:00:00Z","reason":"cold store"}`
 	require.Equal(t, http.StatusCreated, manager.JSON("POST", "/api/v1/accounts/A1/protections", add).Status)
-	end := func(user, password string) webtest.Answer {
-		return manager.JSON("POST", "/api/v1/protections/1/end", `{"reason":"empty now","second_user":"`+user+`","second_password":"`+password+`"}`)
+	endBy := func(user, password, third string) webtest.Answer {
+		return manager.JSON("POST", "/api/v1/protections/1/end", `{"reason":"empty now","second_user":"`+user+`","second_password":"`+password+`","third_user":"`+third+`","third_password":"`+webtest.Password+`"}`)
 	}
+	end := func(user, password string) webtest.Answer { return endBy(user, password, webtest.Supervisor2) }
 	refused(t, end(webtest.Supervisor, "guess"), http.StatusUnauthorized, billing.CodeUnauthenticated, "wrong")
 	refused(t, end(webtest.Manager, webtest.Password), http.StatusForbidden, billing.CodeSelfApproval, "colleague")
 	refused(t, end(webtest.Clerk, webtest.Password), http.StatusForbidden, billing.CodeForbidden, "role may not")
 	refused(t, end(webtest.OtherSupervisor, webtest.Password), http.StatusForbidden, billing.CodeForbidden, "site compound")
+	refused(t, endBy(webtest.Supervisor, webtest.Password, webtest.Supervisor), http.StatusForbidden, billing.CodeSelfApproval, "two colleagues")
+	refused(t, endBy(webtest.Supervisor, webtest.Password, webtest.Manager), http.StatusForbidden, billing.CodeSelfApproval, "colleague")
+	refused(t, endBy(webtest.Supervisor, webtest.Password, webtest.Clerk), http.StatusForbidden, billing.CodeForbidden, "role may not")
 	require.Equal(t, http.StatusOK, end(webtest.Supervisor, webtest.Password).Status)
 	refused(t, end(webtest.Supervisor, webtest.Password), http.StatusConflict, billing.CodeClosed, "ended already")
 }

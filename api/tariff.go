@@ -84,6 +84,16 @@ type PriceCeiling struct {
 	SetAt   time.Time       `json:"set_at"`
 }
 
+// PriceAbove is a published price that is above the ceiling of a site where accounts pay by it.
+type PriceAbove struct {
+	Tariff  billing.TariffID `json:"tariff"`
+	Site    billing.SiteID   `json:"site"`
+	Price   string           `json:"price" doc:"The most that one kWh or m³ costs by it, yuan, as decimal text."`
+	Ceiling string           `json:"ceiling" doc:"Yuan per kWh or m³, as decimal text."`
+	From    string           `json:"ceiling_from" format:"date"`
+	Says    string           `json:"says" doc:"Which component it is, and what to do."`
+}
+
 func day(d billing.Date) string { return d.String() }
 
 func changeOf(c store.TariffChange) TariffChange {
@@ -185,16 +195,24 @@ func (s *server) tariffOperations() {
 	add(s, operation{method: post, path: "/tariff-changes/{id}/push", id: "push-tariff", tag: "tariffs", may: auth.PushPrices,
 		summary: "Have the meters that don't hold the prices yet tried again now."}, s.pushTariff)
 	add(s, operation{method: get, path: "/price-ceilings", id: "list-price-ceilings", tag: "tariffs", may: auth.View, summary: "The price ceilings of your sites."}, s.ceilings)
+	add(s, operation{method: get, path: "/price-ceilings/above", id: "list-prices-above-ceilings", tag: "tariffs", may: auth.View,
+		summary: "Published prices, in force now or later, that are above a ceiling of your sites: it was lowered after they were published. Of each tariff and site the first."}, s.pricesAbove)
 	add(s, operation{method: post, path: "/sites/{site}/price-ceilings", id: "set-price-ceiling", tag: "tariffs", may: auth.SetCeiling, done: http.StatusCreated,
 		summary: "Set or end the ceiling of a site and service from a day on."}, s.setCeiling)
 }
 
-func (s *server) tariffs(ctx context.Context, _ *none) (*body[List[Tariff]], error) {
+// tariffDay is the day by which versions of tariffs are in force: they are of no site.
+func (s *server) tariffDay(ctx context.Context) (billing.Date, error) {
 	clock, err := s.Store.Clock(ctx)
+	return billing.DateOf(clock.Now, time.FixedZone("Asia/Shanghai", 8*60*60)), err
+}
+
+func (s *server) tariffs(ctx context.Context, _ *none) (*body[List[Tariff]], error) {
+	today, err := s.tariffDay(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Store.TariffRows(ctx, billing.DateOf(clock.Now, time.FixedZone("Asia/Shanghai", 8*60*60)))
+	rows, err := s.Store.TariffRows(ctx, today)
 	if err != nil {
 		return nil, err
 	}
@@ -366,6 +384,20 @@ func (s *server) ceilings(ctx context.Context, _ *none) (*body[List[PriceCeiling
 		return nil, err
 	}
 	return listOf(rows, len(rows), ceilingOf), nil
+}
+
+func (s *server) pricesAbove(ctx context.Context, _ *none) (*body[List[PriceAbove]], error) {
+	today, err := s.tariffDay(ctx)
+	if err != nil {
+		return nil, err
+	}
+	above, err := s.Store.PricesAbove(ctx, auth.FromContext(ctx).Sites, today)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(above, len(above), func(p store.PriceAbove) PriceAbove {
+		return PriceAbove{Tariff: p.Tariff.ID, Site: p.Site, Price: p.Unit.String(), Ceiling: p.Ceiling.String(), From: day(p.From), Says: billing.MessageOf(p.Refusal())}
+	}), nil
 }
 
 func (s *server) setCeiling(ctx context.Context, in *ceilingInput) (*body[Done], error) {

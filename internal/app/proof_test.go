@@ -78,6 +78,12 @@ var plantings = []planting{
 	{invariant: proof.ThreePersons, what: "a maker who approves prices", sql: []string{
 		`ALTER TABLE tariff_changes DROP CONSTRAINT tariff_maker_is_not_second_approver`,
 		`UPDATE tariff_changes SET approved2_by = made_by WHERE state IN ('published', 'in_force')`}},
+	{invariant: proof.ThreePersons, what: "a refund paid out by who approved it", sql: []string{
+		`ALTER TABLE holds DROP CONSTRAINT hold_paid_out_by_a_third`,
+		`UPDATE holds SET settled_by = approved_by WHERE id = (SELECT min(id) FROM holds WHERE state = 'posted' AND purpose = 'refund')`}},
+	{invariant: proof.ThreePersons, what: "a protection ended by two", sql: []string{
+		`ALTER TABLE protections DROP CONSTRAINT protection_ended_by_three`,
+		`UPDATE protections SET ended_by3 = ended_by2 WHERE id = (SELECT min(id) FROM protections WHERE ended_at IS NOT NULL)`}},
 	{invariant: proof.ThreePersons, what: "a published price that nobody approved", sql: []string{
 		`UPDATE tariff_versions SET version = jsonb_set(version, '{components,0,bands,0,price}', '"9.99"') WHERE change_id IS NOT NULL`}},
 	{invariant: proof.VerifiedWasTrue, what: "prices that no meter holds", sql: []string{

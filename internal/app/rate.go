@@ -176,7 +176,7 @@ func (d derivation) notes() error {
 		if t.Inclusive {
 			how = "contained in"
 		}
-		notes = append(notes, fmt.Sprintf("tax %s of %s: %s %s %s yuan = %s", t.Component, t.Month.String()[:7], t.Rate, how, t.Base, t.Amount))
+		notes = append(notes, fmt.Sprintf("tax %s of %s: %s %s %s yuan = %s; it arises on %s", t.Component, t.Month.String()[:7], t.Rate, how, t.Base, t.Amount, t.Point))
 	}
 	if !d.r.Reverse.IsZero() {
 		notes = append(notes, fmt.Sprintf("reverse energy %s %s, reported and not netted", d.r.Reverse, d.unit("")))

@@ -46,14 +46,14 @@ const (
 	OrderCut     Action = "order_cut"
 	StopCuts     Action = "stop_cuts"
 	OrderRestore Action = "order_restore"
-	// Protect keeps supply on; EndProtection ends that, with a second person.
+	// Protect keeps supply on; EndProtection ends that, with two colleagues who may protect.
 	Protect       Action = "protect"
 	EndProtection Action = "end_protection"
 	// CloseDay closes the books of an ended day by hand.
 	CloseDay Action = "close_day"
 	// WaiveLateFee lets a customer off the late fee of an issued bill.
 	WaiveLateFee Action = "waive_late_fee"
-	// PlaceHold keeps back a part of a customer's credit; SettleHold pays it out, or releases it.
+	// PlaceHold keeps back a part of a customer's credit; SettleHold approves that it is paid out, pays out what another approved, or releases it.
 	PlaceHold  Action = "place_hold"
 	SettleHold Action = "settle_hold"
 	// EditTariff drafts, edits, submits and withdraws a change of prices; ApproveTariff approves or rejects what another drafted.
@@ -121,7 +121,7 @@ var table = map[Action]rule{
 	WaiveLateFee:      {"waive a late fee", []billing.Role{supervisor}},
 	CloseDay:          {"close the books of a day", []billing.Role{supervisor, manager}},
 	PlaceHold:         {"hold back a customer's credit", []billing.Role{clerk}},
-	SettleHold:        {"pay out or release a hold", []billing.Role{manager, supervisor}},
+	SettleHold:        {"approve, pay out or release a hold", []billing.Role{manager, supervisor}},
 	EditTariff:        {"draft prices", []billing.Role{administrator}},
 	ApproveTariff:     {"approve or reject prices", []billing.Role{supervisor, manager}},
 	SimulateTariff:    {"simulate prices", []billing.Role{supervisor, manager, administrator}},
@@ -196,7 +196,7 @@ func CanOrderCut(actor Actor, site billing.SiteID, protected bool) error {
 		return err
 	}
 	if protected {
-		return billing.Errorf(billing.CodeBlocked, "This customer is protected and can't be cut; end the protection first, with a second person.")
+		return billing.Errorf(billing.CodeBlocked, "This customer is protected and can't be cut; end the protection first, with two colleagues.")
 	}
 	return nil
 }

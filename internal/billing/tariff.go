@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -124,7 +125,20 @@ type Component struct {
 	Rate      Factor      `json:"rate,omitzero"`
 	Inclusive bool        `json:"inclusive,omitempty"` // prices contain the tax
 	Invoice   string      `json:"invoice,omitempty"`
+	TaxPoint  TaxPoint    `json:"tax_point,omitempty"` // empty: TaxAtBilling; see Arises
 }
+
+// Arises is when the tax of a tax component arises.
+func (c Component) Arises() TaxPoint { return cmp.Or(c.TaxPoint, TaxAtBilling) }
+
+// TaxPoint says when a tax arises. Which holds is for the operator's tax person to say (rule 31).
+type TaxPoint string
+
+// The tax points: the day on which the bill is issued, or that on which the customer's money is received.
+const (
+	TaxAtBilling  TaxPoint = "billing"
+	TaxAtRecharge TaxPoint = "recharge"
+)
 
 // BandPrice is the price of one band, or its ratio to the component's price.
 type BandPrice struct {

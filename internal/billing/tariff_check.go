@@ -125,7 +125,7 @@ var kindFields = map[ComponentKind][]string{
 	KindDemand:      {"price", "basis", "over"},
 	KindPowerFactor: {"standard", "of"},
 	KindMinimum:     {"price", "of"},
-	KindTax:         {"rate", "inclusive", "of", "invoice"},
+	KindTax:         {"rate", "inclusive", "of", "invoice", "tax_point"},
 }
 
 // fields are those that are set.
@@ -139,6 +139,7 @@ func (c Component) fields() []string {
 		{"order", c.Order != ""}, {"prorate", c.Prorate != ""}, {"tiers", c.Tiers != nil}, {"household", c.Household != nil},
 		{"seasons", c.Seasons != nil}, {"suspended", !c.Suspended.IsZero()}, {"basis", c.Basis != ""}, {"over", c.Over != nil},
 		{"standard", !c.Standard.IsZero()}, {"of", c.Of != nil}, {"rate", !c.Rate.IsZero()}, {"inclusive", c.Inclusive}, {"invoice", c.Invoice != ""},
+		{"tax_point", c.TaxPoint != ""},
 	} {
 		if f.is {
 			set = append(set, f.name)
@@ -197,6 +198,9 @@ func (c Component) problem(s Service) string {
 		}
 		if c.Rate.Sign() <= 0 {
 			return "the rate is missing or negative: write a fraction such as 0.13."
+		}
+		if p := c.Arises(); p != TaxAtBilling && p != TaxAtRecharge {
+			return "the tax point is " + strconv.Quote(string(p)) + ": use billing, for the day on which the bill is issued, or recharge, for the day on which the money is received."
 		}
 	}
 	return ""

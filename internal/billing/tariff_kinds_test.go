@@ -57,6 +57,24 @@ func TestTariff_everyKindRoundTrips(t *testing.T) {
 	require.JSONEq(t, everyKind, string(data))
 }
 
+// A file from before tax points is as good as ever: its taxes arise when the bill is issued.
+func TestTaxPoint(t *testing.T) {
+	vat := func(text string) billing.Component {
+		var tariff billing.Tariff
+		require.NoError(t, json.Unmarshal([]byte(strings.Replace(everyKind, `"invoice": "special"`, text, 1)), &tariff))
+		require.NoError(t, tariff.Validate())
+		components := tariff.Versions[0].Components
+		return components[len(components)-1]
+	}
+	require.Equal(t, billing.TaxAtBilling, vat(`"invoice": "special"`).Arises())
+	require.Equal(t, billing.TaxAtBilling, vat(`"invoice": "special", "tax_point": "billing"`).Arises())
+	paid := vat(`"invoice": "special", "tax_point": "recharge"`)
+	require.Equal(t, billing.TaxAtRecharge, paid.Arises())
+	data, err := json.Marshal(paid)
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"tax_point":"recharge"`)
+}
+
 // Each case spoils the text once; the sentence must name the place.
 func TestTariff_everyKindValidateNamesThePlace(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
@@ -92,6 +110,8 @@ func TestTariff_everyKindValidateNamesThePlace(t *testing.T) {
 		"of twice":               {`"of": ["ratio", "kva", "kw"]`, `"of": ["ratio", "ratio"]`, "component pf: of ratio: it is named twice"},
 		"of missing":             {`, "of": ["ratio", "kva", "kw"]`, ``, "component pf: of is missing"},
 		"two minimums":           {`"kind": "tax", "rate": "0.13", "inclusive": true, "invoice": "special"`, `"kind": "minimum", "price": "3"`, "component vat: a version has at most one component of the kind minimum"},
+		"tax point":              {`"invoice": "special"`, `"invoice": "special", "tax_point": "delivery"`, "component vat: the tax point is \"delivery\": use billing"},
+		"tax point elsewhere":    {`"kind": "minimum", `, `"kind": "minimum", "tax_point": "billing", `, "component least: it has fields of another kind than minimum (tax_point)"},
 		"rate":                   {`"rate": "0.13", `, ``, "component vat: the rate is missing"},
 		"water":                  {`"service": "power"`, `"service": "water"`, "calendar: water meters have no bands"},
 		"segment ends first":     {`{"from": "00:00", "to": "07:00", "band": "valley"}`, `{"from": "07:00", "to": "00:00", "band": "valley"}`, "calendar: season 1: days 3: segment 07:00–00:00: it ends before it starts"},

@@ -70,8 +70,9 @@ func (c *Crew) approveCut(ctx context.Context, by billing.UserID, id string) err
 	return c.office.post(ctx, by, "/api/v1/cutoffs/"+url.PathEscape(id)+"/approve", map[string]string{}, nil)
 }
 
-func (c *Crew) endProtectionBy(ctx context.Context, by billing.UserID, id int64, second billing.UserID) error {
+func (c *Crew) endProtectionBy(ctx context.Context, by billing.UserID, id int64, second, third billing.UserID) error {
 	return c.office.post(ctx, by, fmt.Sprintf("/api/v1/protections/%d/end", id), map[string]string{
 		"reason": "冷库已清空，保电提前结束（The cold store was emptied）", "second_user": string(second), "second_password": Password,
+		"third_user": string(third), "third_password": Password,
 	}, nil)
 }

@@ -48,10 +48,10 @@ func (c *Crew) useSlipTwice(ctx context.Context, p payment) error {
 	return c.mustRefuse(c.enterText(ctx, p, "50.00", nil), "a second recharge on bank slip "+p.Evidence)
 }
 
-// protectionEnds is the day on which one protection is ended before its time, by two persons.
+// protectionEnds is the day on which one protection is ended before its time, by three persons.
 const protectionEnds = 14
 
-// endProtection ends the protection of one shop whose cold store has been emptied. One person alone is refused.
+// endProtection ends the protection of one shop whose cold store has been emptied. Two persons are refused.
 func (c *Crew) endProtection(ctx context.Context, now time.Time) (int, error) {
 	if now.Before(at(protectionEnds, 0, 0)) {
 		return 0, nil
@@ -67,8 +67,8 @@ func (c *Crew) endProtection(ctx context.Context, now time.Time) (int, error) {
 	if err != nil || !c.due(item, now) {
 		return 0, err
 	}
-	if err := c.mustRefuse(c.endProtectionBy(ctx, "manager1", id, "manager1"), "the end of a protection by one person"); err != nil {
+	if err := c.mustRefuse(c.endProtectionBy(ctx, "manager1", id, "supervisor1", "supervisor1"), "the end of a protection by two persons"); err != nil {
 		return 0, err
 	}
-	return c.outcome(item, now, c.endProtectionBy(ctx, "manager1", id, "supervisor1"))
+	return c.outcome(item, now, c.endProtectionBy(ctx, "manager1", id, "supervisor1", "supervisor2"))
 }

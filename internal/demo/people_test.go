@@ -336,3 +336,44 @@ func TestTrySlips_onceAWeekAndAllRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, asked, c.Refusals()["self_approval"])
 }
+
+// A refund is paid out by three persons, and a protection ended by three: the colleagues try it with fewer, and it must be refused.
+func TestAct_threePersons(t *testing.T) {
+	ctx := context.Background()
+	c, s, f := crewOnSeed(t)
+	_, err := s.Pool.Exec(ctx, `INSERT INTO holds (id, site_id, account_id, amount_fen, purpose, subject, state, idempotency_key, request_hash, placed_by, placed_at, expires_at)
+		SELECT h.id, a.site_id, a.id, 1, 'refund', h.id, 'open', h.id, '\x', 'clerk1', $2, $3 FROM (SELECT * FROM accounts WHERE site_id = $1 AND credit_mode = 'platform' ORDER BY id LIMIT 1) a, (VALUES ('H1'), ('H2')) h (id)`,
+		Garden, at(3, 9, 0), at(6, 9, 0))
+	require.NoError(t, err)
+	_, err = s.Pool.Exec(ctx, `UPDATE holds SET approved_by = 'manager1', approved_at = $1 WHERE id = 'H2'`, at(3, 10, 0)) // by somebody who tries the demo
+	require.NoError(t, err)
+	approved, asked := false, 0
+	f.refuse = func(user, path string) bool {
+		switch path {
+		case "/api/v1/holds/H1/approve":
+			approved = true
+		case "/api/v1/holds/H1/post":
+			return user != "manager1" || !approved
+		case "/api/v1/holds/H2/post":
+			return user != "supervisor1"
+		}
+		if strings.HasPrefix(path, "/api/v1/protections/") {
+			asked++
+			return asked == 1
+		}
+		return false
+	}
+	did, err := c.settleRefunds(ctx, at(4, 9, 0))
+	require.NoError(t, err)
+	require.Equal(t, 3, did)
+	require.Len(t, f.did, 3)
+	for i, want := range []string{"supervisor1 /api/v1/holds/H1/approve ", "manager1 /api/v1/holds/H1/post ", "supervisor1 /api/v1/holds/H2/post "} {
+		require.Contains(t, f.did[i], want)
+	}
+	f.did = nil
+	did, err = c.endProtection(ctx, at(protectionEnds, 9, 0))
+	require.NoError(t, err)
+	require.Equal(t, 1, did)
+	require.Contains(t, f.did[0], `"second_user":"supervisor1"`)
+	require.Contains(t, f.did[0], `"third_user":"supervisor2"`)
+}

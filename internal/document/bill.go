@@ -38,6 +38,10 @@ func (s *canvas) bill(b store.BillSheet) error {
 	if err := json.Unmarshal(b.Readings, &readings); err != nil {
 		return err
 	}
+	taxes, err := b.Taxes()
+	if err != nil {
+		return err
+	}
 	for n := range min(s.o.copies(), len(twoCopies)) {
 		name := ""
 		if s.o.copies() > 1 {
@@ -46,14 +50,14 @@ func (s *canvas) bill(b store.BillSheet) error {
 			name = s.o.Lang.say(twoCopies[0])
 		}
 		if s.o.Paper == Roll {
-			s.rollBill(b, readings, name)
+			s.rollBill(b, readings, taxes, name)
 			continue
 		}
 		s.front(s.o.Lang.say(string(b.Service)+"_bill"), string(b.ID), name)
 		s.facts(s.billFacts(b))
 		s.billLines(b)
 		s.billReadings(b, readings)
-		s.facts(s.billSums(b))
+		s.facts(s.billSums(b, taxes))
 		s.adjustments(b)
 		for _, p := range b.Plans {
 			s.note(s.planned(p))
@@ -191,12 +195,23 @@ func (s *canvas) billReadings(b store.BillSheet, readings []store.BillReading) {
 	}
 }
 
-func (s *canvas) billSums(b store.BillSheet) []fact {
+func (s *canvas) billSums(b store.BillSheet, taxes []billing.Component) []fact {
 	say := s.o.Lang.say
-	return []fact{
+	sums := []fact{
 		{say("sum"), b.TotalFen.Grouped()}, {say("charged"), b.ChargedFen.Grouped()}, {say("rest"), (b.TotalFen - b.ChargedFen).Grouped()},
 		{say("balance"), b.BalanceFen.Grouped()},
 	}
+	for _, c := range taxes {
+		text := say("tax_on_top", c.Rate)
+		if c.Inclusive {
+			text = say("tax_inclusive", c.Rate)
+		}
+		if c.Invoice != "" {
+			text += " · " + say("invoice", c.Invoice)
+		}
+		sums = append(sums, fact{s.o.Lang.name(c.Name.ZH, c.Name.EN), text + " · " + say("tax_at_"+string(c.Arises()))})
+	}
+	return sums
 }
 
 // adjustments are what was refunded or charged for a faulty meter in the bill's period, each with its derivation.
@@ -231,7 +246,7 @@ func asBilled(l store.AdjustedLine) (billed, right store.BillLine) {
 }
 
 // rollBill draws a bill on a roll: one page as long as it needs.
-func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyName string) {
+func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, taxes []billing.Component, copyName string) {
 	say := s.o.Lang.say
 	lines := []fact{{say("number"), string(b.ID)}}
 	lines = append(lines, s.billFacts(b)...)
@@ -253,7 +268,7 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, copyN
 		lines = append(lines, fact{title, ""}, fact{sum, l.AmountFen.Grouped()})
 	}
 	lines = append(lines, fact{})
-	lines = append(lines, s.billSums(b)...)
+	lines = append(lines, s.billSums(b, taxes)...)
 	for _, a := range b.Adjustments {
 		lines = append(lines, fact{}, fact{say("adjustment", string(a.ID)), a.TotalFen.Grouped()}, fact{say("adjusted"), ""})
 		for _, l := range a.Lines {

@@ -104,6 +104,27 @@ func TestBills_golden(t *testing.T) {
 	}
 }
 
+// A bill says of each tax that was in force on its last day its rate, its invoice and when it arises.
+func TestBills_taxes(t *testing.T) {
+	b := theBill()
+	b.Input = []byte(`{"tariff": {"id": "t", "versions": [
+			{"from": "2026-01-01", "components": [{"key": "vat", "kind": "tax", "name": {"zh": "增值税", "en": "VAT"}, "rate": "0.13", "inclusive": true, "invoice": "专票"}]},
+			{"from": "2026-10-01", "components": [{"key": "vat", "kind": "tax", "name": {"zh": "增值税", "en": "VAT"}, "rate": "0.09"}]}]},
+		"terms": [{"from": "2026-01-01"}, {"from": "2026-09-20", "tariff": {"id": "u", "versions": [
+			{"from": "2026-01-01", "components": [{"key": "vat", "kind": "tax", "name": {"zh": "增值税", "en": "VAT"}, "rate": "0.03", "invoice": "普票", "tax_point": "recharge"}]}]}}, {"from": "2026-10-01"}]}`)
+	for _, paper := range []Paper{A4, Roll} {
+		var out bytes.Buffer
+		o := options(ZH)
+		o.Paper = paper
+		require.NoError(t, Bills(&out, o, "x", bills(b)))
+		require.Contains(t, text(t, out.Bytes()), "税率 0.03，价外 · 发票：普票 · 纳税时点：收款", paper)
+	}
+	b.Input = bytes.ReplaceAll(b.Input, []byte("2026-09-20"), []byte("2026-10-20"))
+	var out bytes.Buffer
+	require.NoError(t, Bills(&out, options(EN), "x", bills(b)))
+	require.Contains(t, text(t, out.Bytes()), "rate 0.13, in the prices · invoice: 专票 · arises when the bill is issued")
+}
+
 // keepPicture puts a file where somebody may look at it, when METERFLOW_KEEP_PAPERS names a folder.
 func keepPicture(t *testing.T, pdf []byte, name string) {
 	t.Helper()

@@ -30,6 +30,8 @@ var words = map[string]word{
 	"plan": {"补收分期 %s", "Payment plan %s"}, "plan_part": {"每期至多（元）", "A month at most (CNY)"}, "plan_later": {"未到期（元）", "Not due yet (CNY)"},
 	"planned": {"估抄后补收 %s 元按分期 %s 缴纳，每期至多 %s 元，尚有 %s 元未到期；本账单合计不变", "A make-up of CNY %s is paid by plan %s, at most CNY %s a month; CNY %s is not due yet. The bill's total stays"},
 	"sum":     {"应收合计（元）", "Total due (CNY)"}, "yuan": {"元", "CNY"}, "charged": {"已按日扣费（元）", "Charged day by day (CNY)"}, "rest": {"本次扣收（元）", "Charged with this bill (CNY)"}, "balance": {"当前余额（元）", "Balance now (CNY)"},
+	"tax_on_top": {"税率 %s，价外", "rate %s, on top"}, "tax_inclusive": {"税率 %s，价内", "rate %s, in the prices"}, "invoice": {"发票：%s", "invoice: %s"},
+	"tax_at_billing": {"纳税时点：发行账单", "arises when the bill is issued"}, "tax_at_recharge": {"纳税时点：收款", "arises when money is received"},
 	"about": {"每行金额＝用量×单价×系数，四舍五入到分一次；合计为各行之和。", "Each line is use × price × factor, rounded to fen once; the total is the sum of its lines."},
 	"page":  {"第 %d 页", "Page %d"}, "copy": {"第%s联 %s", "Copy %s: %s"},
 	"for_customer": {"用户联", "customer"}, "for_file": {"存档联", "file"}, "for_desk": {"收费联", "cash desk"}, "for_finance": {"财务联", "finance"},

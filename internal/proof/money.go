@@ -374,7 +374,8 @@ func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
 	return nil
 }
 
-// threePersons: each credited recharge, and each published change of prices, has a maker and two approvers, three different persons.
+// threePersons: each credited recharge, published change of prices, booked adjustment, hold that was paid out (a refund, a transfer, a dispute) and
+// protection that was ended before its time has a maker and two who checked, three different persons.
 func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
 	if err := c.threePersonsPriced(ctx, inv); err != nil {
 		return err
@@ -382,9 +383,25 @@ func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
 	if err := c.threePersonsAdjusted(ctx, inv); err != nil {
 		return err
 	}
+	if err := c.threePersonsPaidOut(ctx, inv); err != nil {
+		return err
+	}
 	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges WHERE state = 'credited'`); err != nil {
 		return err
 	}
 	return c.none(ctx, inv, `SELECT format('recharge %s: entered by %s, approved by %s and %s', id, entered_by, coalesce(approved1_by, 'nobody'), coalesce(approved2_by, 'nobody'))
 		FROM recharges WHERE state = 'credited' AND NOT (coalesce(entered_by <> approved1_by AND entered_by <> approved2_by AND approved1_by <> approved2_by, false))`)
+}
+
+// threePersonsPaidOut: who placed, approved and paid out a hold are three persons; so are who ended a protection and who agreed.
+func (c *checker) threePersonsPaidOut(ctx context.Context, inv *Invariant) error {
+	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM holds WHERE state = 'posted') + (SELECT count(*) FROM protections WHERE ended_at IS NOT NULL)`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('hold %s (%s): placed by %s, approved by %s, paid out by %s', id, purpose, placed_by, coalesce(approved_by, 'nobody'), settled_by)
+		FROM holds WHERE state = 'posted' AND NOT coalesce(placed_by <> approved_by AND placed_by <> settled_by AND approved_by <> settled_by, false)`); err != nil {
+		return err
+	}
+	return c.none(ctx, inv, `SELECT format('protection %s: ended by %s, agreed by %s and %s', id, ended_by, coalesce(ended_by2, 'nobody'), coalesce(ended_by3, 'nobody'))
+		FROM protections WHERE ended_at IS NOT NULL AND NOT coalesce(ended_by <> ended_by2 AND ended_by <> ended_by3 AND ended_by2 <> ended_by3, false)`)
 }

@@ -221,7 +221,7 @@ func (r *Rater) late() error {
 		}
 	}
 	if rate := l.rate(last); r.out.Late != 0 && !rate.Tax.IsZero() {
-		t := Tax{Component: LateFee, Name: billing.Names{ZH: "违约金税额", EN: "Tax in late fees"}, Month: billing.MonthPeriod(last).From, Rate: rate.Tax, Inclusive: true, Base: r.out.Late}
+		t := Tax{Component: LateFee, Name: billing.Names{ZH: "违约金税额", EN: "Tax in late fees"}, Month: billing.MonthPeriod(last).From, Rate: rate.Tax, Inclusive: true, Point: billing.TaxAtBilling, Base: r.out.Late}
 		var err error
 		if t.Amount, err = billing.TaxIn(t.Base, t.Rate); err != nil {
 			return err

@@ -252,7 +252,7 @@ func (r *Rater) tax(c *billing.Component, parts []part) error {
 	if err != nil || sum == 0 {
 		return err
 	}
-	t := Tax{Component: c.Key, Name: c.Name, Month: parts[0].month.first(), Rate: c.Rate, Inclusive: c.Inclusive, Invoice: c.Invoice, Base: sum}
+	t := Tax{Component: c.Key, Name: c.Name, Month: parts[0].month.first(), Rate: c.Rate, Inclusive: c.Inclusive, Invoice: c.Invoice, Point: c.Arises(), Base: sum}
 	if c.Inclusive {
 		t.Amount, err = billing.TaxIn(sum, c.Rate)
 	} else {

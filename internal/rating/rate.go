@@ -151,8 +151,10 @@ type Tax struct {
 	Rate      billing.Factor `json:"rate"`
 	Inclusive bool           `json:"inclusive,omitempty"`
 	Invoice   string         `json:"invoice,omitempty"`
-	Base      billing.Money  `json:"base_fen"`
-	Amount    billing.Money  `json:"amount_fen"`
+	// Point is when it arises.
+	Point  billing.TaxPoint `json:"tax_point"`
+	Base   billing.Money    `json:"base_fen"`
+	Amount billing.Money    `json:"amount_fen"`
 }
 
 // PowerFactor is what a month's adjustment was read from the table with.

@@ -17,14 +17,14 @@ type Account struct {
 	ServicePoint    billing.ServicePointID `db:"service_point_id"`
 	Service         billing.Service
 	CreditMode      billing.CreditMode
-	Tariff          billing.TariffID `db:"tariff_id"`
+	Tariff          billing.TariffID `db:"tariff_id"` // today; other days have that of their terms
 	PrepaidContract bool
 	CutLimit        billing.Money `db:"cut_limit_fen"`
 	OpenedOn        billing.Date
 	UseBefore       int64 // raw units used in the step year before OpenedOn
 }
 
-const selectAccount = `SELECT id, site_id, customer_id, service_point_id, service, credit_mode, tariff_id, prepaid_contract, cut_limit_fen, opened_on, use_before FROM accounts`
+const selectAccount = `SELECT id, site_id, customer_id, service_point_id, service, credit_mode, account_tariff_now(id) AS tariff_id, prepaid_contract, cut_limit_fen, opened_on, use_before FROM accounts`
 
 // Account reads one account.
 func (s *Store) Account(ctx context.Context, id billing.AccountID) (Account, error) {
@@ -61,6 +61,9 @@ func (s *Store) OpenAccount(ctx context.Context, by By, n NewAccount) error {
 		if _, err := tx.Exec(ctx, `INSERT INTO accounts (id, site_id, customer_id, service_point_id, service, credit_mode, tariff_id, prepaid_contract, cut_limit_fen, opened_on, use_before)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, a.ID, a.Site, a.Customer, a.ServicePoint, a.Service, a.CreditMode, a.Tariff,
 			a.PrepaidContract, a.CutLimit, a.OpenedOn, a.UseBefore); err != nil {
+			return err
+		}
+		if err := tariffBelowCeilings(ctx, tx, a, a.Tariff, a.OpenedOn); err != nil {
 			return err
 		}
 		if err := OpenCustomerAccount(ctx, tx, a.Site, a.ID); err != nil {

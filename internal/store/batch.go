@@ -260,7 +260,7 @@ func (f BatchFacts) CommandsAllowed(mapVersion int) error {
 }
 
 // factsOfMeters is the one question behind the preview and the last look before an order. %s chooses the meters m.
-const factsOfMeters = `SELECT m.id AS meter_id, a.id AS account_id, m.gateway_id, m.profile, m.service, coalesce(a.credit_mode, '') AS credit_mode, coalesce(a.tariff_id, '') AS tariff_id,
+const factsOfMeters = `SELECT m.id AS meter_id, a.id AS account_id, m.gateway_id, m.profile, m.service, coalesce(a.credit_mode, '') AS credit_mode, coalesce(account_tariff_now(a.id), '') AS tariff_id,
 		coalesce(b.balance_fen, 0) AS balance_fen, coalesce(a.cut_limit_fen, 0) AS cut_limit_fen, coalesce(s.state, 'unknown') AS supply, coalesce(s.wanted, 'on') AS wanted,
 		coalesce(s.guarded, false) AS guarded, coalesce(s.held_by, '') AS held_by,
 		coalesce(c.life_support, false) OR EXISTS (SELECT 1 FROM protections p WHERE p.account_id = a.id AND p.ended_at IS NULL AND p.from_at <= business_now() AND p.until_at > business_now()) AS protected,

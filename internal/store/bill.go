@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,6 +38,37 @@ type Bill struct {
 
 const billColumns = `b.id, b.run_id, b.site_id, b.account_id, a.service, b.period_from, b.period_to, b.version, b.state, b.hold_reason, b.tariff_id, b.engine,
 	b.quantity, b.readings, b.input, b.total_fen, b.late_fen, b.charged_fen, b.entry_id`
+
+// Taxes are the taxes of the prices that a bill was rated by, as in force on its last day; none for a bill that couldn't be rated.
+func (b Bill) Taxes() ([]billing.Component, error) {
+	var in struct {
+		Tariff billing.Tariff `json:"tariff"`
+		Terms  []struct {
+			From   billing.Date    `json:"from"`
+			Tariff *billing.Tariff `json:"tariff"`
+		} `json:"terms"`
+	}
+	if len(b.Input) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(b.Input, &in); err != nil {
+		return nil, err
+	}
+	last, tariff := b.PeriodTo.AddDays(-1), in.Tariff
+	for _, t := range in.Terms {
+		if t.From.After(last) {
+			break
+		}
+		if tariff = in.Tariff; t.Tariff != nil {
+			tariff = *t.Tariff
+		}
+	}
+	v, _, err := tariff.VersionAt(last)
+	if err != nil {
+		return nil, nil // there was no price, so nothing was rated
+	}
+	return slices.DeleteFunc(v.Components, func(c billing.Component) bool { return c.Kind != billing.KindTax }), nil
+}
 
 // BillReading is what one fitting brought to a bill: raw registers at both ends.
 type BillReading struct {

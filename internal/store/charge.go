@@ -35,14 +35,13 @@ func (s *Store) OpenChargeRun(ctx context.Context, by By, cycle billing.CycleID)
 	return c, charged, err
 }
 
-// MeteredAccount is an account as rating sees it: its tariff, where it is measured, and what was charged and billed before.
+// MeteredAccount is an account as rating sees it: where it is measured, and what was charged and billed before. Its tariffs are in its terms.
 type MeteredAccount struct {
 	ID           billing.AccountID
 	Site         billing.SiteID         `db:"site_id"`
 	ServicePoint billing.ServicePointID `db:"service_point_id"`
 	Service      billing.Service
 	CreditMode   billing.CreditMode
-	Tariff       billing.TariffID `db:"tariff_id"`
 	CutLimitFen  billing.Money
 	OpenedOn     billing.Date
 	UseBefore    int64        // raw units after the ratio, used in the step year before OpenedOn
@@ -56,7 +55,7 @@ type MeteredAccount struct {
 
 // meteredFrom is what all questions for metered accounts share; the last issued bill stands at the end of its index.
 const (
-	meteredColumns = `a.id, a.site_id, a.service_point_id, a.service, a.credit_mode, a.tariff_id, a.cut_limit_fen, a.opened_on, a.use_before,
+	meteredColumns = `a.id, a.site_id, a.service_point_id, a.service, a.credit_mode, a.cut_limit_fen, a.opened_on, a.use_before,
 		(SELECT period_to FROM bills b WHERE b.account_id = a.id AND b.state = 'issued' ORDER BY period_from DESC LIMIT 1) AS billed_to`
 
 	// selectBilled leaves out what only the daily charge needs.

@@ -203,10 +203,15 @@ func writePrice(ctx context.Context, tx *Tx, k Correction, c billing.PriceCorrec
 	if err := json.Unmarshal(definition, &t); err != nil {
 		return err
 	}
-	if _, err := c.With(t); err != nil {
+	corrected, err := c.With(t)
+	if err != nil {
 		return err
 	}
-	if err := belowCeilings(ctx, tx, c.Tariff, t.Service, c.Version); err != nil {
+	_, until, err := corrected.VersionAt(c.Version.From)
+	if err != nil {
+		return err
+	}
+	if err := belowCeilings(ctx, tx, c.Tariff, t.Service, c.Version, until); err != nil {
 		return err
 	}
 	version, err := json.Marshal(c.Version)

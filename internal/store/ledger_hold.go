@@ -26,9 +26,12 @@ type Hold struct {
 	ExpiresAt time.Time
 	Posted    billing.Money `db:"posted_fen"` // what was taken; the rest was released
 	EntryID   *int64
-	SettledBy string
-	SettledAt *time.Time
-	Reason    string
+	// ApprovedBy agreed that it is paid out; empty until somebody did. Who pays it out is a third person.
+	ApprovedBy string
+	ApprovedAt *time.Time
+	SettledBy  string
+	SettledAt  *time.Time
+	Reason     string
 }
 
 // The states of a hold.
@@ -40,7 +43,7 @@ const (
 )
 
 const selectHold = `SELECT id, site_id, account_id, amount_fen, purpose, subject, state, placed_by, placed_at, expires_at, posted_fen, entry_id,
-	coalesce(settled_by, '') AS settled_by, settled_at, reason FROM holds`
+	coalesce(approved_by, '') AS approved_by, approved_at, coalesce(settled_by, '') AS settled_by, settled_at, reason FROM holds`
 
 func (h Hold) refs() []string { return []string{string(h.Account), h.Subject} }
 
@@ -69,7 +72,7 @@ func PlaceHold(ctx context.Context, tx *Tx, r ledger.Hold) (Hold, error) {
 			FROM accounts a JOIN sites s ON s.id = a.site_id WHERE a.id = $1 AND NOT EXISTS (SELECT 1 FROM holds WHERE idempotency_key = $5)
 			ON CONFLICT (idempotency_key) DO NOTHING RETURNING h.*)
 		SELECT id, site_id, account_id, amount_fen, purpose, subject, state, placed_by, placed_at, expires_at, posted_fen, entry_id,
-			coalesce(settled_by, '') AS settled_by, settled_at, reason FROM placed`,
+			coalesce(approved_by, '') AS approved_by, approved_at, coalesce(settled_by, '') AS settled_by, settled_at, reason FROM placed`,
 		r.Account, r.Amount, r.Purpose, strings.TrimSpace(r.Subject), r.Key, r.RequestHash(), tx.Actor, tx.Now, r.ExpiresAt)
 	h, err := optional[Hold](rows)
 	if err != nil {
@@ -103,8 +106,32 @@ func lockHold(ctx context.Context, tx *Tx, id string) (Hold, error) {
 	return h, err
 }
 
+// ApproveHold agrees that a hold is paid out, in the caller's transaction. Who placed it can't; approving again changes nothing.
+func ApproveHold(ctx context.Context, tx *Tx, id, reason string) (Hold, error) {
+	h, err := lockHold(ctx, tx, id)
+	if err != nil || h.ApprovedBy == tx.Actor {
+		return h, err
+	}
+	switch {
+	case h.State != HoldOpen:
+		return h, billing.Errorf(billing.CodeClosed, "Hold %s is %s already: a hold is settled once.", id, h.State)
+	case !tx.Now.Before(h.ExpiresAt):
+		return h, billing.Errorf(billing.CodeClosed, "Hold %s has expired: place a new one.", id)
+	case h.PlacedBy == tx.Actor:
+		return h, billing.Errorf(billing.CodeSelfApproval, "You placed this hold: another person must approve it.")
+	case h.ApprovedBy != "":
+		return h, billing.Errorf(billing.CodeConflict, "Hold %s is approved already, by %s: pay it out, or release it.", id, h.ApprovedBy)
+	}
+	h.ApprovedBy, h.ApprovedAt = tx.Actor, &tx.Now
+	if _, err := tx.Exec(ctx, `UPDATE holds SET approved_by = $2, approved_at = $3 WHERE id = $1`, h.ID, h.ApprovedBy, h.ApprovedAt); err != nil {
+		return h, err
+	}
+	return h, tx.Journal(ctx, Entry{Site: h.Site, Kind: "hold", ID: h.ID, Event: "approved", From: HoldOpen, To: HoldOpen, Reason: reason, Refs: h.refs(), Data: map[string]any{"amount_fen": h.Amount}})
+}
+
 // PostHold takes an amount of a hold from the customer's credit to another account of the books, in the caller's transaction, and releases
-// the rest. A hold is settled once; posting the same again changes nothing. Who placed it can't post it.
+// the rest. A hold is settled once; posting the same again changes nothing. Who placed it can't post it, nor can who approved it, and
+// without an approval nobody can (rule 49: three persons).
 func PostHold(ctx context.Context, tx *Tx, id string, amount billing.Money, to ledger.Code, reason string) (Hold, error) {
 	h, err := lockHold(ctx, tx, id)
 	if err != nil {
@@ -124,6 +151,10 @@ func PostHold(ctx context.Context, tx *Tx, id string, amount billing.Money, to l
 		return h, billing.Errorf(billing.CodeInvalidInput, "Hold %s keeps back %s yuan: post more than zero and no more than that.", id, h.Amount.Grouped())
 	case h.PlacedBy == tx.Actor && tx.Actor != "workflow":
 		return h, billing.Errorf(billing.CodeSelfApproval, "You placed this hold: another person must post it.")
+	case h.ApprovedBy == "":
+		return h, billing.Errorf(billing.CodeBlocked, "Nobody has approved hold %s: one person approves it, and another pays it out.", id)
+	case h.ApprovedBy == tx.Actor:
+		return h, billing.Errorf(billing.CodeAlreadyApproved, "You approved this hold: a third person must pay it out.")
 	}
 	entry, err := Post(ctx, tx, e)
 	if err != nil {
@@ -160,6 +191,15 @@ func settleHold(ctx context.Context, tx *Tx, h Hold, to, reason string) (Hold, e
 func (s *Store) PlaceHold(ctx context.Context, by By, r ledger.Hold) (h Hold, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		h, err = PlaceHold(ctx, tx, r)
+		return err
+	})
+	return h, err
+}
+
+// ApproveHold is the function of the same name in a transaction of its own.
+func (s *Store) ApproveHold(ctx context.Context, by By, id string) (h Hold, err error) {
+	err = s.Change(ctx, by, func(tx *Tx) error {
+		h, err = ApproveHold(ctx, tx, id, by.Reason)
 		return err
 	})
 	return h, err

@@ -20,6 +20,7 @@ import (
 var (
 	placer = store.By{Actor: "clerk1", Reason: "asked for at the counter"}
 	poster = store.By{Actor: "boss", Reason: "paid out"}
+	agrees = store.By{Actor: "sup1", Reason: "checked"}
 )
 
 func refund(a billing.AccountID, key string, fen billing.Money) ledger.Hold {
@@ -56,6 +57,29 @@ func TestHold(t *testing.T) {
 
 	_, err = u.PostHold(ctx, placer, h.ID, 100, ledger.Bank("park"))
 	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(err))
+	_, err = u.PostHold(ctx, poster, h.ID, 2_500, ledger.Bank("park"))
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err), "two persons are not enough")
+	_, err = u.ApproveHold(ctx, placer, h.ID)
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(err))
+	for range 2 { // a repeat changes nothing
+		approved, err := u.ApproveHold(ctx, agrees, h.ID)
+		require.NoError(t, err)
+		require.Equal(t, "sup1", approved.ApprovedBy)
+		require.Equal(t, billing.Money(4_000), credit().Available(), "it is still held")
+	}
+	require.Len(t, chainOf(t, u.Store, "hold/"+h.ID), 2)
+	_, err = u.ApproveHold(ctx, poster, h.ID)
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(err))
+	_, err = u.PostHold(ctx, agrees, h.ID, 2_500, ledger.Bank("park"))
+	require.Equal(t, billing.CodeAlreadyApproved, billing.CodeOf(err))
+	for name, sql := range map[string]string{
+		"hold_paid_out_by_a_third":     `UPDATE holds SET state = 'posted', posted_fen = 1, entry_id = (SELECT min(id) FROM ledger_entries), settled_by = 'sup1', settled_at = business_now() WHERE id = $1`,
+		"a hold is settled once":       `UPDATE holds SET approved_by = 'boss' WHERE id = $1`,
+		"stays what it was placed for": `UPDATE holds SET state = 'voided', approved_by = 'boss', settled_by = 'boss', settled_at = business_now() WHERE id = $1`,
+	} {
+		_, err = u.Pool.Exec(ctx, sql, h.ID)
+		require.ErrorContains(t, err, name)
+	}
 	_, err = u.PostHold(ctx, poster, h.ID, 6_001, ledger.Bank("park"))
 	require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
 	for range 2 { // a part; the rest is released; a repeat changes nothing
@@ -84,6 +108,8 @@ func TestHold(t *testing.T) {
 	require.Equal(t, store.Credit{Balance: 7_000}, credit())
 	require.Len(t, chainOf(t, u.Store, "hold/"+v.ID), 2)
 
+	_, err = u.ApproveHold(ctx, agrees, v.ID)
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(err), "it was released")
 	e, err := u.PlaceHold(ctx, placer, refund(a, "h/5", 10))
 	require.NoError(t, err)
 	storetest.SetClock(t, u.Store, morning.AddDate(0, 0, 8))
@@ -107,6 +133,8 @@ func TestHold_atOnce(t *testing.T) {
 	ctx := context.Background()
 	a, _ := u.Account(storetest.NewAccount{})
 	h, err := u.PlaceHold(ctx, placer, refund(a, "h/0", 1_000))
+	require.NoError(t, err)
+	_, err = u.ApproveHold(ctx, agrees, h.ID)
 	require.NoError(t, err)
 	var all sync.WaitGroup
 	var settled, placed atomic.Int64
@@ -143,7 +171,7 @@ func TestHold_atOnce(t *testing.T) {
 	require.Equal(t, 10_000-done.Posted, c.Balance)
 }
 
-// Random holds, postings, voids, expiries and charges: held is always the sum of the open holds, and a hold is never granted beyond what
+// Random holds, approvals, postings, voids, expiries and charges: held is always the sum of the open holds, and a hold is never granted beyond what
 // is available.
 func TestHold_heldIsTheSumOfOpenHolds(t *testing.T) {
 	u := storetest.NewUtility(t, morning)
@@ -158,7 +186,7 @@ func TestHold_heldIsTheSumOfOpenHolds(t *testing.T) {
 			rt.Fatal(err)
 		}
 		fen := billing.Money(rapid.Int64Range(1, 300_000).Draw(rt, "fen"))
-		switch what := rapid.IntRange(0, 4).Draw(rt, "what"); {
+		switch what := rapid.IntRange(0, 5).Draw(rt, "what"); {
 		case what <= 1:
 			r := refund(a, fmt.Sprint("r/", n), fen)
 			r.ExpiresAt = now.Add(time.Duration(rapid.IntRange(1, 30).Draw(rt, "hours")) * time.Hour)
@@ -171,6 +199,8 @@ func TestHold_heldIsTheSumOfOpenHolds(t *testing.T) {
 			}
 		case what == 2 && len(ids) > 0:
 			_, err = u.PostHold(ctx, poster, rapid.SampledFrom(ids).Draw(rt, "hold"), fen, ledger.Bank("park"))
+		case what == 4 && len(ids) > 0:
+			_, err = u.ApproveHold(ctx, agrees, rapid.SampledFrom(ids).Draw(rt, "hold"))
 		case what == 3 && len(ids) > 0:
 			_, err = u.VoidHold(ctx, poster, rapid.SampledFrom(ids).Draw(rt, "hold"))
 		default:

@@ -345,7 +345,7 @@ type Connection struct {
 	OpenCommand bool // a command or credit of this meter is not settled
 	BalanceFen  billing.Money
 	MovedAt     *time.Time       // when the balance moved last
-	Tariff      billing.TariffID `db:"tariff_id"`
+	Tariff      billing.TariffID `db:"tariff_id"` // today
 }
 
 // Connections reads what hangs on the given meters; one without an account is missing from the answer.
@@ -353,7 +353,7 @@ func (s *Store) Connections(ctx context.Context, meters []billing.MeterID) (map[
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, a.id AS account_id, a.site_id, a.credit_mode,
 			coalesce(sp.wanted, 'on') AS wanted, coalesce(sp.state, 'unknown') AS supply, coalesce(sp.guarded, false) AS guarded,
 			EXISTS (SELECT 1 FROM commands c WHERE c.meter_id = f.meter_id AND c.state IN ('requested', 'sending', 'acknowledged', 'unknown')) AS open_command,
-			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at, a.tariff_id
+			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at, account_tariff_now(a.id) AS tariff_id
 		FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id
 		LEFT JOIN supplies sp ON sp.account_id = a.id LEFT JOIN balances b ON b.account_id = a.id
 		WHERE f.meter_id = ANY($1) AND f.to_at IS NULL`, meters)

@@ -68,15 +68,15 @@ type AccountFilter struct {
 	Text       string // part of the account's number, name, phone or address
 	Service    string
 	CreditMode string
-	Tariff     string
-	Low        bool // an arrears case is open, or the balance is at the cut limit
-	Off        bool // supply isn't proved to be on
+	Tariff     string // that of today
+	Low        bool   // an arrears case is open, or the balance is at the cut limit
+	Off        bool   // supply isn't proved to be on
 	Protected  bool
 	ByBalance  bool // lowest balance first, instead of by number
 }
 
 func selectAccountRow(where string) string {
-	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, a.tariff_id, a.prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
+	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, t.id AS tariff_id, a.prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
 		a.name, a.phone, account_class_now(a.id) AS class, a.life_support, a.address, t.name_zh AS tariff_zh, t.name_en AS tariff_en, a.balance_fen, a.held_fen, coalesce(pe.fen, 0)::bigint AS pending_fen,
 		a.supply, a.wanted, a.cut_cause, a.supply_since, a.guarded, a.held_by, coalesce(d.fen, 0)::bigint AS recent_fen, coalesce(d.days, 0)::int AS recent_days,
 		a.protected, coalesce(n.id, '') AS reminder, coalesce(n.state, '') AS arrears, k.n AS open_cases, coalesce(f.meter_id, '') AS meter, a.total
@@ -86,7 +86,7 @@ func selectAccountRow(where string) string {
 		FROM accounts x JOIN customers c ON c.id = x.customer_id JOIN service_points p ON p.id = x.service_point_id
 		JOIN balances b ON b.account_id = x.id JOIN supplies su ON su.account_id = x.id
 		WHERE ` + where + `) a
-	JOIN tariffs t ON t.id = a.tariff_id
+	CROSS JOIN LATERAL (SELECT account_tariff_now(a.id) AS tariff OFFSET 0) y JOIN tariffs t ON t.id = y.tariff
 	LEFT JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
 	LEFT JOIN reminders n ON n.account_id = a.id AND n.state IN ` + openReminderStates + `
 	LEFT JOIN LATERAL (SELECT sum(amount_fen) AS fen FROM recharges WHERE account_id = a.id AND state NOT IN ('credited', 'rejected', 'expired')) pe ON true
@@ -99,7 +99,7 @@ func selectAccountRow(where string) string {
 
 // AccountPage lists the accounts that the filter chooses and counts them all.
 func (s *Store) AccountPage(ctx context.Context, f AccountFilter, limit, offset int) ([]AccountRow, int, error) {
-	where := `x.site_id = ANY(@sites) AND (@service = '' OR x.service = @service) AND (@mode = '' OR x.credit_mode = @mode) AND (@tariff = '' OR x.tariff_id = @tariff)
+	where := `x.site_id = ANY(@sites) AND (@service = '' OR x.service = @service) AND (@mode = '' OR x.credit_mode = @mode) AND (@tariff = '' OR x.id IN (SELECT account_id FROM tariff_uses WHERE tariff_id = @tariff AND now))
 		AND (NOT @low OR b.balance_fen + deferred_fen(x.id) <= x.cut_limit_fen OR EXISTS (SELECT 1 FROM reminders WHERE account_id = x.id AND state IN ` + openReminderStates + `))
 		AND (NOT @off OR su.state <> 'on')
 		AND (NOT @protected OR c.life_support OR EXISTS (SELECT 1 FROM protections WHERE account_id = x.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()))

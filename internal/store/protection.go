@@ -55,10 +55,16 @@ func (s *Store) AddProtection(ctx context.Context, by By, p Protection) (int64, 
 	return id, err
 }
 
-// EndProtection ends a protection before its time. It takes two persons: by.Actor ends it, second agrees.
-func (s *Store) EndProtection(ctx context.Context, by By, id int64, second billing.UserID) error {
-	if second == "" || string(second) == by.Actor {
-		return billing.Errorf(billing.CodeSelfApproval, "Ending a protection takes two persons: a colleague has to agree.")
+// ErrEndsAlone refuses to end a protection without two colleagues (rule 49).
+func ErrEndsAlone() error {
+	return billing.Errorf(billing.CodeSelfApproval, "Ending a protection takes three persons: two colleagues have to agree.")
+}
+
+// EndProtection ends a protection before its time. It takes three persons: by.Actor asks for it, second and third agree.
+func (s *Store) EndProtection(ctx context.Context, by By, id int64, second, third billing.UserID) error {
+	asks := billing.UserID(by.Actor)
+	if second == "" || third == "" || second == asks || third == asks || second == third {
+		return ErrEndsAlone()
 	}
 	return s.Change(ctx, by, func(tx *Tx) error {
 		var account billing.AccountID
@@ -72,11 +78,11 @@ func (s *Store) EndProtection(ctx context.Context, by By, id int64, second billi
 		if ended != nil {
 			return billing.Errorf(billing.CodeClosed, "This protection was ended already.")
 		}
-		if _, err := tx.Exec(ctx, `UPDATE protections SET ended_at = $2, ended_by = $3, ended_by2 = $4 WHERE id = $1`, id, tx.Now, by.Actor, second); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE protections SET ended_at = $2, ended_by = $3, ended_by2 = $4, ended_by3 = $5 WHERE id = $1`, id, tx.Now, by.Actor, second, third); err != nil {
 			return err
 		}
 		return tx.Journal(ctx, Entry{Site: site, Kind: "protection", ID: strconv.FormatInt(id, 10), Event: "ended", Refs: []string{string(account)},
-			Data: map[string]any{"second": second}})
+			Data: map[string]any{"second": second, "third": third}})
 	})
 }
 

@@ -112,16 +112,26 @@ func TestRecharge_expiresAndFreesItsSlip(t *testing.T) {
 	intact(t, u.Store)
 }
 
-func TestProtections_takeTwoToEnd(t *testing.T) {
+func TestProtections_takeThreeToEnd(t *testing.T) {
 	u := storetest.NewUtility(t, morning)
 	a, _ := u.Account(storetest.NewAccount{})
 	ctx := context.Background()
 	by := store.By{Actor: "boss", Reason: "because"}
 	id, err := u.AddProtection(ctx, by, store.Protection{Account: a, Kind: "keep_power", FromAt: morning, UntilAt: morning.Add(24 * time.Hour), Reason: "ice"})
 	require.NoError(t, err)
-	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(u.EndProtection(ctx, by, id, "boss")))
-	require.NoError(t, u.EndProtection(ctx, by, id, "sup1"))
-	require.Equal(t, billing.CodeClosed, billing.CodeOf(u.EndProtection(ctx, by, id, "sup1")))
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(u.EndProtection(ctx, by, id, "boss", "sup1")))
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(u.EndProtection(ctx, by, id, "sup1", "boss")))
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(u.EndProtection(ctx, by, id, "sup1", "sup1")))
+	require.Equal(t, billing.CodeSelfApproval, billing.CodeOf(u.EndProtection(ctx, by, id, "sup1", "")))
+	for name, sql := range map[string]string{
+		"two persons":   `UPDATE protections SET ended_at = business_now(), ended_by = 'boss', ended_by2 = 'sup1' WHERE id = $1`,
+		"a third twice": `UPDATE protections SET ended_at = business_now(), ended_by = 'boss', ended_by2 = 'sup1', ended_by3 = 'sup1' WHERE id = $1`,
+	} {
+		_, err := u.Pool.Exec(ctx, sql, id)
+		require.ErrorContains(t, err, "protection_ended_by_three", name)
+	}
+	require.NoError(t, u.EndProtection(ctx, by, id, "sup1", "sup2"))
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(u.EndProtection(ctx, by, id, "sup1", "sup2")))
 	intact(t, u.Store)
 }
 

@@ -69,10 +69,15 @@ func insertVersion(ctx context.Context, tx *Tx, id billing.TariffID, v billing.T
 
 // Tariff reads one tariff with all its published versions, as known now.
 func (s *Store) Tariff(ctx context.Context, id billing.TariffID) (billing.Tariff, error) {
+	t, err := readTariff(ctx, s.Pool, id)
+	return t, translate(err)
+}
+
+func readTariff(ctx context.Context, q querier, id billing.TariffID) (billing.Tariff, error) {
 	var t billing.Tariff
 	var definition []byte
-	if err := s.Pool.QueryRow(ctx, `SELECT definition FROM tariffs WHERE id = $1`, id).Scan(&definition); err != nil {
-		return t, translate(err)
+	if err := q.QueryRow(ctx, `SELECT definition FROM tariffs WHERE id = $1`, id).Scan(&definition); err != nil {
+		return t, err
 	}
 	return t, json.Unmarshal(definition, &t)
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,8 +35,8 @@ func (s *Store) PriceCeilings(ctx context.Context, sites []billing.SiteID) ([]Pr
 	return all, translate(err)
 }
 
-// SetPriceCeiling sets the ceiling of a site and service from a day on, or ends it. What is published already stays as it is; the page
-// of ceilings says which tariffs are above.
+// SetPriceCeiling sets the ceiling of a site and service from a day on, or ends it. What is published already stays as it is; PricesAbove
+// says which prices are above.
 func (s *Store) SetPriceCeiling(ctx context.Context, by By, p PriceCeiling) error {
 	p.Reason = strings.TrimSpace(p.Reason)
 	switch {
@@ -58,20 +60,25 @@ func (s *Store) SetPriceCeiling(ctx context.Context, by By, p PriceCeiling) erro
 	})
 }
 
-// ceilingAt is one ceiling that holds at some time on or after a day.
+// ceilingAt is a ceiling of a site, with its first day.
 type ceilingAt struct {
 	Site  billing.SiteID
 	From  billing.Date
-	Price *billing.Price
+	Price billing.Price
 }
 
-// ceilingsFrom lists, for the given sites, the ceilings that hold on a day or begin after it.
-func ceilingsFrom(ctx context.Context, q querier, sites []billing.SiteID, service billing.Service, from billing.Date) ([]ceilingAt, error) {
-	rows, _ := q.Query(ctx, `WITH last AS (SELECT DISTINCT ON (site_id, from_day) site_id, from_day, price FROM price_ceilings
-			WHERE site_id = ANY($1) AND service = $2 ORDER BY site_id, from_day, id DESC)
-		SELECT site_id, from_day, price FROM last l WHERE price IS NOT NULL
-			AND from_day >= coalesce((SELECT max(from_day) FROM last e WHERE e.site_id = l.site_id AND e.from_day <= $3), $3) ORDER BY site_id, from_day`,
-		sites, service, from)
+// ceilingsOfTariff lists the ceilings that hold, on a day in [from, to), where an account has the tariff on that day. A zero to is no end.
+func ceilingsOfTariff(ctx context.Context, q querier, tariff billing.TariffID, service billing.Service, from, to billing.Date) ([]ceilingAt, error) {
+	rows, _ := q.Query(ctx, `SELECT DISTINCT c.site_id, c.from_day, c.price FROM ceiling_days c JOIN tariff_days t ON t.site_id = c.site_id
+		WHERE t.tariff_id = $1 AND c.service = $2 AND c.price IS NOT NULL
+			AND greatest(c.from_day, t.from_day, $3) < coalesce(least(c.to_day, t.to_day, $4), 'infinity') ORDER BY c.site_id, c.from_day`, tariff, service, from, to)
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[ceilingAt])
+}
+
+// ceilingsOfSite lists the ceilings of a site that hold on a day in [from, to). A zero to is no end.
+func ceilingsOfSite(ctx context.Context, q querier, site billing.SiteID, service billing.Service, from, to billing.Date) ([]ceilingAt, error) {
+	rows, _ := q.Query(ctx, `SELECT site_id, from_day, price FROM ceiling_days WHERE site_id = $1 AND service = $2 AND price IS NOT NULL
+			AND greatest(from_day, $3) < coalesce(least(to_day, $4), 'infinity') ORDER BY from_day`, site, service, from, to)
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[ceilingAt])
 }
 
@@ -81,18 +88,54 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// belowCeilings refuses a version of which one unit could cost more than a ceiling of a site whose accounts use the tariff.
-func belowCeilings(ctx context.Context, tx *Tx, tariff billing.TariffID, service billing.Service, v billing.TariffVersion) error {
-	rows, _ := tx.Query(ctx, `SELECT DISTINCT site_id FROM accounts WHERE tariff_id = $1 ORDER BY site_id`, tariff)
-	sites, err := pgx.CollectRows(rows, pgx.RowTo[billing.SiteID])
+// belowCeilings refuses a version of which one unit could cost more than a ceiling of a site, on a day in [v.From, to) on which an account
+// there has the tariff. A zero to is no end.
+func belowCeilings(ctx context.Context, tx *Tx, tariff billing.TariffID, service billing.Service, v billing.TariffVersion, to billing.Date) error {
+	ceilings, err := ceilingsOfTariff(ctx, tx, tariff, service, v.From, to)
 	if err != nil {
 		return err
 	}
-	breach, err := findBreaches(ctx, tx, sites, service, v)
-	if err != nil || len(breach) == 0 {
+	if breach := breaches(ceilings, service, v); len(breach) > 0 {
+		return breach[0].Refusal()
+	}
+	return nil
+}
+
+// TariffBelowCeilings refuses (billing.CodeBlocked) to give an account a tariff from a day on: until the account's next terms, one unit
+// could cost more than a ceiling of its site.
+func (s *Store) TariffBelowCeilings(ctx context.Context, a Account, tariff billing.TariffID, from billing.Date) error {
+	return translate(tariffBelowCeilings(ctx, s.Pool, a, tariff, from))
+}
+
+func tariffBelowCeilings(ctx context.Context, q querier, a Account, id billing.TariffID, from billing.Date) error {
+	var next billing.Date
+	if err := q.QueryRow(ctx, `SELECT min(from_day) FROM account_terms WHERE account_id = $1 AND from_day > $2`, a.ID, from).Scan(&next); err != nil {
 		return err
 	}
-	return breach[0].Refusal()
+	t, err := readTariff(ctx, q, id)
+	if err != nil {
+		return err
+	}
+	for _, v := range t.Versions {
+		_, until, err := t.VersionAt(v.From)
+		if err != nil {
+			return err
+		}
+		if v.From.Before(from) {
+			v.From = from
+		}
+		if !next.IsZero() && (until.IsZero() || next.Before(until)) {
+			until = next
+		}
+		ceilings, err := ceilingsOfSite(ctx, q, a.Site, a.Service, v.From, until) // none when the version ends before it could hold here
+		if err != nil {
+			return err
+		}
+		if breach := breaches(ceilings, a.Service, v); len(breach) > 0 {
+			return billing.Errorf(billing.CodeBlocked, "choose another tariff than %s for account %s: %w", id, a.ID, breach[0].Refusal())
+		}
+	}
+	return nil
 }
 
 // CeilingBreach is a unit price that is above a site's ceiling.
@@ -118,41 +161,69 @@ func (b CeilingBreach) Refusal() error {
 		place, b.Service.Unit(), b.Unit, b.Ceiling, b.Site, b.From)
 }
 
-func findBreaches(ctx context.Context, q querier, sites []billing.SiteID, service billing.Service, v billing.TariffVersion) ([]CeilingBreach, error) {
-	ceilings, err := ceilingsFrom(ctx, q, sites, service, v.From)
-	if err != nil || len(ceilings) == 0 {
-		return nil, err
-	}
+func breaches(ceilings []ceilingAt, service billing.Service, v billing.TariffVersion) []CeilingBreach {
 	var found []CeilingBreach
 	for _, c := range ceilings {
 		for _, u := range v.TopPrices() {
-			if u.Above(*c.Price) {
-				found = append(found, CeilingBreach{Site: c.Site, From: c.From, Ceiling: *c.Price, Service: service, Unit: u})
+			if u.Above(c.Price) {
+				found = append(found, CeilingBreach{Site: c.Site, From: c.From, Ceiling: c.Price, Service: service, Unit: u})
 			}
 		}
 	}
-	return found, nil
+	return found
 }
 
-// CeilingBreaches lists where a version would be above the ceilings of the sites that use its tariff; for pages.
-func (s *Store) CeilingBreaches(ctx context.Context, tariff billing.TariffID, service billing.Service, v billing.TariffVersion) ([]CeilingBreach, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT site_id FROM accounts WHERE tariff_id = $1 ORDER BY site_id`, tariff)
-	sites, err := pgx.CollectRows(rows, pgx.RowTo[billing.SiteID])
+// CeilingBreaches lists where a version would be above the ceiling of a site, on a day in [v.From, to) on which an account there has the
+// tariff; for pages. A zero to is no end.
+func (s *Store) CeilingBreaches(ctx context.Context, tariff billing.TariffID, service billing.Service, v billing.TariffVersion, to billing.Date) ([]CeilingBreach, error) {
+	ceilings, err := ceilingsOfTariff(ctx, s.Pool, tariff, service, v.From, to)
+	return breaches(ceilings, service, v), translate(err)
+}
+
+// PriceAbove is a published price above a ceiling: the ceiling was lowered, or set, after the price was published.
+type PriceAbove struct {
+	Tariff billing.Tariff
+	CeilingBreach
+}
+
+// PricesAbove lists the published prices that are above a ceiling of one of the sites, on the given day or later, while an account there has
+// the tariff; of each tariff and site the first.
+func (s *Store) PricesAbove(ctx context.Context, sites []billing.SiteID, from billing.Date) ([]PriceAbove, error) {
+	all, err := s.Tariffs(ctx)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
-	found, err := findBreaches(ctx, s.Pool, sites, service, v)
-	return found, translate(err)
+	var above []PriceAbove
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		t, listed := all[id], map[billing.SiteID]bool{}
+		for _, v := range t.Versions {
+			_, until, err := t.VersionAt(v.From)
+			if err != nil {
+				return nil, err
+			}
+			if v.From.Before(from) {
+				v.From = from
+			}
+			found, err := s.CeilingBreaches(ctx, id, t.Service, v, until)
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range found {
+				if !listed[b.Site] && slices.Contains(sites, b.Site) {
+					listed[b.Site] = true
+					above = append(above, PriceAbove{Tariff: t, CeilingBreach: b})
+				}
+			}
+		}
+	}
+	return above, nil
 }
 
 // CeilingBreachOn is where a version that is in force on a day is above the ceiling that a site has on that day; nil when it isn't.
 func (s *Store) CeilingBreachOn(ctx context.Context, site billing.SiteID, service billing.Service, v billing.TariffVersion, day billing.Date) (*CeilingBreach, error) {
-	v.From = day
-	found, err := findBreaches(ctx, s.Pool, []billing.SiteID{site}, service, v)
-	for _, b := range found {
-		if !b.From.After(day) {
-			return &b, translate(err)
-		}
+	ceilings, err := ceilingsOfSite(ctx, s.Pool, site, service, day, day.AddDays(1))
+	if found := breaches(ceilings, service, v); len(found) > 0 {
+		return &found[0], nil
 	}
 	return nil, translate(err)
 }

@@ -48,7 +48,7 @@ func (s *Store) SubmitTariff(ctx context.Context, by By, d TariffDecision) (Tari
 		}
 		var simulated, used bool
 		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM tariff_simulations WHERE change_id = $1 AND revision = $2 AND state = 'done'),
-			EXISTS (SELECT 1 FROM accounts WHERE tariff_id = $3)`, c.ID, c.Revision, c.Tariff).Scan(&simulated, &used)
+			EXISTS (SELECT 1 FROM tariff_uses WHERE tariff_id = $3)`, c.ID, c.Revision, c.Tariff).Scan(&simulated, &used)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func publishable(ctx context.Context, tx *Tx, c TariffChange) error {
 	if last != nil && !billing.DateOf(*last, time.UTC).Before(c.From) {
 		return billing.Errorf(billing.CodeConflict, "a version of this tariff that starts on %s is published already: give the change a later first day", billing.DateOf(*last, time.UTC))
 	}
-	return belowCeilings(ctx, tx, c.Tariff, c.Service, c.Version)
+	return belowCeilings(ctx, tx, c.Tariff, c.Service, c.Version, c.Version.Until)
 }
 
 // RejectTariff sends a change back to who made it. Approvals that it had are gone.
@@ -187,10 +187,10 @@ type TariffStart struct {
 	At   time.Time
 }
 
-// TariffStarts are the sites whose accounts use the change's tariff, with the instant of its first day, earliest first; of a tariff that
+// TariffStarts are the sites with accounts that have the change's tariff now or from a later day on, with the instant of its first day, earliest first; of a tariff that
 // nobody uses, all sites.
 func (s *Store) TariffStarts(ctx context.Context, id billing.TariffChangeID) ([]TariffStart, error) {
-	rows, _ := s.Pool.Query(ctx, `WITH used AS (SELECT DISTINCT a.site_id FROM accounts a JOIN tariff_changes c ON c.tariff_id = a.tariff_id WHERE c.id = $1)
+	rows, _ := s.Pool.Query(ctx, `WITH used AS (SELECT DISTINCT u.site_id FROM tariff_uses u JOIN tariff_changes c ON c.tariff_id = u.tariff_id WHERE c.id = $1)
 		SELECT s.id, c.from_day::timestamp AT TIME ZONE s.time_zone FROM sites s, tariff_changes c
 		WHERE c.id = $1 AND (s.id IN (SELECT site_id FROM used) OR NOT EXISTS (SELECT 1 FROM used)) ORDER BY 2, 1`, id)
 	starts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TariffStart])

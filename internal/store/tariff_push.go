@@ -62,7 +62,7 @@ type PushTarget struct {
 func (s *Store) PushTargets(ctx context.Context, tariff billing.TariffID, sites []billing.SiteID) ([]PushTarget, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT m.id, a.id, a.site_id, m.gateway_id, m.profile
 		FROM accounts a JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL JOIN meters m ON m.id = f.meter_id
-		WHERE a.tariff_id = $1 AND a.credit_mode = 'meter' AND a.site_id = ANY($2) ORDER BY m.id`, tariff, sites)
+		WHERE a.id IN (SELECT account_id FROM tariff_uses WHERE tariff_id = $1) AND a.credit_mode = 'meter' AND a.site_id = ANY($2) ORDER BY m.id`, tariff, sites)
 	targets, err := pgx.CollectRows(rows, pgx.RowToStructByPos[PushTarget])
 	return targets, translate(err)
 }

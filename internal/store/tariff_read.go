@@ -16,7 +16,7 @@ type TariffRow struct {
 	Service  billing.Service
 	NameZH   string
 	NameEN   string
-	Accounts int
+	Accounts int                     // that have it now or from a later day on
 	Since    billing.Date            // first day of the version in force; zero when none is
 	Next     billing.Date            // first day of the version after it; zero when none is published
 	Versions int                     // published
@@ -28,7 +28,7 @@ type TariffRow struct {
 func (s *Store) TariffRows(ctx context.Context, today billing.Date) ([]TariffRow, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT t.id, t.service, t.name_zh, t.name_en, coalesce(a.n, 0) AS accounts, v.since, v.next, coalesce(v.n, 0) AS versions, c.id AS change, c.state
 		FROM tariffs t
-		LEFT JOIN (SELECT tariff_id, count(*) AS n FROM accounts GROUP BY tariff_id) a ON a.tariff_id = t.id
+		LEFT JOIN (SELECT tariff_id, count(DISTINCT account_id) AS n FROM tariff_uses GROUP BY tariff_id) a ON a.tariff_id = t.id
 		LEFT JOIN (SELECT tariff_id, max(from_day) FILTER (WHERE from_day <= $1) AS since, min(from_day) FILTER (WHERE from_day > $1) AS next, count(DISTINCT from_day) AS n
 			FROM tariff_versions GROUP BY tariff_id) v ON v.tariff_id = t.id
 		LEFT JOIN tariff_changes c ON c.tariff_id = t.id AND c.state IN ('draft', 'submitted', 'approved_once', 'rejected')
@@ -37,9 +37,9 @@ func (s *Store) TariffRows(ctx context.Context, today billing.Date) ([]TariffRow
 	return ts, translate(err)
 }
 
-// TariffUse counts the accounts of a tariff per site.
+// TariffUse counts, per site, the accounts that have a tariff now or from a later day on.
 func (s *Store) TariffUse(ctx context.Context, id billing.TariffID) (map[billing.SiteID]int, error) {
-	rows, err := s.Pool.Query(ctx, `SELECT site_id, count(*) FROM accounts WHERE tariff_id = $1 GROUP BY site_id`, id)
+	rows, err := s.Pool.Query(ctx, `SELECT site_id, count(DISTINCT account_id) FROM tariff_uses WHERE tariff_id = $1 GROUP BY site_id`, id)
 	if err != nil {
 		return nil, translate(err)
 	}

@@ -14,7 +14,7 @@ type TariffSimulation struct {
 	ID        int64
 	Change    billing.TariffChangeID `db:"change_id"`
 	Revision  int
-	Tariff    billing.TariffID `db:"tariff_id"` // whose accounts were taken
+	Tariff    billing.TariffID `db:"tariff_id"` // whose accounts, now or from a later day on, were taken
 	Sample    int              // how many accounts at most; 0: all
 	From      billing.Date     `db:"period_from"`
 	To        billing.Date     `db:"period_to"`
@@ -82,7 +82,8 @@ func (s *Store) OpenSimulation(ctx context.Context, by By, n NewSimulation) (sim
 		}
 		var id int64
 		err = tx.QueryRow(ctx, `INSERT INTO tariff_simulations (change_id, revision, tariff_id, sample, period_from, period_to, state, planned, asked_by, asked_at)
-			SELECT $1, $2, $3, $4::int, $5, $6, 'running', CASE WHEN $4::int = 0 THEN count(*) ELSE least(count(*), $4::int) END, $7, $8 FROM accounts WHERE tariff_id = $3 RETURNING id`,
+			SELECT $1, $2, $3, $4::int, $5, $6, 'running', CASE WHEN $4::int = 0 THEN count(*) ELSE least(count(*), $4::int) END, $7, $8
+			FROM (SELECT DISTINCT account_id FROM tariff_uses WHERE tariff_id = $3) a RETURNING id`,
 			c.ID, c.Revision, n.Tariff, n.Sample, n.Period.From, n.Period.To, n.By, tx.Now).Scan(&id)
 		if err != nil {
 			return err
@@ -99,7 +100,7 @@ func (s *Store) OpenSimulation(ctx context.Context, by By, n NewSimulation) (sim
 
 // SimulationSites are the sites whose accounts a simulation takes, by id.
 func (s *Store) SimulationSites(ctx context.Context, sim TariffSimulation) ([]billing.SiteID, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT site_id FROM accounts WHERE tariff_id = $1 ORDER BY site_id`, sim.Tariff)
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT site_id FROM tariff_uses WHERE tariff_id = $1 ORDER BY site_id`, sim.Tariff)
 	sites, err := pgx.CollectRows(rows, pgx.RowTo[billing.SiteID])
 	return sites, translate(err)
 }
@@ -107,7 +108,8 @@ func (s *Store) SimulationSites(ctx context.Context, sim TariffSimulation) ([]bi
 // SimulatedAccounts reads a page of a simulation's accounts at one site, by id. A sample is spread evenly over all accounts by number,
 // so that the same question takes the same ones.
 func (s *Store) SimulatedAccounts(ctx context.Context, sim TariffSimulation, site billing.SiteID, after billing.AccountID, limit int) ([]MeteredAccount, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT id FROM (SELECT id, site_id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS of FROM accounts WHERE tariff_id = $1) a
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM (SELECT id, site_id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS of
+			FROM (SELECT DISTINCT account_id AS id, site_id FROM tariff_uses WHERE tariff_id = $1) u) a
 		WHERE site_id = $2 AND id > $3 AND ($4::bigint = 0 OR (n * $4) / of > ((n - 1) * $4) / of) ORDER BY id LIMIT $5`, sim.Tariff, site, after, sim.Sample, limit)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
 	if err != nil || len(ids) == 0 {
@@ -211,9 +213,9 @@ func (s *Store) Distribution(ctx context.Context, id int64) ([]ChangeBucket, err
 	return buckets, translate(err)
 }
 
-// FirstOpened is the day on which the oldest account of a tariff was opened; zero when nobody uses it.
+// FirstOpened is the day on which the oldest of the accounts was opened that have a tariff now or from a later day on; zero without any.
 func (s *Store) FirstOpened(ctx context.Context, tariff billing.TariffID) (billing.Date, error) {
 	var day billing.Date
-	err := s.Pool.QueryRow(ctx, `SELECT min(opened_on) FROM accounts WHERE tariff_id = $1`, tariff).Scan(&day)
+	err := s.Pool.QueryRow(ctx, `SELECT min(opened_on) FROM accounts WHERE id IN (SELECT account_id FROM tariff_uses WHERE tariff_id = $1)`, tariff).Scan(&day)
 	return day, translate(err)
 }

@@ -276,6 +276,153 @@ func TestPriceCeiling_namesComponentAndSite(t *testing.T) {
 	require.NoError(t, err, "the ceiling of water is none of power's")
 }
 
+// capped sets the most that one kWh may cost at the site from a day on; an empty price ends it.
+func capped(t *testing.T, u *storetest.Utility, from, price string) {
+	t.Helper()
+	c := store.PriceCeiling{Site: u.Site, Service: billing.Power, From: billing.MustDate(from), Reason: "notice 3", SetBy: "boss"}
+	if price != "" {
+		p := billing.MustPrice(price)
+		c.Price = &p
+	}
+	require.NoError(t, u.SetPriceCeiling(context.Background(), storetest.By, c))
+}
+
+// An account can't be given prices above its site's ceiling, on any day up to its next terms.
+func TestSetTerms_belowTheCeiling(t *testing.T) {
+	t.Parallel()
+	u, ctx := priced(t), context.Background()
+	require.NoError(t, u.AddTariff(ctx, storetest.By, flatAt("cheap", "2026-01-01", "0.55")))
+	dear := flatAt("dear", "2026-01-01", "0.58")
+	dear.Versions = append(dear.Versions, flatAt("dear", "2026-04-01", "0.90").Versions...)
+	require.NoError(t, u.AddTariff(ctx, storetest.By, dear), "nobody has it: no ceiling is in its way")
+	capped(t, u, "2026-01-01", "0.60")
+	capped(t, u, "2026-09-01", "")
+	set := func(tariff billing.TariffID, day string) error {
+		n := newTerms("A0001", day)
+		n.Tariff = tariff
+		return u.SetTerms(ctx, termsBy, n)
+	}
+	history, err := u.TermsHistory(ctx, "A0001")
+	require.NoError(t, err)
+	for _, day := range []string{"2026-02-01", "2026-04-01", "2026-08-31"} {
+		err := set("dear", day)
+		require.Equal(t, billing.CodeBlocked, billing.CodeOf(err), day)
+		require.ErrorContains(t, err, "choose another tariff than dear for account A0001: component energy: one kWh would cost up to 0.9 yuan, above the ceiling of 0.6 yuan that site park has from 2026-01-01 on")
+	}
+	after, err := u.TermsHistory(ctx, "A0001")
+	require.NoError(t, err)
+	require.Equal(t, history, after, "nothing was changed")
+	require.NoError(t, set("dear", "2026-09-01"), "the ceiling has ended")
+	require.NoError(t, set("cheap", "2026-04-01"))
+	require.NoError(t, set("dear", "2026-02-01"), "its dear version comes when the account has other terms")
+
+	capped(t, u, "2026-01-01", "0.50") // lowered below what is in use
+	five := newTerms("A0001", "2026-03-01")
+	five.Tariff, five.Persons = "dear", 5
+	require.NoError(t, u.SetTerms(ctx, termsBy, five), "the tariff is the account's already: its other terms can change")
+	above, err := u.PricesAbove(ctx, []billing.SiteID{u.Site}, billing.MustDate("2026-03-15"))
+	require.NoError(t, err)
+	var said []string
+	for _, p := range above {
+		said = append(said, string(p.Tariff.ID)+": "+p.Refusal().Error())
+	}
+	require.Equal(t, []string{
+		"cheap: component energy: one kWh would cost up to 0.55 yuan, above the ceiling of 0.5 yuan that site park has from 2026-01-01 on: lower the price or have the ceiling changed",
+		"dear: component energy: one kWh would cost up to 0.58 yuan, above the ceiling of 0.5 yuan that site park has from 2026-01-01 on: lower the price or have the ceiling changed",
+	}, said, "zj-residential is above it too, but the account has left it")
+	none, err := u.PricesAbove(ctx, []billing.SiteID{"plaza"}, billing.MustDate("2026-03-15"))
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+func TestOpenAccount_belowTheCeiling(t *testing.T) {
+	t.Parallel()
+	u, ctx := priced(t), context.Background()
+	require.NoError(t, u.AddTariff(ctx, storetest.By, flatAt("dear", "2026-01-01", "0.90")))
+	capped(t, u, "2026-01-01", "0.60")
+	_, err := u.Pool.Exec(ctx, `INSERT INTO service_points (id, site_id, service, address) VALUES ('P9', 'park', 'power', 'Room 9')`)
+	require.NoError(t, err)
+	err = u.OpenAccount(ctx, storetest.By, store.NewAccount{Account: store.Account{ID: "A9", Site: u.Site, Customer: "C0001", ServicePoint: "P9", Service: billing.Power,
+		CreditMode: billing.CreditPlatform, Tariff: "dear", OpenedOn: billing.MustDate("2026-01-10")}})
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err))
+	require.ErrorContains(t, err, "above the ceiling of 0.6 yuan")
+}
+
+func TestTariffOfADay_isWhatItsTermsSay(t *testing.T) {
+	t.Parallel()
+	u, ctx := priced(t), context.Background()
+	_, err := u.Pool.Exec(ctx, `INSERT INTO sites (id, name_zh, name_en, time_zone) VALUES ('plaza', '广场', 'Plaza', 'Asia/Shanghai')`)
+	require.NoError(t, err)
+	require.NoError(t, u.AddTariff(ctx, storetest.By, flatAt("later", "2026-01-01", "0.50")))
+	require.NoError(t, u.SetTerms(ctx, termsBy, store.AccountTerms{Account: "A0001", FromDay: billing.MustDate("2026-03-01"), Tariff: "later", Settlement: store.SettleByMeter}))
+
+	// From the moment on at which terms name it, it is in use: it is simulated, bounded, approved where the account is, and begins there.
+	use := func(tariff billing.TariffID) map[billing.SiteID]int {
+		t.Helper()
+		n, err := u.TariffUse(ctx, tariff)
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, map[billing.SiteID]int{"park": 1}, use("later"))
+	require.Equal(t, map[billing.SiteID]int{"park": 1}, use("zj-residential"))
+	c := draft(t, u, flatAt("later", "2026-04-01", "0.70"))
+	submit := store.TariffDecision{ID: c.ID, By: "admin", Revision: 1}
+	_, err = u.SubmitTariff(ctx, storetest.By, submit)
+	require.ErrorContains(t, err, "simulate this draft")
+	sim, err := u.OpenSimulation(ctx, storetest.By, store.NewSimulation{Change: c.ID, By: "admin", Period: billing.MonthPeriod(billing.MustDate("2025-12-01"))})
+	require.NoError(t, err)
+	require.Equal(t, 1, sim.Planned)
+	sites, err := u.SimulationSites(ctx, sim)
+	require.NoError(t, err)
+	require.Equal(t, []billing.SiteID{"park"}, sites)
+	accounts, err := u.SimulatedAccounts(ctx, sim, "park", "", 10)
+	require.NoError(t, err)
+	require.Len(t, accounts, 1)
+	first, err := u.FirstOpened(ctx, "later")
+	require.NoError(t, err)
+	require.Equal(t, "2026-01-10", first.String())
+	_, err = u.EndSimulation(ctx, storetest.By, sim.ID, "")
+	require.NoError(t, err)
+	capped(t, u, "2026-01-01", "0.60")
+	_, err = u.SubmitTariff(ctx, storetest.By, submit)
+	require.ErrorContains(t, err, "above the ceiling of 0.6 yuan")
+	capped(t, u, "2026-04-01", "")
+	_, err = u.SubmitTariff(ctx, storetest.By, submit)
+	require.NoError(t, err)
+	starts, err := u.TariffStarts(ctx, c.ID)
+	require.NoError(t, err)
+	require.Len(t, starts, 1, "not at the plaza, where nobody has it")
+	require.Equal(t, billing.SiteID("park"), starts[0].Site)
+
+	// Its day comes without anybody doing anything.
+	for day, want := range map[string]billing.TariffID{"2026-02-28": "zj-residential", "2026-03-01": "later"} {
+		storetest.SetClock(t, u.Store, billing.MustDate(day).Start(storetest.Zone))
+		a, err := u.Store.Account(ctx, "A0001")
+		require.NoError(t, err)
+		require.Equal(t, want, a.Tariff, day)
+		row, err := u.AccountRow(ctx, "A0001")
+		require.NoError(t, err)
+		require.Equal(t, want, row.Tariff, day)
+		for _, id := range []billing.TariffID{"zj-residential", "later"} {
+			rows, n, err := u.AccountPage(ctx, store.AccountFilter{Sites: []billing.SiteID{u.Site}, Tariff: string(id)}, 10, 0)
+			require.NoError(t, err)
+			require.Equal(t, id == want, n == 1 && len(rows) == 1, "%s: accounts by tariff %s", day, id)
+		}
+		on, err := u.Connections(ctx, []billing.MeterID{"M0001"})
+		require.NoError(t, err)
+		require.Equal(t, want, on["M0001"].Tariff, day)
+		facts, err := u.BatchFacts(ctx, store.BatchScope{Site: u.Site, Meters: []billing.MeterID{"M0001"}}, 10)
+		require.NoError(t, err)
+		require.Equal(t, want, facts[0].Tariff, day)
+	}
+	storetest.SetClock(t, u.Store, billing.MustDate("2026-03-01").Start(storetest.Zone))
+	require.Empty(t, use("zj-residential"), "nobody will have it any more")
+	rows, err := u.TariffRows(ctx, billing.MustDate("2026-03-01"))
+	require.NoError(t, err)
+	require.Equal(t, billing.TariffID("later"), rows[0].ID)
+	require.Equal(t, 1, rows[0].Accounts)
+}
+
 // Publishing never changes the price of any instant before the first day of what is published: the tariff as a list of days stays the
 // same up to that day, whatever is drafted, in whatever order, and at whatever time.
 func TestTariffChange_neverChangesThePast(t *testing.T) {

@@ -110,11 +110,6 @@ func RecordTerms(ctx context.Context, tx *Tx, t AccountTerms) error {
 	if err != nil {
 		return err
 	}
-	// Lists show the tariff of the account's row: that of the newest day that has come.
-	if _, err := tx.Exec(ctx, `UPDATE accounts a SET tariff_id = (SELECT tariff_id FROM account_terms t, sites s WHERE t.account_id = a.id AND s.id = a.site_id
-			AND (t.from_day <= (business_now() AT TIME ZONE s.time_zone)::date OR t.from_day = a.opened_on) ORDER BY from_day DESC, version DESC LIMIT 1) WHERE id = $1`, t.Account); err != nil {
-		return err
-	}
 	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "account", ID: string(a.ID), Event: "terms_set", Refs: []string{string(a.Customer), string(t.Tariff)}, Data: t.facts()})
 }
 
@@ -178,6 +173,8 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return ErrMeterArrears()
 	case a.CreditMode == billing.CreditMeter && t.Tariff != before.Tariff:
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
+	case t.Tariff != before.Tariff:
+		return tariffBelowCeilings(ctx, tx, a, t.Tariff, t.FromDay)
 	}
 	return nil
 }

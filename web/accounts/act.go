@@ -67,7 +67,7 @@ func (h handler) protect(r *http.Request) (page.Done, error) {
 	return page.Done{To: href(a.ID), Said: locale.T(ctx, "accounts.protected", string(a.ID), until.String())}, err
 }
 
-// endProtection ends one before its time: the signed-in person decides, and a second one agrees with name and password at this screen.
+// endProtection ends one before its time: the signed-in person asks for it, and two others agree with name and password at this screen.
 func (h handler) endProtection(r *http.Request) (page.Done, error) {
 	ctx := r.Context()
 	a, err := h.one(r)
@@ -84,18 +84,25 @@ func (h handler) endProtection(r *http.Request) (page.Done, error) {
 	}
 	in := page.Read(r)
 	reason := in.Reason()
-	in.Second(actor.UserID, billing.Errorf(billing.CodeSelfApproval, "Ending a protection takes two persons: a colleague has to agree."))
+	in.Second(actor.UserID, store.ErrEndsAlone())
+	in.Third(actor.UserID, store.ErrEndsAlone())
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	agrees, err := h.Second(r)
+	second, err := h.Second(r)
 	if err != nil {
 		return page.Done{}, err
 	}
-	if auth.Can(agrees, auth.Protect, a.Site) != nil {
-		return page.Done{}, billing.Errorf(billing.CodeForbidden, "the second person may not protect customers at this site: ask a manager or a supervisor")
+	third, err := h.Third(r)
+	if err != nil {
+		return page.Done{}, err
 	}
-	err = h.Store.EndProtection(ctx, store.By{Actor: string(actor.UserID), Reason: reason}, p.ID, agrees.UserID)
+	for _, agrees := range []auth.Actor{second, third} {
+		if auth.Can(agrees, auth.Protect, a.Site) != nil {
+			return page.Done{}, billing.Errorf(billing.CodeForbidden, "%s may not protect customers at this site: ask a manager or a supervisor", agrees.UserID)
+		}
+	}
+	err = h.Store.EndProtection(ctx, store.By{Actor: string(actor.UserID), Reason: reason}, p.ID, second.UserID, third.UserID)
 	return page.Done{To: href(a.ID), Said: locale.T(ctx, "accounts.protection_ended", string(a.ID))}, err
 }
 

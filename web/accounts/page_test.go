@@ -166,33 +166,38 @@ func TestProtect(t *testing.T) {
 	require.Equal(t, time.Date(2026, 9, 20, 16, 0, 0, 0, time.UTC), all[0].UntilAt.UTC(), "to the local midnight after the last day")
 }
 
-func TestEndProtection_takesTwoPeople(t *testing.T) {
+func TestEndProtection_takesThreePeople(t *testing.T) {
 	s := webtest.New(t)
 	account(t, s.Store, webtest.Compound, "1000001", 5000)
 	path := "/accounts/1000001/protections/" + protected(t, s.Store, "1000001") + "/end"
 	b := s.SignIn(t, webtest.Manager)
 	for name, c := range map[string]struct {
-		second, password, reason string
-		status                   int
+		second, password, third, reason string
+		status                          int
 	}{
-		"alone":          {webtest.Manager, webtest.Password, "x", http.StatusUnprocessableEntity},
-		"nobody":         {"", webtest.Password, "x", http.StatusUnprocessableEntity},
-		"no reason":      {webtest.Supervisor, webtest.Password, "", http.StatusUnprocessableEntity},
-		"wrong password": {webtest.Supervisor, "guess", "x", http.StatusForbidden},
-		"unknown person": {"ghost", webtest.Password, "x", http.StatusForbidden},
-		"a clerk":        {webtest.Clerk, webtest.Password, "x", http.StatusForbidden},
-		"another site's": {webtest.OtherSupervisor, webtest.Password, "x", http.StatusForbidden},
+		"alone":            {webtest.Manager, webtest.Password, webtest.Supervisor2, "x", http.StatusUnprocessableEntity},
+		"nobody":           {"", webtest.Password, webtest.Supervisor2, "x", http.StatusUnprocessableEntity},
+		"two":              {webtest.Supervisor, webtest.Password, "", "x", http.StatusUnprocessableEntity},
+		"oneself as third": {webtest.Supervisor, webtest.Password, webtest.Manager, "x", http.StatusUnprocessableEntity},
+		"one twice":        {webtest.Supervisor, webtest.Password, webtest.Supervisor, "x", http.StatusUnprocessableEntity},
+		"no reason":        {webtest.Supervisor, webtest.Password, webtest.Supervisor2, "", http.StatusUnprocessableEntity},
+		"wrong password":   {webtest.Supervisor, "guess", webtest.Supervisor2, "x", http.StatusForbidden},
+		"unknown person":   {"ghost", webtest.Password, webtest.Supervisor2, "x", http.StatusForbidden},
+		"unknown third":    {webtest.Supervisor, webtest.Password, "ghost", "x", http.StatusForbidden},
+		"a clerk":          {webtest.Clerk, webtest.Password, webtest.Supervisor2, "x", http.StatusForbidden},
+		"a clerk as third": {webtest.Supervisor, webtest.Password, webtest.Clerk, "x", http.StatusForbidden},
+		"another site's":   {webtest.OtherSupervisor, webtest.Password, webtest.Supervisor2, "x", http.StatusForbidden},
 	} {
-		a := b.Post(path, "second", c.second, "password", c.password, "reason", c.reason)
+		a := b.Post(path, "second", c.second, "password", c.password, "third", c.third, "third_password", webtest.Password, "reason", c.reason)
 		require.Equal(t, c.status, a.Status, name)
 		require.NotContains(t, a.Body, webtest.Password, "a password never comes back")
 		require.Equal(t, 1, standing(t, s.Store, "1000001"), name)
 	}
-	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Supervisor).Post(path, "second", webtest.Supervisor2, "password", webtest.Password, "reason", "x").Status)
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Supervisor).Post(path, "second", webtest.Supervisor2, "password", webtest.Password, "third", webtest.Manager, "third_password", webtest.Password, "reason", "x").Status)
 
-	require.Equal(t, http.StatusSeeOther, b.Post(path, "second", webtest.Supervisor, "password", webtest.Password, "reason", "搬走了").Status)
+	require.Equal(t, http.StatusSeeOther, b.Post(path, "second", webtest.Supervisor, "password", webtest.Password, "third", webtest.Supervisor2, "third_password", webtest.Password, "reason", "搬走了").Status)
 	require.Zero(t, standing(t, s.Store, "1000001"))
-	require.Equal(t, http.StatusConflict, b.Post(path, "second", webtest.Supervisor, "password", webtest.Password, "reason", "x").Status, "once")
+	require.Equal(t, http.StatusConflict, b.Post(path, "second", webtest.Supervisor, "password", webtest.Password, "third", webtest.Supervisor2, "third_password", webtest.Password, "reason", "x").Status, "once")
 	intact, err := s.Store.ChainIntact(context.Background(), "account", "1000001")
 	require.NoError(t, err)
 	require.True(t, intact)

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -266,8 +267,8 @@ func endAction(r *http.Request, s story, p store.Protection) components.Action {
 			{ID: "act-until", Label: locale.T(ctx, "accounts.until"), Value: components.When(p.UntilAt)},
 			{ID: "act-why", Label: locale.T(ctx, "accounts.reason"), Value: components.Text(p.Reason)},
 		}),
-		Fields: append([]components.Field{components.ReasonField(locale.T(ctx, "accounts.end_why"), f.Value("reason", ""), f.Problem("reason"))},
-			page.SecondFields(ctx, f, locale.T(ctx, "accounts.second_hint"))...)}
+		Fields: slices.Concat([]components.Field{components.ReasonField(locale.T(ctx, "accounts.end_why"), f.Value("reason", ""), f.Problem("reason"))},
+			page.SecondFields(ctx, f, locale.T(ctx, "accounts.second_hint")), page.ThirdFields(ctx, f, locale.T(ctx, "accounts.third_hint")))}
 	if err := auth.Can(page.Actor(ctx), auth.EndProtection, s.row.Site); err != nil {
 		v.Disabled = page.Sentence(ctx, err)
 	}

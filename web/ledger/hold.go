@@ -22,8 +22,10 @@ func holdTable(ctx context.Context, holds []store.Hold) components.Table {
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "ledger.no_holds"), Body: locale.T(ctx, "ledger.no_holds_body")}}
 	for _, h := range holds {
 		people := h.PlacedBy
-		if h.SettledBy != "" {
-			people += " · " + h.SettledBy
+		for _, who := range []string{h.ApprovedBy, h.SettledBy} {
+			if who != "" {
+				people += " · " + who
+			}
 		}
 		row := components.Row{ID: h.ID, Href: page.TraceHref(h.ID), Cells: []templ.Component{
 			components.Code(h.ID), components.Lines(components.Text(locale.State(ctx, locale.HoldPurpose, h.Purpose)), h.Subject), components.Money(h.Amount),
@@ -57,27 +59,36 @@ func settleAction(r *http.Request, h store.Hold) components.Action {
 	if page.Param(r, "hold") == h.ID { // only the form that was just refused keeps what was typed
 		f = page.FormOf(r, "settle-hold")
 	}
-	var ways []components.Option
-	for _, c := range locale.Words(locale.Channel) {
-		ways = append(ways, components.Option{Value: c, Label: locale.State(ctx, locale.Channel, c)})
+	facts := []components.Fact{
+		{ID: "settle-amount", Label: locale.T(ctx, "ledger.amount"), Value: components.Money(h.Amount), Hint: h.Subject},
+		{ID: "settle-by", Label: locale.T(ctx, "ledger.placed_by"), Value: components.Text(h.PlacedBy), Hint: locale.T(ctx, "ledger.other_person")},
 	}
-	a := components.Action{ID: "settle-" + h.ID, Title: locale.T(ctx, "ledger.settle", h.ID), URL: holdPath + h.ID, Submit: locale.T(ctx, "ledger.pay_out"), Error: f.Error(), Tone: components.Danger,
-		Consequence: components.Facts([]components.Fact{
-			{ID: "settle-amount", Label: locale.T(ctx, "ledger.amount"), Value: components.Money(h.Amount), Hint: h.Subject},
-			{ID: "settle-by", Label: locale.T(ctx, "ledger.placed_by"), Value: components.Text(h.PlacedBy), Hint: locale.T(ctx, "ledger.other_person")},
-		}),
-		Fields: []components.Field{
-			{Kind: components.MoneyField, Name: "amount", Label: locale.T(ctx, "ledger.pay_amount"), Value: f.Value("amount", h.Amount.String()), Error: f.Problem("amount"),
-				Unit: locale.T(ctx, "unit.yuan"), Hint: locale.T(ctx, "ledger.pay_hint"), Required: true},
-			{Kind: components.SelectField, Name: "channel", Label: locale.T(ctx, "ledger.channel"), Value: f.Value("channel", "transfer"), Error: f.Problem("channel"), Options: ways, Required: true},
-			components.ReasonField(locale.T(ctx, "ledger.reason"), f.Value("reason", ""), f.Problem("reason")),
-		},
-		More: []components.Button{{Label: locale.T(ctx, "ledger.release"), Name: "release", Value: "1"}},
+	a := components.Action{ID: "settle-" + h.ID, Title: locale.T(ctx, "ledger.settle", h.ID), URL: holdPath + h.ID, Error: f.Error(), Tone: components.Danger,
+		More: []components.Button{{Label: locale.T(ctx, "ledger.release"), Name: "release", Value: "1"}}}
+	if h.ApprovedBy == "" {
+		a.Submit, a.Hidden = locale.T(ctx, "ledger.approve"), []components.Hidden{{Name: "approve", Value: "1"}}
+	} else {
+		facts = append(facts, components.Fact{ID: "settle-approved", Label: locale.T(ctx, "ledger.approved_by"), Value: components.Text(h.ApprovedBy), Hint: locale.T(ctx, "ledger.third_person")})
+		a.Submit, a.Fields = locale.T(ctx, "ledger.pay_out"), payFields(ctx, f, h)
 	}
+	a.Consequence = components.Facts(facts)
+	a.Fields = append(a.Fields, components.ReasonField(locale.T(ctx, "ledger.reason"), f.Value("reason", ""), f.Problem("reason")))
 	if err := auth.Can(page.Actor(ctx), auth.SettleHold, h.Site); err != nil {
 		a.Disabled = page.Sentence(ctx, err)
 	}
 	return a
+}
+
+func payFields(ctx context.Context, f page.Form, h store.Hold) []components.Field {
+	var ways []components.Option
+	for _, c := range locale.Words(locale.Channel) {
+		ways = append(ways, components.Option{Value: c, Label: locale.State(ctx, locale.Channel, c)})
+	}
+	return []components.Field{
+		{Kind: components.MoneyField, Name: "amount", Label: locale.T(ctx, "ledger.pay_amount"), Value: f.Value("amount", h.Amount.String()), Error: f.Problem("amount"),
+			Unit: locale.T(ctx, "unit.yuan"), Hint: locale.T(ctx, "ledger.pay_hint"), Required: true},
+		{Kind: components.SelectField, Name: "channel", Label: locale.T(ctx, "ledger.channel"), Value: f.Value("channel", "transfer"), Error: f.Problem("channel"), Options: ways, Required: true},
+	}
 }
 
 func placeAction(r *http.Request, s books) components.Action {
@@ -133,7 +144,7 @@ func (h handler) placeHold(r *http.Request) (page.Done, error) {
 	return page.Done{To: CustomerHref(a.Account), Said: locale.T(ctx, "ledger.held_now", hold.ID, locale.Money(hold.Amount))}, nil
 }
 
-// settleHold pays a hold out; the form's second button releases it instead.
+// settleHold approves a hold, or pays out one that is approved; the form's second button releases it instead.
 func (h handler) settleHold(r *http.Request) (page.Done, error) {
 	ctx := r.Context()
 	hold, err := h.Store.Hold(ctx, page.Param(r, "hold"))
@@ -154,6 +165,14 @@ func (h handler) settleHold(r *http.Request) (page.Done, error) {
 		}
 		done.Said = locale.T(ctx, "ledger.released", hold.ID)
 		_, err := h.Store.VoidHold(ctx, by(ctx, reason), hold.ID)
+		return done, err
+	}
+	if in.Text("approve") != "" {
+		if err := in.Err(); err != nil {
+			return page.Done{}, err
+		}
+		done.Said = locale.T(ctx, "ledger.approved_now", hold.ID)
+		_, err := h.Store.ApproveHold(ctx, by(ctx, reason), hold.ID)
 		return done, err
 	}
 	amount, channel := in.Money("amount"), in.OneOf("channel", locale.Words(locale.Channel)...)

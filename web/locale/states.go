@@ -35,6 +35,7 @@ const (
 	Protection  Kind = "protection"
 	Hold        Kind = "hold"
 	HoldPurpose Kind = "hold_purpose"
+	TaxPoint    Kind = "tax_point"
 	AccountKind Kind = "account_kind"
 	EntryKind   Kind = "entry_kind"
 	BooksState  Kind = "books"
@@ -99,6 +100,7 @@ var words = map[Kind][]string{
 	Protection:  {"keep_power", "medical", "special_day"},
 	Hold:        {"open", "posted", "voided", "expired"},
 	HoldPurpose: {"refund", "transfer", "dispute"},
+	TaxPoint:    {"billing", "recharge"},
 	AccountKind: {"asset", "liability", "revenue", "expense"},
 	EntryKind:   {"opening", "recharge_received", "recharge_credited", "daily_charge", "bill_issued", "reversal", "hold_posted", "late_fee_waived", "adjustment"},
 	BooksState:  {"open", "closed"},

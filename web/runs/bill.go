@@ -37,13 +37,17 @@ func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *
 	if err := json.Unmarshal(b.Readings, &readings); err != nil {
 		return billView{}, err
 	}
+	taxes, err := b.Taxes()
+	if err != nil {
+		return billView{}, err
+	}
 	v := billView{
 		head: components.Head{
 			Title: locale.T(ctx, "runs.bill_of", string(b.Account)), Subtitle: b.Customer + " · " + period(b), BackHref: page.Home("run", string(b.Run)), BackLabel: string(b.Run),
 			Badge: components.StateBadge(locale.Bill, b.State), Actions: billPapers(correctLink(ctx, b), page.Home("bill", string(b.ID))),
 		},
 		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
-		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: sums(ctx, b, waived), actions: billActions(r, b, waived, alone),
+		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: append(sums(ctx, b, waived), taxFacts(ctx, taxes)...), actions: billActions(r, b, waived, alone),
 	}
 	if b.State == billing.BillHeld {
 		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: reasonText(ctx, b.HoldReason, stops)}
@@ -207,6 +211,25 @@ func sums(ctx context.Context, b store.BillSheet, waived *store.Waiver) []compon
 	}...)
 	if b.State == billing.BillIssued && b.IssuedAt != nil {
 		facts = append(facts, components.Fact{ID: "issued", Label: locale.T(ctx, "runs.issued_on"), Value: components.When(*b.IssuedAt)})
+	}
+	return facts
+}
+
+// taxFacts say of each tax its rate, its invoice and when it arises.
+func taxFacts(ctx context.Context, taxes []billing.Component) []components.Fact {
+	var facts []components.Fact
+	for _, c := range taxes {
+		name, how := c.Name.ZH, locale.T(ctx, "runs.tax_on_top")
+		if locale.Lang(ctx) == locale.EN {
+			name = c.Name.EN
+		}
+		if c.Inclusive {
+			how = locale.T(ctx, "runs.tax_inclusive")
+		}
+		if c.Invoice != "" {
+			how += " · " + locale.T(ctx, "runs.invoice", c.Invoice)
+		}
+		facts = append(facts, components.Fact{ID: "tax-" + c.Key, Label: name, Value: components.Text(c.Rate.String()), Hint: how + " · " + locale.State(ctx, locale.TaxPoint, c.Arises())})
 	}
 	return facts
 }

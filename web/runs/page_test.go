@@ -180,6 +180,14 @@ func TestBill(t *testing.T) {
 	require.Contains(t, a.Find("table-readings").Text(), "1,000.00", "what the registers counted")
 	require.Equal(t, "53800", a.Find("fact-total").Find("[data-fen]").AttrOr("data-fen", ""))
 	require.Equal(t, 1, a.Find("sheet").Length(), "what is printed")
+	require.Zero(t, a.Find("fact-tax-vat").Length(), "its prices have no tax")
+	_, err := s.Store.Pool.Exec(t.Context(), `UPDATE bills SET input = '{"tariff": {"id": "t", "versions": [{"from": "2026-01-01", "components":
+		[{"key": "vat", "kind": "tax", "name": {"zh": "增值税", "en": "VAT"}, "rate": "0.13", "inclusive": true, "invoice": "special", "tax_point": "recharge"}]}]}}' WHERE id = 'B1001-202609-1'`)
+	require.NoError(t, err)
+	tax := b.Get("/bills/B1001-202609-1").Find("fact-tax-vat").Text()
+	for _, part := range []string{"VAT", "0.13", "in the prices", "invoice: special", "arises when money is received"} {
+		require.Contains(t, tax, part)
+	}
 	require.Equal(t, 1, a.Find("action-hold").Length())
 
 	held := b.Get("/bills/B1002-202609-1")

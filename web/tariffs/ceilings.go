@@ -39,29 +39,15 @@ func (h handler) ceilings(w http.ResponseWriter, r *http.Request) error {
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "tariffs.ceilings"), Nav: path, Body: ceilings(v)})
 }
 
-// aboveNow finds published prices that are above a ceiling: one was lowered, or set, after they were published.
+// aboveNow finds published prices, in force now or later, that are above a ceiling: one was lowered, or set, after they were published.
 func (h handler) aboveNow(ctx context.Context) ([]components.NoticeView, error) {
-	all, err := h.Store.Tariffs(ctx)
-	if err != nil {
-		return nil, err
-	}
+	above, err := h.Store.PricesAbove(ctx, page.Sites(ctx), today(ctx))
 	var notices []components.NoticeView
-	for _, t := range all {
-		v, _, err := t.VersionAt(today(ctx))
-		if err != nil {
-			continue
-		}
-		v.From = today(ctx)
-		breaches, err := h.Store.CeilingBreaches(ctx, t.ID, t.Service, v)
-		if err != nil {
-			return nil, err
-		}
-		if len(breaches) > 0 {
-			notices = append(notices, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "tariffs.in_force_above", string(t.ID)), Body: page.Sentence(ctx, breaches[0].Refusal()),
-				LinkHref: tariffHref(t.ID), LinkLabel: nameOf(ctx, t.Name)})
-		}
+	for _, p := range above {
+		notices = append(notices, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "tariffs.in_force_above", string(p.Tariff.ID)), Body: page.Sentence(ctx, p.Refusal()),
+			LinkHref: tariffHref(p.Tariff.ID), LinkLabel: nameOf(ctx, p.Tariff.Name)})
 	}
-	return notices, nil
+	return notices, err
 }
 
 func ceilingTable(ctx context.Context, rows []store.PriceCeiling) components.Table {

@@ -140,7 +140,7 @@ func (h handler) changeNotices(ctx context.Context, c store.TariffChangeRow) ([]
 	if !c.State.Open() {
 		return nil, nil
 	}
-	breaches, err := h.Store.CeilingBreaches(ctx, c.Tariff, c.Service, c.Version)
+	breaches, err := h.Store.CeilingBreaches(ctx, c.Tariff, c.Service, c.Version, c.Version.Until)
 	if err != nil {
 		return nil, err
 	}

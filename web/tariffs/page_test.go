@@ -162,6 +162,7 @@ func TestChange_ceilingRefusesBesideTheControl(t *testing.T) {
 	a = manager.Post("/tariffs/ceilings", "site", "compound", "service", "power", "from", "2026-09-10", "price", "0.6", "reason", "notice 3")
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
 	require.Contains(t, manager.Get("/tariffs/ceilings").Find("notice").Text(), "zj-residential", "the dearest step in force is above it already")
+	require.Contains(t, manager.JSON("GET", "/api/v1/price-ceilings/above", "").Body, `"tariff":"zj-residential"`)
 
 	at := imported(t, admin, file(t, s, "2026-10-01", "0.65"))
 	require.Contains(t, admin.Get(at).Find("notice").Text(), "above a ceiling")

@@ -154,6 +154,7 @@ func monthlyLine(ctx context.Context, c billing.Component) priceLine {
 	case billing.KindPowerFactor:
 		l.text, l.unit = c.Standard.String(), locale.T(ctx, "tariffs.standard")
 	case billing.KindTax:
+		l.what += " · " + locale.State(ctx, locale.TaxPoint, c.Arises())
 		l.text, l.unit = c.Rate.String(), locale.T(ctx, "tariffs.rate")
 	}
 	return l
