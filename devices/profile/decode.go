@@ -202,8 +202,8 @@ func (p *Profile) number(name string, raw Raw) (int64, error) {
 		value, err = modbus.I32(data)
 	case "float32":
 		value, err = modbus.ThousandthsDCBA(data)
-	case typeNumberBCD:
-		value, err = numberBCD(data, f.Scale, p.Service)
+	case typeNumberBCD, typeSignedBCD:
+		value, err = numberBCD(data, f.Type == typeSignedBCD, f.Scale, p.Service)
 	case typeBits:
 		value, err = modbus.U16(widen(data))
 	default:

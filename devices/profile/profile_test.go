@@ -211,26 +211,6 @@ func TestAddFolder(t *testing.T) { // not at once with those that count the maps
 	require.ErrorContains(t, AddFolder(dir), "already")
 }
 
-// Whatever is wrong with a map is said at once.
-func TestParseSaysAll(t *testing.T) {
-	t.Parallel()
-	good, err := embedded.ReadFile("maps/sim-ddsy1352.json")
-	require.NoError(t, err)
-	var m map[string]any
-	require.NoError(t, json.Unmarshal(good, &m))
-	fields := m["fields"].([]any)
-	fields[0].(map[string]any)["scale"] = "7"
-	fields[1].(map[string]any)["address"] = fields[2].(map[string]any)["address"]
-	commands := m["commands"].(map[string]any)
-	commands["close"] = commands["trip"]
-	data, err := json.Marshal(m)
-	require.NoError(t, err)
-	_, err = Parse(data)
-	for _, want := range []string{`scale "7"`, "overlap at", "commands trip and close are the same order"} {
-		require.ErrorContains(t, err, want)
-	}
-}
-
 // In a protocol without registers an order's code is the standard's: one in the wrong place would cut whom it is to help.
 func TestItemMapsKnowTheirCodes(t *testing.T) {
 	t.Parallel()
