@@ -255,6 +255,8 @@ type session struct {
 	// prof is the register map of the meter that the job is about.
 	prof   *profile.Profile
 	frames []Frame
+	// left says that a command of this job may have left: its bytes, or some of them, were given to a connection.
+	left bool
 }
 
 // pause is what a slow gateway needs between two requests.
@@ -346,6 +348,7 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 	}
 	s.line.ordered[m.Serial]++
 	frame, err := send()
+	s.left = frame.Request != "" && !errors.Is(err, modbus.ErrNotConnected)
 	s.line.written = time.Now()
 	frame.Write = true
 	return s.after(frame, err)

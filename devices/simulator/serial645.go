@@ -139,8 +139,8 @@ func (m *meter) control645(c *change, data []byte) byte {
 		return refusePassword
 	}
 	until, err := time.ParseInLocation("060102150405", digitsOf(data[10:16]), m.location)
-	if err != nil || c.state.At.After(until) {
-		return refuseOther // too late: it must not act any more
+	if err != nil || m.wall(c).After(until) {
+		return refuseOther // too late by the meter's own clock: it must not act any more
 	}
 	switch data[8] {
 	case 0x1A:
