@@ -127,6 +127,9 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
+	if err := s.placeIsFree(ctx, c); err != nil {
+		return err
+	}
 	g := c.gateway()
 	g.Site = site
 	if c.Link == "dial_in" {
@@ -143,6 +146,9 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 // gateways may be in; nil allows any.
 func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDial func(hostPort string) error) error {
 	if err := c.checkWith(mayDial); err != nil {
+		return err
+	}
+	if err := s.placeIsFree(ctx, c); err != nil {
 		return err
 	}
 	return s.Change(ctx, by, func(tx *Tx) error {
