@@ -46,6 +46,13 @@ func (g *gateway) dlt645(b []byte) (exchange, int) {
 		}
 		return frame645(address, code|0x80, reply)
 	}
+	x.longer = func(frame []byte) []byte {
+		data := frame[14 : len(frame)-2] // behind preamble and head
+		for i := range data {
+			data[i] -= 0x33
+		}
+		return frame645(address, frame[12], append(data[:len(data):len(data)], 0, 0))
+	}
 	x.elsewhere = func(frame []byte) []byte {
 		frame[5]++ // another meter's address
 		frame[len(frame)-2] = checksum(frame[4 : len(frame)-2])
