@@ -200,7 +200,7 @@ func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, e
 	keep, _ := ctx.Value(framesKey{}).(bool)
 	var snapshot Snapshot
 	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
-		s.givesWay = true
+		s.givesWay, s.vain = true, p.aside.vain(m.Address)
 		var err error
 		snapshot, err = s.snapshot(m, prof)
 		if keep {

@@ -397,3 +397,41 @@ func BenchmarkSnapshot(b *testing.B) {
 	cancel()
 	require.NoError(b, <-served)
 }
+
+// A meter whose last try was in vain costs its line one time-out a pass, whoever reads it and whether it is silent or talks nonsense: it isn't asked
+// a second time at once. One that has answered is.
+func TestAKnownDeadMeterCostsOneTimeout(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []simulator.FaultKind{simulator.FaultMute, simulator.FaultBadSum} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			spec := testSpec(t)
+			spec.Gateways[0].Link = "transparent"
+			b := newBenchWith(t, spec, devices.Config{Timeout: 250 * time.Millisecond})
+			m := b.meter(three)
+			m.Link.Kind = devices.LinkTransparent
+			requests := func(read func(context.Context, devices.Meter) (devices.Snapshot, error)) int64 {
+				before := b.pool.Stats().Requests
+				_, err := read(t.Context(), m)
+				require.Error(t, err)
+				return b.pool.Stats().Requests - before
+			}
+			_, err := b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err)
+			b.inject(simulator.Fault{ID: "dead", Kind: kind, Serial: three})
+			require.Equal(t, int64(2), requests(b.pool.Snapshot), "it answered a moment ago")
+			for range 3 {
+				require.Equal(t, int64(1), requests(b.pool.Snapshot), "a later pass, or a person")
+			}
+			_, err = b.pool.Trip(t.Context(), m)
+			require.Error(t, err, "a command's look is tried as often as ever")
+			_, err = b.fleet.Clear(simulator.Fault{ID: "dead"})
+			require.NoError(t, err)
+			_, err = b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err)
+			b.inject(simulator.Fault{Kind: kind, Serial: three, Times: 1})
+			_, err = b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err, "once is tried again")
+		})
+	}
+}
