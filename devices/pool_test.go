@@ -145,6 +145,8 @@ func TestSnapshotIsTheTruth(t *testing.T) {
 	require.Less(t, *got.RemainingFen, int64(5000))
 	require.Equal(t, int64(0), *got.PurchaseCount)
 	require.Nil(t, b.read(water).RemainingFen)
+	require.Nil(t, got.Reverse, "this meter has no register of what went the other way")
+	require.Zero(t, *b.read(water).Reverse)
 }
 
 func TestSnapshotKeepsFramesOnlyWhenAsked(t *testing.T) {

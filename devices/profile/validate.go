@@ -24,6 +24,7 @@ var canonical = map[string]map[Service][2]string{
 	"flat":             {Electricity: {"kWh", "0.01"}},
 	"valley":           {Electricity: {"kWh", "0.01"}},
 	"deep_valley":      {Electricity: {"kWh", "0.01"}},
+	"reverse":          {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
 	"remaining":        {Electricity: {"yuan", "0.01"}},
 	"remaining_volume": {Water: {"m3", "0.001"}},
 	"purchase_count":   {Electricity: {"", "1"}},
