@@ -17,8 +17,8 @@ type GatewayLink struct {
 	Link          string `json:"link" enum:"modbus_tcp,transparent,dial_in"`
 	Address       string `json:"address,omitempty" doc:"host:port; absent for a unit that dials in."`
 	Registration  string `json:"registration,omitempty" doc:"Of a unit that dials in."`
-	TimeoutMillis int    `json:"timeout_ms" doc:"For one exchange; never shorter than worst_case_ms."`
-	WorstMillis   int    `json:"worst_case_ms" doc:"The gateway's own: (its retries + 1) × its response time-out + its pauses."`
+	TimeoutMillis int    `json:"timeout_ms" doc:"For one exchange; 500 at least, and never shorter than worst_case_ms."`
+	WorstMillis   int    `json:"worst_case_ms" doc:"The gateway's own: (its retries + 1) × its response time-out + its pauses. 0 when it isn't known: 2000 stands for it, with transparent 1000."`
 	PauseMillis   int    `json:"pause_ms" doc:"Between two requests."`
 	CachesMillis  int    `json:"caches_reads_ms" doc:"How long it answers reads from memory; commands are read back after it."`
 }

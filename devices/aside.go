@@ -46,6 +46,14 @@ func (a *asides) check(at Address) error {
 	return nil
 }
 
+// vain says that a meter counts as silent: its last tries brought silence or noise.
+func (a *asides) vain(at Address) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.meters[at.Gateway][at.Unit]
+	return ok && s.tries >= a.config.SetAsideAfter
+}
+
 // book takes in how a job with a meter ended. Any answer at all clears the meter and its line.
 func (a *asides) book(at Address, err error) {
 	a.mu.Lock()

@@ -60,8 +60,10 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall f
 				return err
 			}
 		}
-		result.Sent = true
 		sent := s.send(m, command{function: c.Function, address: uint16(c.Address), values: clockWords(wall())})
+		if result.Sent = s.left; !s.left {
+			return sent
+		}
 		p.point(PointClockSent)
 		result.conclude(s, m, prof, wall, sent)
 		return nil

@@ -41,8 +41,10 @@ func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent
 		if onSent != nil {
 			onSent()
 		}
-		result.Sent = true
 		sent := s.send(m, o.command(c))
+		if result.Sent = s.left; !s.left {
+			return sent
+		}
 		p.point(PointCreditSent)
 		if sent == nil {
 			p.point(PointCreditAcked)

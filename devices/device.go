@@ -91,7 +91,9 @@ type Snapshot struct {
 	ProfileVersion int
 	// Registers are total, sharp, peak, flat, valley, deep valley in 0.01 kWh, or the total in litres. They come from more
 	// than one request; a vector whose bands don't add up is read a second time before it is believed.
-	Registers     []int64
+	Registers []int64
+	// Reverse is what went the other way in all, in the same units; nil where the meter doesn't tell. It is reported, never netted.
+	Reverse       *int64
 	RemainingFen  *int64 // credit held in the meter, negative in overdraft; nil when the meter holds none
 	PurchaseCount *int64
 	// RemainingLitres is the bought volume left in a water meter, negative in overdraft; nil when the meter holds none.

@@ -10,7 +10,7 @@ import (
 )
 
 // The failures that callers tell apart with errors.Is. For a command that was sent, ErrSilent, ErrLinkDown and ErrBadAnswer
-// never come out as errors: they become OutcomeUnknown or what the read-back showed.
+// never come out as errors: they become OutcomeUnknown or what the read-back showed. A command that certainly never left ends with one.
 var (
 	// ErrSilent: the meter did not answer (time-out or exception 0x0A, 0x0B).
 	ErrSilent = errors.New("the meter does not answer")

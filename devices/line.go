@@ -252,9 +252,13 @@ type session struct {
 	urgency priority
 	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back.
 	givesWay bool
+	// vain: the meter counts as silent, so that a mere read of it may cost the line one time-out and no more.
+	vain bool
 	// prof is the register map of the meter that the job is about.
 	prof   *profile.Profile
 	frames []Frame
+	// left says that a command of this job may have left: its bytes, or some of them, were given to a connection.
+	left bool
 }
 
 // pause is what a slow gateway needs between two requests.
@@ -315,7 +319,8 @@ func (s *session) read(unit byte, address, words uint16) ([]byte, error) {
 }
 
 // again sends a read. A failed one is tried again as often as configured: reading twice harms nobody. A sweep doesn't ask a silent meter
-// twice: its gateway has done that already, and a later pass will.
+// twice: its gateway has done that already, and a later pass will. Nor does anybody who merely reads one that counts as silent, because its
+// neighbours wait meanwhile.
 func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 	for try := 0; ; try++ {
 		if s.givesWay {
@@ -327,8 +332,9 @@ func (s *session) again(read func() ([]byte, Frame, error)) ([]byte, error) {
 		}
 		data, frame, err := read()
 		err = s.after(frame, err)
-		silent := s.urgency == prioritySweep && errors.Is(err, ErrSilent)
-		if err == nil || silent || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
+		silent, noise := errors.Is(err, ErrSilent), errors.Is(err, errNoise)
+		costly := silent && s.urgency == prioritySweep || (silent || noise) && s.vain
+		if err == nil || costly || try >= s.line.pool.config.ReadRetries || errors.Is(err, ErrRefused) || s.ctx.Err() != nil {
 			return data, err
 		}
 		s.line.pool.stats.retries.Add(1)
@@ -346,6 +352,7 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 	}
 	s.line.ordered[m.Serial]++
 	frame, err := send()
+	s.left = frame.Request != "" && !errors.Is(err, modbus.ErrNotConnected)
 	s.line.written = time.Now()
 	frame.Write = true
 	return s.after(frame, err)

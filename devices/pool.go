@@ -200,7 +200,7 @@ func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, e
 	keep, _ := ctx.Value(framesKey{}).(bool)
 	var snapshot Snapshot
 	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
-		s.givesWay = true
+		s.givesWay, s.vain = true, p.aside.vain(m.Address)
 		var err error
 		snapshot, err = s.snapshot(m, prof)
 		if keep {
@@ -262,7 +262,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 		taken = s.frames[n-1].AnsweredAt
 	}
 	shot := Snapshot{
-		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers,
+		TakenAt: taken, MeterClock: values.Clock, Serial: values.Serial, Registers: values.Registers, Reverse: values.Reverse,
 		RemainingFen: values.Remaining, PurchaseCount: values.PurchaseCount, RemainingLitres: values.Volume,
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		Profile: prof.Name, ProfileVersion: prof.Version, InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,

@@ -145,6 +145,8 @@ func TestSnapshotIsTheTruth(t *testing.T) {
 	require.Less(t, *got.RemainingFen, int64(5000))
 	require.Equal(t, int64(0), *got.PurchaseCount)
 	require.Nil(t, b.read(water).RemainingFen)
+	require.Nil(t, got.Reverse, "this meter has no register of what went the other way")
+	require.Zero(t, *b.read(water).Reverse)
 }
 
 func TestSnapshotKeepsFramesOnlyWhenAsked(t *testing.T) {
@@ -396,4 +398,42 @@ func BenchmarkSnapshot(b *testing.B) {
 	pool.Shutdown()
 	cancel()
 	require.NoError(b, <-served)
+}
+
+// A meter whose last try was in vain costs its line one time-out a pass, whoever reads it and whether it is silent or talks nonsense: it isn't asked
+// a second time at once. One that has answered is.
+func TestAKnownDeadMeterCostsOneTimeout(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []simulator.FaultKind{simulator.FaultMute, simulator.FaultBadSum} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			spec := testSpec(t)
+			spec.Gateways[0].Link = "transparent"
+			b := newBenchWith(t, spec, devices.Config{Timeout: 250 * time.Millisecond})
+			m := b.meter(three)
+			m.Link.Kind = devices.LinkTransparent
+			requests := func(read func(context.Context, devices.Meter) (devices.Snapshot, error)) int64 {
+				before := b.pool.Stats().Requests
+				_, err := read(t.Context(), m)
+				require.Error(t, err)
+				return b.pool.Stats().Requests - before
+			}
+			_, err := b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err)
+			b.inject(simulator.Fault{ID: "dead", Kind: kind, Serial: three})
+			require.Equal(t, int64(2), requests(b.pool.Snapshot), "it answered a moment ago")
+			for range 3 {
+				require.Equal(t, int64(1), requests(b.pool.Snapshot), "a later pass, or a person")
+			}
+			_, err = b.pool.Trip(t.Context(), m)
+			require.Error(t, err, "a command's look is tried as often as ever")
+			_, err = b.fleet.Clear(simulator.Fault{ID: "dead"})
+			require.NoError(t, err)
+			_, err = b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err)
+			b.inject(simulator.Fault{Kind: kind, Serial: three, Times: 1})
+			_, err = b.pool.Snapshot(t.Context(), m)
+			require.NoError(t, err, "once is tried again")
+		})
+	}
 }

@@ -82,8 +82,10 @@ func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(
 				return err
 			}
 		}
-		result.Sent = true
 		sent := s.send(m, command{function: prof.Prices.Function, address: uint16(prof.Prices.Address), values: prof.Prices.Payload(raw)})
+		if result.Sent = s.left; !s.left {
+			return sent
+		}
 		p.point(PointPricesSent)
 		result.conclude(s, m, prof, want, sent)
 		return nil

@@ -21,7 +21,7 @@ func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte
 		if s.line.channel == nil {
 			return nil, converts(m, prof)
 		}
-		return s.again(func() ([]byte, Frame, error) { return s.read645(m, b.Item) })
+		return s.again(func() ([]byte, Frame, error) { return s.read645(m, b.Item, b.Bytes) })
 	case profile.CJT188:
 		if s.line.channel == nil {
 			return nil, converts(m, prof)
@@ -34,16 +34,19 @@ func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte
 
 // fence645 is the item that is asked for after a doubt, before anything else: the meter's number. Answers name their item but not their
 // request, and come in order, so once this one is in, no late answer to an earlier read is on its way.
-const fence645 = "04000402"
+const (
+	fence645      = "04000402"
+	fence645Bytes = 6
+)
 
-// read645 reads one item.
-func (s *session) read645(m Meter, item string) ([]byte, Frame, error) {
+// read645 reads one item of so many bytes.
+func (s *session) read645(m Meter, item string, size int) ([]byte, Frame, error) {
 	if s.line.doubted[m.Serial] && item != fence645 {
-		if data, frame, err := s.read645(m, fence645); err != nil {
+		if data, frame, err := s.read645(m, fence645, fence645Bytes); err != nil {
 			return data, frame, err
 		}
 	}
-	data, frame, err := dlt645.Read(s.line.channel, m.Serial, item)
+	data, frame, err := dlt645.Read(s.line.channel, m.Serial, item, size)
 	s.doubt(m, err)
 	return data, frame, err
 }

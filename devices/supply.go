@@ -143,8 +143,10 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
-		result.Sent = true
 		sent := s.order(m, prof, c, result.Before)
+		if result.Sent = s.left; !s.left {
+			return sent
+		}
 		p.point(PointSwitchSent)
 		if sent == nil {
 			p.point(PointSwitchAcked)

@@ -97,8 +97,10 @@ func (p *Pool) DeliverVolume(ctx context.Context, m Meter, o VolumeOrder, onSent
 				return err
 			}
 		}
-		result.Sent = true
 		sent := s.send(m, command{function: c.Function, address: uint16(c.Address), values: words})
+		if result.Sent = s.left; !s.left {
+			return sent
+		}
 		p.point(PointVolumeSent)
 		if result.After, err = s.snapshot(m, prof); err != nil {
 			result.Outcome, result.Note = OutcomeUnknown, fmt.Sprintf("after sending (%s) the meter could not be read back: %v", answerText(sent), err)

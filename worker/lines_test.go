@@ -52,7 +52,7 @@ func TestNewGatewayIsTakenUp(t *testing.T) {
 	pool := devices.NewPool(devices.Config{})
 	t.Cleanup(pool.Shutdown)
 	require.NoError(t, lines.hold(t.Context(), pool, time.Minute))
-	require.NoError(t, u.RegisterGateway(t.Context(), storetest.By, u.Site, store.GatewayChange{ID: "G7", Name: "new", Link: "modbus_tcp", Address: "10.8.0.7:502", TimeoutMillis: 500}, nil))
+	require.NoError(t, u.RegisterGateway(t.Context(), storetest.By, u.Site, store.GatewayChange{ID: "G7", Name: "new", Link: "modbus_tcp", Address: "10.8.0.7:502", TimeoutMillis: 500, WorstMillis: 400}, nil))
 	require.False(t, lines.Owns("G7"))
 	require.NoError(t, lines.hold(t.Context(), pool, time.Minute))
 	require.True(t, lines.Owns("G7"))

@@ -36,6 +36,8 @@ const (
 	addressSize = 7
 	headSize    = 11 // start, type, address, code, length
 	itemSize    = 2
+	statusSize  = 2
+	trailerSize = 2 // sum and end
 )
 
 var (
@@ -79,15 +81,18 @@ func (m *Meter) Read() ([]byte, wire.Frame, error) {
 		return nil, frame, err
 	}
 	data := answer[headSize+itemSize+1 : len(answer)-2]
-	if len(data) < readingSize || data[4] != cubicMetre {
-		return nil, frame, fmt.Errorf("%w: a reading has %d bytes or more, and its total is in cubic metres", wire.ErrBadReply, readingSize)
+	if len(data) != readingSize || data[4] != cubicMetre {
+		return nil, frame, fmt.Errorf("%w: a reading has %d bytes, and its total is in cubic metres", wire.ErrBadReply, readingSize)
 	}
 	return append(bytes.Clone(answer[2:2+addressSize]), data...), frame, nil
 }
 
 // MoveValve orders the valve to open or close. The acknowledgement says only that the meter took the order: a valve travels for seconds.
 func (m *Meter) MoveValve(order byte) (wire.Frame, error) {
-	_, frame, err := m.exchange(codeWrite, itemValve, []byte{order})
+	answer, frame, err := m.exchange(codeWrite, itemValve, []byte{order})
+	if n := headSize + itemSize + 1 + statusSize + trailerSize; err == nil && len(answer) != n {
+		err = fmt.Errorf("%w: an acknowledgement of the valve has %d bytes, and %d came", wire.ErrBadReply, n, len(answer))
+	}
 	return frame, err
 }
 
@@ -131,7 +136,8 @@ func fits(b []byte, kind byte, address []byte, code byte, echo []byte) bool {
 	case code | answered:
 		return bytes.HasPrefix(data, echo)
 	case code | refused:
-		return len(data) > 0 && data[0] == echo[itemSize] // a refusal carries the serial number only
+		// A refusal carries the serial number, and with most makers the status.
+		return (len(data) == 1 || len(data) == 1+statusSize) && data[0] == echo[itemSize]
 	}
 	return false
 }

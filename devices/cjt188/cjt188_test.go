@@ -59,6 +59,8 @@ func TestReadTakesNoOtherAnswer(t *testing.T) {
 		"of the exchange before": answer(8, reading),
 		"in another unit":        answer(9, litres),
 		"too short":              answer(9, reading[:10]),
+		"too long":               answer(9, append(append([]byte(nil), reading...), 0, 0)),
+		"a long refusal":         encode(ColdWater, address, codeRead|refused, []byte{9, 0, 0, 0}),
 		"another meter's":        encode(ColdWater, []byte{1, 1, 1, 1, 1, 1, 1}, codeRead|answered, append([]byte{0x90, 0x1F, 9}, reading...)),
 		"another kind's":         encode(0x20, address, codeRead|answered, append([]byte{0x90, 0x1F, 9}, reading...)),
 		"of the valve":           encode(ColdWater, address, codeWrite|answered, []byte{0xA0, 0x17, 9, 0, 0}),
@@ -81,6 +83,11 @@ func TestMoveValve(t *testing.T) {
 	_, err := NewMeter(c, ColdWater, "00000012345678", 1).MoveValve(ValveClose)
 	require.NoError(t, err)
 	require.Equal(t, byte(0x99), sent[len(sent)-3])
+	c = answering(t, func([]byte) []byte {
+		return encode(ColdWater, address, codeWrite|answered, []byte{0xA0, 0x17, 1, 0, 0, 0})
+	})
+	_, err = NewMeter(c, ColdWater, "00000012345678", 1).MoveValve(ValveClose)
+	require.ErrorIs(t, err, wire.ErrBadReply, "an acknowledgement has the status and nothing else")
 	c = answering(t, func([]byte) []byte { return encode(ColdWater, address, codeWrite|refused, []byte{2, 0, 0}) })
 	_, err = NewMeter(c, ColdWater, "00000012345678", 2).MoveValve(ValveOpen)
 	var refusal *RefusedError

@@ -54,9 +54,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the meter refused control code 0x%02X with error 0x%02X", e.Code, e.Bits)
 }
 
-// Read reads one data item (such as "0001FF00", highest byte first, as the standard prints it) and gives its bytes as they came, lowest
-// first.
-func Read(c *wire.Channel, address, item string) ([]byte, wire.Frame, error) {
+// Read reads one data item (such as "0001FF00", highest byte first, as the standard prints it), which has so many bytes, and gives them as they
+// came, lowest first.
+func Read(c *wire.Channel, address, item string, size int) ([]byte, wire.Frame, error) {
 	di, err := reversed(item, 4)
 	if err != nil {
 		return nil, wire.Frame{}, err
@@ -65,7 +65,10 @@ func Read(c *wire.Channel, address, item string) ([]byte, wire.Frame, error) {
 	if err != nil {
 		return nil, frame, err
 	}
-	return data[len(di):], frame, nil
+	if data = data[len(di):]; len(data) != size {
+		return nil, frame, fmt.Errorf("%w: item %s came with %d bytes instead of %d", wire.ErrBadReply, item, len(data), size)
+	}
+	return data, frame, nil
 }
 
 // Order is a remote control command. Password is 8 hex digits as the standard prints them: PA (the level) first. A meter obeys no order
@@ -95,7 +98,10 @@ func Control(c *wire.Channel, address string, o Order) (wire.Frame, error) {
 	if err != nil {
 		return wire.Frame{}, err
 	}
-	_, frame, err := exchange(c, address, codeControl, append(data, until...), nil)
+	answer, frame, err := exchange(c, address, codeControl, append(data, until...), nil)
+	if err == nil && len(answer) != 0 {
+		err = fmt.Errorf("%w: an acknowledgement has no data, and %d bytes came", wire.ErrBadReply, len(answer))
+	}
 	return frame, err
 }
 
@@ -148,7 +154,7 @@ func fits(b, address []byte, code byte, echo []byte) bool {
 	case code | answered:
 		return bytes.HasPrefix(decode(b), echo)
 	case code | refused:
-		return b[9] >= 1
+		return b[9] == 1
 	}
 	return false
 }

@@ -46,7 +46,7 @@ func TestRead(t *testing.T) {
 		sent = append([]byte(nil), q...)
 		return unhex(t, "fefefefe6801000000000068910833333433ac8967451816")
 	})
-	data, frame, err := Read(c, "000000000001", "00010000")
+	data, frame, err := Read(c, "000000000001", "00010000", 4)
 	require.NoError(t, err)
 	require.Equal(t, "fefefefe68010000000000681104"+"33333433"+"b316", hex.EncodeToString(sent))
 	require.Equal(t, unhex(t, "79563412"), data, "lowest byte first: 12345679")
@@ -65,13 +65,16 @@ func TestReadTakesNoOtherAnswer(t *testing.T) {
 		"to a command":        {encode([]byte{1, 0, 0, 0, 0, 0}, codeControl|answered, nil), wire.ErrBadReply},
 		"a wrong checksum's":  {append(append([]byte(nil), good[:len(good)-2]...), 0, wire.End), wire.ErrBadReply},
 		"half of one":         {good[:9], wire.ErrBadReply},
+		"with too much data":  {encode([]byte{1, 0, 0, 0, 0, 0}, codeRead|answered, []byte{0, 0, 1, 0, 0x79, 0x56, 0x34, 0x12, 0, 0}), wire.ErrBadReply},
+		"with too little":     {encode([]byte{1, 0, 0, 0, 0, 0}, codeRead|answered, []byte{0, 0, 1, 0, 0x79, 0x56}), wire.ErrBadReply},
+		"a long refusal":      {encode([]byte{1, 0, 0, 0, 0, 0}, codeRead|refused, []byte{2, 0}), wire.ErrBadReply},
 		"with bytes behind":   {append(append([]byte(nil), good...), 1), wire.ErrBadReply},
 		"noise before it":     {append([]byte{0, 0x68, 0xFE}, good...), nil},
 		"another's before it": {append(encode([]byte{2, 0, 0, 0, 0, 0}, codeRead|answered, []byte{0, 0, 1, 0, 1, 1, 1, 1}), good...), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := Read(answering(t, func([]byte) []byte { return test.reply }), "000000000001", "00010000")
+			_, _, err := Read(answering(t, func([]byte) []byte { return test.reply }), "000000000001", "00010000", 4)
 			if test.want == nil {
 				require.NoError(t, err)
 				return
@@ -97,9 +100,12 @@ func TestControlCarriesPasswordAndTime(t *testing.T) {
 	var refusal *RefusedError
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, byte(0x04), refusal.Bits)
+	c = answering(t, func([]byte) []byte { return encode([]byte{1, 0, 0, 0, 0, 0}, codeControl|answered, []byte{0, 0}) })
+	_, err = Control(c, "000000000001", Order{Command: Trip, Password: "02123456", Operator: "00000000"})
+	require.ErrorIs(t, err, wire.ErrBadReply, "an acknowledgement has no data")
 	_, err = Control(c, "000000000001", Order{Password: "no hex"})
 	require.ErrorContains(t, err, "password")
-	_, _, err = Read(c, "12", "00010000")
+	_, _, err = Read(c, "12", "00010000", 4)
 	require.ErrorContains(t, err, "address")
 }
 

@@ -63,6 +63,11 @@ func (e *ExceptionError) Error() string {
 	return inner.Error()
 }
 
+// gateways says that the gateway speaks, and the meter doesn't.
+func (e *ExceptionError) gateways() bool {
+	return e.Exception == ExceptionGatewayTarget || e.Exception == ExceptionGatewayPath
+}
+
 // Frame is one exchange as it was on the wire.
 type Frame = wire.Frame
 

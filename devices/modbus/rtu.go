@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,7 +49,9 @@ func (r *rtu) exchange(unit, function byte, data []byte) ([]byte, Frame, error) 
 	for coming[words] {
 		words++
 	}
-	if _, frame, err := r.once(unit, ReadHolding, pair(binary.BigEndian.Uint16(data), words)); err != nil {
+	// A refusal is an answer as well: there may be fewer registers at that place than make a length of their own.
+	var refused *ExceptionError
+	if _, frame, err := r.once(unit, ReadHolding, pair(binary.BigEndian.Uint16(data), words)); err != nil && (!errors.As(err, &refused) || refused.gateways()) {
 		return nil, frame, err
 	}
 	return r.once(unit, function, data)

@@ -132,6 +132,37 @@ func TestRTUFenceIsTellable(t *testing.T) {
 	require.Equal(t, []byte{1, 2, 3, 1}, asked)
 }
 
+// A fence may ask for more registers than there are at its place. The meter's refusal is its answer; the read behind it is asked all the same.
+func TestRTURefusedFenceIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	l := line(t, func(request []byte, say func([]byte)) {
+		switch asked++; asked {
+		case 1, 2: // the read and its fence of one register: no answer
+		case 3:
+			say(rtuFrame(7, 0x83, 2)) // there are no three registers
+		case 4:
+			say(rtuFrame(7, 3, 4, 0, 0, 0, 2))
+		default:
+			say(rtuFrame(7, 0x83, ExceptionGatewayTarget))
+		}
+	})
+	defer l.Close()
+	for range 2 {
+		_, _, err := l.Read(7, 0x5030, 2)
+		require.ErrorIs(t, err, ErrTimeout)
+	}
+	data, _, err := l.Read(7, 0x5030, 2)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0, 0, 0, 2}, data)
+	require.Equal(t, 4, asked)
+	l.carrier.(*rtu).units[7] = late{2: true}
+	_, _, err = l.Read(7, 0x5030, 2)
+	var exception *ExceptionError
+	require.ErrorAs(t, err, &exception)
+	require.Equal(t, 5, asked, "the gateway says that the meter is silent: no use in asking on")
+}
+
 // The owner of the line before us may have died in the middle of a read. Its answer comes to us, and is no answer to ours.
 func TestRTUTakesNoAnswerOfTheOwnerBefore(t *testing.T) {
 	t.Parallel()

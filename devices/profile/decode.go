@@ -26,6 +26,7 @@ type Values struct {
 	Serial        string
 	Clock         time.Time // zero when the map has none
 	Registers     []int64
+	Reverse       *int64 // what went the other way, as the total counts; in no register of Registers
 	Remaining     *int64 // fen
 	Board         *int64 // what a multi-circuit box says of itself; see BoardOf
 	Volume        *int64 // litres left in a meter that holds a volume
@@ -89,6 +90,9 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 		if v.Registers[i], err = p.number(name, raw); err != nil {
 			return Values{}, err
 		}
+	}
+	if v.Reverse, err = p.optional("reverse", raw); err != nil {
+		return Values{}, err
 	}
 	if v.Remaining, err = p.optional("remaining", raw); err != nil {
 		return Values{}, err
@@ -202,8 +206,8 @@ func (p *Profile) number(name string, raw Raw) (int64, error) {
 		value, err = modbus.I32(data)
 	case "float32":
 		value, err = modbus.ThousandthsDCBA(data)
-	case typeNumberBCD:
-		value, err = numberBCD(data, f.Scale, p.Service)
+	case typeNumberBCD, typeSignedBCD:
+		value, err = numberBCD(data, f.Type == typeSignedBCD, f.Scale, p.Service)
 	case typeBits:
 		value, err = modbus.U16(widen(data))
 	default:

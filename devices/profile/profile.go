@@ -60,7 +60,7 @@ const (
 )
 
 // Block is one read request. With Modbus it is function 03 from Address on; with DL/T 645 it is one data item; with CJ/T 188 it is the
-// one reading that there is. Bytes is how many bytes an answer without registers has at least.
+// one reading that there is. Bytes is how many bytes an answer without registers has: a shorter or longer one is refused.
 type Block struct {
 	Name    string   `json:"name"`
 	Address Register `json:"address,omitempty"`

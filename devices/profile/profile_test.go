@@ -211,26 +211,6 @@ func TestAddFolder(t *testing.T) { // not at once with those that count the maps
 	require.ErrorContains(t, AddFolder(dir), "already")
 }
 
-// Whatever is wrong with a map is said at once.
-func TestParseSaysAll(t *testing.T) {
-	t.Parallel()
-	good, err := embedded.ReadFile("maps/sim-ddsy1352.json")
-	require.NoError(t, err)
-	var m map[string]any
-	require.NoError(t, json.Unmarshal(good, &m))
-	fields := m["fields"].([]any)
-	fields[0].(map[string]any)["scale"] = "7"
-	fields[1].(map[string]any)["address"] = fields[2].(map[string]any)["address"]
-	commands := m["commands"].(map[string]any)
-	commands["close"] = commands["trip"]
-	data, err := json.Marshal(m)
-	require.NoError(t, err)
-	_, err = Parse(data)
-	for _, want := range []string{`scale "7"`, "overlap at", "commands trip and close are the same order"} {
-		require.ErrorContains(t, err, want)
-	}
-}
-
 // In a protocol without registers an order's code is the standard's: one in the wrong place would cut whom it is to help.
 func TestItemMapsKnowTheirCodes(t *testing.T) {
 	t.Parallel()
@@ -251,4 +231,33 @@ func TestItemMapsKnowTheirCodes(t *testing.T) {
 		_, err = Parse(data)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// What went the other way is told beside the registers and changes none of them: it is reported, never netted.
+func TestReverseIsTold(t *testing.T) {
+	t.Parallel()
+	own, err := embedded.ReadFile("maps/acrel-ddsy1352.json")
+	require.NoError(t, err)
+	var m map[string]any
+	require.NoError(t, json.Unmarshal(own, &m))
+	m["blocks"] = append(m["blocks"].([]any), map[string]any{"name": "back", "address": "0x0014", "words": 2})
+	m["fields"] = append(m["fields"].([]any), map[string]any{"name": "reverse", "address": "0x0014", "words": 2, "type": "u32", "unit": "kWh", "scale": "0.01"})
+	data, err := json.Marshal(m)
+	require.NoError(t, err)
+	p, err := Parse(data)
+	require.NoError(t, err)
+	raw := Raw{"deep": make([]byte, 4), "serial": {0, 0, 0, 0, 0, 1}, "live": make([]byte, 96), "back": {0, 0, 0x04, 0xD2}}
+	raw["live"][45] = 100 // total and flat
+	raw["live"][57] = 100
+	v, err := p.Decode(raw)
+	require.NoError(t, err)
+	require.Equal(t, int64(1234), *v.Reverse)
+	require.Equal(t, []int64{100, 0, 0, 100, 0, 0}, v.Registers)
+	for _, e := range p.Explain(raw) {
+		if e.Field == "reverse" {
+			require.Equal(t, Explained{Field: "reverse", Place: "0x0014", Raw: "000004d2", Value: "12.34", Unit: "kWh"}, e)
+			return
+		}
+	}
+	t.Fatal("a probe doesn't show it")
 }

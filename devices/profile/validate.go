@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 )
@@ -23,6 +24,7 @@ var canonical = map[string]map[Service][2]string{
 	"flat":             {Electricity: {"kWh", "0.01"}},
 	"valley":           {Electricity: {"kWh", "0.01"}},
 	"deep_valley":      {Electricity: {"kWh", "0.01"}},
+	"reverse":          {Electricity: {"kWh", "0.01"}, Water: {"m3", "0.001"}},
 	"remaining":        {Electricity: {"yuan", "0.01"}},
 	"remaining_volume": {Water: {"m3", "0.001"}},
 	"purchase_count":   {Electricity: {"", "1"}},
@@ -48,63 +50,72 @@ func Parse(data []byte) (*Profile, error) {
 	return &p, nil
 }
 
+// validate says all that is wrong at once: who writes a map mends it in one go. Without a service and a protocol that are known nothing can be
+// said of the rest.
 func (p *Profile) validate() error {
-	switch {
-	case p.Name == "":
-		return fmt.Errorf("give it a name")
-	case p.Version < 1:
-		return fmt.Errorf("give it a version of 1 or more")
-	case p.Source == "":
-		return fmt.Errorf("state the source of the map")
-	case p.Service != Electricity && p.Service != Water:
-		return fmt.Errorf("service %q must be electricity or water", p.Service)
-	case p.Protocol != Modbus && p.Protocol != DLT645 && p.Protocol != CJT188:
-		return fmt.Errorf("protocol %q is unknown: leave it out for Modbus, or use dlt645 or cjt188", p.Protocol)
-	case p.CircuitUnits != 0 && p.CircuitUnits != 1 && p.CircuitUnits != 3:
-		return fmt.Errorf("circuit_units %d must be 1 for a single-phase circuit of a box or 3 for a three-phase one", p.CircuitUnits)
-	case p.Protocol == Modbus && p.WordOrder != "ABCD" && p.WordOrder != "DCBA":
-		return fmt.Errorf("word_order %q must be ABCD or DCBA", p.WordOrder)
+	wrong := faults{p.checkHead()}
+	switch known := p.Service == Electricity || p.Service == Water; {
+	case !known:
+	case p.Protocol == Modbus:
+		wrong = append(wrong, p.checkBlocks(), p.checkFields(), p.checkRegisters(), p.checkCommands(), p.checkPrices())
+	case p.Protocol == DLT645, p.Protocol == CJT188:
+		wrong = append(wrong, p.checkItemBlocks(), p.checkItemFields(), p.checkRegisters(), p.checkItemCommands())
 	}
-	if p.Protocol != Modbus {
-		return p.validateItems()
-	}
-	// All that is wrong at once: who writes a map mends it in one go.
-	return errors.Join(p.checkBlocks(), p.checkFields(), p.checkRegisters(), p.checkCommands(), p.checkPrices())
+	return wrong.all()
 }
+
+func (p *Profile) checkHead() error {
+	var wrong faults
+	wrong.when(p.Name == "", "give it a name")
+	wrong.when(p.Version < 1, "give it a version of 1 or more")
+	wrong.when(p.Source == "", "state the source of the map")
+	wrong.when(p.Service != Electricity && p.Service != Water, "service %q must be electricity or water", p.Service)
+	wrong.when(p.Protocol != Modbus && p.Protocol != DLT645 && p.Protocol != CJT188, "protocol %q is unknown: leave it out for Modbus, or use dlt645 or cjt188", p.Protocol)
+	wrong.when(p.CircuitUnits != 0 && p.CircuitUnits != 1 && p.CircuitUnits != 3, "circuit_units %d must be 1 for a single-phase circuit of a box or 3 for a three-phase one", p.CircuitUnits)
+	wrong.when(p.Protocol == Modbus && p.WordOrder != "ABCD" && p.WordOrder != "DCBA", "word_order %q must be ABCD or DCBA", p.WordOrder)
+	wrong.when(p.Protocol == CJT188 && (p.Service != Water || len(p.Maker) != 2 || len(p.Blocks) != 1), "a cjt188 map is for water, has one block, and names the maker's two digits")
+	return wrong.all()
+}
+
+// faults are what is wrong with a map.
+type faults []error
+
+func (f *faults) when(wrong bool, format string, args ...any) {
+	if wrong {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
+func (f *faults) add(err error) { *f = append(*f, err) }
+
+func (f *faults) all() error { return errors.Join(*f...) }
 
 func (p *Profile) checkBlocks() error {
 	names := make(map[string]bool)
+	var wrong faults
 	for _, b := range p.Blocks {
-		if b.Name == "" || names[b.Name] {
-			return fmt.Errorf("block at 0x%04X needs a name of its own", b.Address)
-		}
+		wrong.when(b.Name == "" || names[b.Name], "block at 0x%04X needs a name of its own", b.Address)
 		names[b.Name] = true
-		if b.Words < 1 || b.Words > 125 {
-			return fmt.Errorf("block %s has %d words; one read takes 1 to 125", b.Name, b.Words)
-		}
+		wrong.when(b.Words < 1 || b.Words > 125, "block %s has %d words; one read takes 1 to 125", b.Name, b.Words)
 	}
-	return nil
+	return wrong.all()
 }
 
 func (p *Profile) checkFields() error {
 	names := make(map[string]bool)
-	var wrong []error
+	var wrong faults
 	for _, f := range p.Fields {
-		if names[f.Name] {
-			wrong = append(wrong, fmt.Errorf("field %s exists twice", f.Name))
-		}
+		wrong.when(names[f.Name], "field %s exists twice", f.Name)
 		names[f.Name] = true
-		wrong = append(wrong, p.checkField(f))
+		wrong.add(p.checkField(f))
 	}
 	sorted := append([]Field(nil), p.Fields...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Address < sorted[j].Address })
 	for i := 1; i < len(sorted); i++ {
 		before, f := sorted[i-1], sorted[i]
-		if int(before.Address)+int(before.Words) > int(f.Address) {
-			wrong = append(wrong, fmt.Errorf("fields %s and %s overlap at 0x%04X", before.Name, f.Name, f.Address))
-		}
+		wrong.when(int(before.Address)+int(before.Words) > int(f.Address), "fields %s and %s overlap at 0x%04X", before.Name, f.Name, f.Address)
 	}
-	return errors.Join(wrong...)
+	return wrong.all()
 }
 
 // canonical is the unit and scale that a field is kept in, whatever the protocol that brings it.
@@ -121,31 +132,20 @@ func (p *Profile) canonical(f Field) ([2]string, error) {
 }
 
 func (p *Profile) checkField(f Field) error {
+	var wrong faults
 	want, err := p.canonical(f)
-	if err != nil {
-		return err
-	}
-	if f.Unit != want[0] || f.Scale != want[1] {
-		return fmt.Errorf("field %s has unit %q and scale %q; it must be in %q with scale %q",
-			f.Name, f.Unit, f.Scale, want[0], want[1])
-	}
+	wrong.add(err)
+	wrong.when(err == nil && (f.Unit != want[0] || f.Scale != want[1]), "field %s has unit %q and scale %q; it must be in %q with scale %q", f.Name, f.Unit, f.Scale, want[0], want[1])
 	words, ok := typeWords[f.Type]
-	if !ok {
-		return fmt.Errorf("field %s has the unknown type %q", f.Name, f.Type)
-	}
+	wrong.when(!ok, "field %s has the unknown type %q", f.Name, f.Type)
 	if f.Type == "bcd" && f.Words >= words {
 		words = f.Words
 	}
-	if f.Words != words {
-		return fmt.Errorf("field %s of type %s takes %d words, not %d", f.Name, f.Type, words, f.Words)
-	}
-	if f.Type == "float32" && p.WordOrder != "DCBA" {
-		return fmt.Errorf("field %s is a float32, which is only known in the order DCBA", f.Name)
-	}
-	if _, ok := p.blockOf(f); !ok {
-		return fmt.Errorf("field %s at 0x%04X lies in no block", f.Name, f.Address)
-	}
-	return nil
+	wrong.when(ok && f.Words != words, "field %s of type %s takes %d words, not %d", f.Name, f.Type, words, f.Words)
+	wrong.when(f.Type == "float32" && p.WordOrder != "DCBA", "field %s is a float32, which is only known in the order DCBA", f.Name)
+	_, ok = p.blockOf(f)
+	wrong.when(!ok, "field %s at 0x%04X lies in no block", f.Name, f.Address)
+	return wrong.all()
 }
 
 // blockOf finds the block that holds the whole field.
@@ -163,60 +163,60 @@ func (p *Profile) checkRegisters() error {
 	if p.Service == Electricity {
 		want = 6
 	}
-	if len(p.Registers) != want {
-		return fmt.Errorf("%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
-	}
-	if _, ok := p.field("board"); ok != (p.CircuitUnits != 0) {
-		return fmt.Errorf("a circuit of a box has circuit_units and the field board; other meters have neither")
-	}
+	var wrong faults
+	wrong.when(len(p.Registers) != want, "%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
+	_, ok := p.field("board")
+	wrong.when(ok != (p.CircuitUnits != 0), "a circuit of a box has circuit_units and the field board; other meters have neither")
 	for _, name := range append([]string{"serial", "status"}, p.Registers...) {
-		if _, ok := p.field(name); !ok {
-			return fmt.Errorf("field %s is missing", name)
-		}
+		_, ok := p.field(name)
+		wrong.when(!ok, "field %s is missing", name)
 	}
-	if p.Supply.On == 0 && (p.Protocol == Modbus || p.Supply.Off == 0) {
-		return fmt.Errorf("supply.on must name the bits that mean supplied")
-	}
-	return nil
+	wrong.when(p.Supply.On == 0 && (p.Protocol == Modbus || p.Supply.Off == 0), "supply.on must name the bits that mean supplied")
+	return wrong.all()
 }
 
 func (p *Profile) checkCommands() error {
-	for name, c := range p.Commands {
-		switch {
-		case name == SetClock:
-			if c.Function != 0x20 || len(c.Values) != 0 {
-				return fmt.Errorf("command clock must be function 32 without fixed values")
-			}
-		case name == Purchase:
-			if c.Function != 0x20 || len(c.Values) != 0 {
-				return fmt.Errorf("command purchase must be function 32 without fixed values")
-			}
-			if p.MaxPriceFen <= 0 {
-				return fmt.Errorf("state max_price_fen: a purchase can't be checked without it")
-			}
-		case name == SetVolume:
-			if f, ok := p.field("remaining_volume"); !ok || f.Type != "float32" || f.Words != 2 || c.Function != 0x10 || len(c.Values) != 0 || c.Address != f.Address {
-				return fmt.Errorf("command set_volume must be function 16 without fixed values, at the address of a float32 field remaining_volume")
-			}
-		case name != Trip && name != Close && name != KeepClosed && name != Release:
-			return fmt.Errorf("command %q is unknown", name)
-		case c.Function == 0x06 && len(c.Values) == 1, c.Function == 0x10 && len(c.Values) > 0:
-		default:
-			return fmt.Errorf("command %s needs function 6 with one value or 16 with values", name)
-		}
+	var wrong faults
+	for _, name := range slices.Sorted(maps.Keys(p.Commands)) {
+		wrong.add(p.checkCommand(name, p.Commands[name]))
 	}
-	return p.checkTrip()
+	wrong.add(p.checkTrip())
+	return wrong.all()
+}
+
+func (p *Profile) checkCommand(name string, c Command) error {
+	switch {
+	case name == SetClock:
+		if c.Function != 0x20 || len(c.Values) != 0 {
+			return fmt.Errorf("command clock must be function 32 without fixed values")
+		}
+	case name == Purchase:
+		var wrong faults
+		wrong.when(c.Function != 0x20 || len(c.Values) != 0, "command purchase must be function 32 without fixed values")
+		wrong.when(p.MaxPriceFen <= 0, "state max_price_fen: a purchase can't be checked without it")
+		return wrong.all()
+	case name == SetVolume:
+		if f, ok := p.field("remaining_volume"); !ok || f.Type != "float32" || f.Words != 2 || c.Function != 0x10 || len(c.Values) != 0 || c.Address != f.Address {
+			return fmt.Errorf("command set_volume must be function 16 without fixed values, at the address of a float32 field remaining_volume")
+		}
+	case name != Trip && name != Close && name != KeepClosed && name != Release:
+		return fmt.Errorf("command %q is unknown", name)
+	case c.Function == 0x06 && len(c.Values) == 1, c.Function == 0x10 && len(c.Values) > 0:
+	default:
+		return fmt.Errorf("command %s needs function 6 with one value or 16 with values", name)
+	}
+	return nil
 }
 
 // checkTrip wants the order that cuts to be told from those that give supply back: a map with two signs mixed up would cut whom it is to help.
 func (p *Profile) checkTrip() error {
 	trip, ok := p.Commands[Trip]
-	for name, c := range p.Commands {
-		if ok && name != Trip && c.Function == trip.Function && c.Address == trip.Address && c.Code == trip.Code && slices.Equal(c.Values, trip.Values) {
-			return fmt.Errorf("commands trip and %s are the same order", name)
-		}
+	var wrong faults
+	for _, name := range slices.Sorted(maps.Keys(p.Commands)) {
+		c := p.Commands[name]
+		wrong.when(ok && name != Trip && c.Function == trip.Function && c.Address == trip.Address && c.Code == trip.Code && slices.Equal(c.Values, trip.Values), "commands trip and %s are the same order", name)
 	}
-	return nil
+	return wrong.all()
 }
 
 func (p *Profile) field(name string) (Field, bool) {

@@ -31,13 +31,14 @@ const (
 	FaultBadSum        FaultKind = "bad-sum"        // the answer's checksum is wrong; nothing on Modbus TCP, whose answers have none
 	FaultShort         FaultKind = "short"          // the answer breaks off in the middle
 	FaultLong          FaultKind = "long"           // bytes follow the answer
+	FaultOverlong      FaultKind = "overlong"       // the answer has more data than was asked for, in a frame that is sound
 )
 
 var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
 	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
-	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true,
+	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true, FaultOverlong: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.

@@ -398,3 +398,34 @@ func TestServeTwiceIsRefused(t *testing.T) {
 	require.NoError(t, f.Serve(ctx))
 	require.ErrorContains(t, f.Serve(ctx), "already")
 }
+
+// A DL/T 645 meter knows no time but its own: until when an order holds is held against its clock, however wrong that is.
+func TestOrdersExpireByTheMetersClock(t *testing.T) {
+	t.Parallel()
+	c := &ticker{at: epoch}
+	order := func(until time.Time) []byte {
+		data := append([]byte{0x02, 0x56, 0x34, 0x12, 0, 0, 0, 0, 0x1A, 0}, lowFirst("%s", until.In(time.FixedZone("CST", 8*3600)).Format("060102150405"))...)
+		return data
+	}
+	for name, test := range map[string]struct {
+		offset  int64
+		until   time.Duration // by the true time
+		refusal byte
+		forced  string
+	}{
+		"in time by a slow clock":                      {-600, -8 * time.Minute, 0, forcedOff},
+		"too late by a slow clock":                     {-600, -11 * time.Minute, refuseOther, forcedNone},
+		"by the true time, which a fast clock is past": {600, 2 * time.Minute, refuseOther, forcedNone},
+		"in time by a fast clock":                      {600, 12 * time.Minute, 0, forcedOff},
+	} {
+		spec := oneMeter(t, func(m *MeterSpec) { m.Profile, m.CreditMode, m.ClockOffset = "sim-dlt645", false, test.offset })
+		spec.Gateways[0].Link = "transparent"
+		f := open(t, spec, t.TempDir(), c)
+		m, err := f.find("000000000001")
+		require.NoError(t, err)
+		_, refusal := m.serve645(0x1C, order(c.at.Add(test.until)), c.at)
+		require.Equal(t, test.refusal, refusal, name)
+		require.Equal(t, test.forced, state(t, f, "000000000001").Forced, name)
+		require.NoError(t, f.Close())
+	}
+}

@@ -91,6 +91,7 @@ func (g *gateway) rtu(b []byte) (exchange, int) {
 		unit: unit, meter: m, known: known && m.spec.modbus(), write: pdu[0] != fnRead, checked: true,
 		serve:     func(now time.Time) []byte { return withCRC(append([]byte{unit}, m.serve(pdu, now)...)) },
 		elsewhere: func(frame []byte) []byte { frame[0]++; return withCRC(frame[:len(frame)-2]) },
+		longer:    func(frame []byte) []byte { return withCRC(append([]byte{unit}, longerPDU(frame[1:len(frame)-2])...)) },
 		bytes:     n, key: string(b[:n-2]), again: func(frame []byte) []byte { return frame },
 	}, n
 }

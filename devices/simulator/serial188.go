@@ -27,6 +27,10 @@ func (g *gateway) cjt188(b []byte) (exchange, int) {
 		}
 		return frame188(address, code|0x80, reply)
 	}
+	x.longer = func(frame []byte) []byte {
+		data := frame[13 : len(frame)-2] // behind preamble and head
+		return frame188(address, frame[11], append(data[:len(data):len(data)], 0, 0))
+	}
 	x.elsewhere = func(frame []byte) []byte {
 		frame[4]++ // another meter's address
 		frame[len(frame)-2] = checksum(frame[2 : len(frame)-2])

@@ -46,6 +46,13 @@ func (g *gateway) dlt645(b []byte) (exchange, int) {
 		}
 		return frame645(address, code|0x80, reply)
 	}
+	x.longer = func(frame []byte) []byte {
+		data := frame[14 : len(frame)-2] // behind preamble and head
+		for i := range data {
+			data[i] -= 0x33
+		}
+		return frame645(address, frame[12], append(data[:len(data):len(data)], 0, 0))
+	}
 	x.elsewhere = func(frame []byte) []byte {
 		frame[5]++ // another meter's address
 		frame[len(frame)-2] = checksum(frame[4 : len(frame)-2])
@@ -139,8 +146,8 @@ func (m *meter) control645(c *change, data []byte) byte {
 		return refusePassword
 	}
 	until, err := time.ParseInLocation("060102150405", digitsOf(data[10:16]), m.location)
-	if err != nil || c.state.At.After(until) {
-		return refuseOther // too late: it must not act any more
+	if err != nil || m.wall(c).After(until) {
+		return refuseOther // too late by the meter's own clock: it must not act any more
 	}
 	switch data[8] {
 	case 0x1A:

@@ -132,6 +132,7 @@ func (g *gateway) answer(ctx context.Context, q request) (frame []byte, keep boo
 		serve:     func(now time.Time) []byte { return q.reply(q.unit, m.serve(q.pdu, now)) },
 		noTarget:  q.reply(q.unit, []byte{q.pdu[0] | 0x80, exNoTarget}),
 		elsewhere: func(frame []byte) []byte { frame[headerSize-1]++; return frame },
+		longer:    func(frame []byte) []byte { return q.reply(q.unit, longerPDU(frame[headerSize:])) },
 		bytes:     len(q.pdu) + serialExtra, head: headerSize - serialExtra,
 		key:   string(append([]byte{q.unit}, q.pdu...)),
 		again: func(frame []byte) []byte { return q.reply(q.unit, frame[headerSize:]) },
@@ -172,6 +173,7 @@ type exchange struct {
 	serve     func(now time.Time) []byte // the meter's whole answer
 	noTarget  []byte                     // what the gateway says when the meter doesn't answer; nil is silence
 	elsewhere func(frame []byte) []byte  // the answer as another meter would give it
+	longer    func(frame []byte) []byte  // the answer with more data than was asked for
 	checked   bool                       // the framing has a checksum of its own
 	bytes     int                        // of the request on the serial line
 	head      int                        // bytes of the answer's frame that aren't on the serial line, less those that only are there
@@ -239,6 +241,9 @@ func (g *gateway) distort(frame []byte, x exchange, at place, business time.Time
 	if _, hit := g.faults.take(FaultWrongUnit, at, business); hit {
 		frame = x.elsewhere(frame)
 	}
+	if _, hit := g.faults.take(FaultOverlong, at, business); hit {
+		frame = x.longer(frame)
+	}
 	if _, hit := g.faults.take(FaultBadSum, at, business); hit && x.checked {
 		frame[len(frame)-2] ^= 0x55
 	}
@@ -249,6 +254,15 @@ func (g *gateway) distort(frame []byte, x exchange, at place, business time.Time
 		frame = append(frame, 0x00, 0x00)
 	}
 	return frame
+}
+
+// longerPDU is an answer of Modbus with one register more, which a read's byte count covers.
+func longerPDU(pdu []byte) []byte {
+	longer := append(append([]byte(nil), pdu...), 0, 0)
+	if longer[0] == fnRead {
+		longer[1] += 2
+	}
+	return longer
 }
 
 // pause waits in real time, as meters do.

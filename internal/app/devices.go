@@ -1,12 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -58,15 +60,16 @@ func reservation(p *profile.Profile) string {
 // Probe is `meterflow devices probe`.
 type Probe struct {
 	Database
+	Networks
 	Address      string        `help:"The gateway's host:port; with --link dial_in the address on which its unit is awaited." required:"" placeholder:"HOST:PORT"`
-	Link         string        `help:"modbus_tcp: the gateway converts; transparent: it passes bytes on; dial_in: its unit calls us." enum:"modbus_tcp,transparent,dial_in" default:"modbus_tcp"`
+	Link         string        `help:"modbus_tcp: the gateway converts; transparent: it passes bytes on; dial_in: its unit calls us. Without it what the installation knows of the gateway, else modbus_tcp." enum:",modbus_tcp,transparent,dial_in" default:""`
 	Registration string        `help:"With --link dial_in: the registration id that the unit gives." placeholder:"ID"`
 	Secret       string        `help:"With --link dial_in: the secret that the unit gives." placeholder:"TEXT"`
 	Unit         byte          `help:"Unit id of the meter, for Modbus." default:"1"`
 	Serial       string        `help:"The meter's number, 12 digits; DL/T 645 and CJ/T 188 meters are addressed by it." placeholder:"DIGITS"`
 	Profile      string        `help:"Name of the register map." required:"" placeholder:"NAME"`
 	Profiles     string        `help:"Folder with register maps of your own." placeholder:"DIR"`
-	Timeout      time.Duration `help:"How long one exchange may take." default:"3s"`
+	Timeout      time.Duration `help:"How long one exchange may take. Without it what the installation knows of the gateway, else 3s." placeholder:"TIME"`
 	Patience     time.Duration `help:"How long to wait until a worker hands the line over, and until the unit calls." default:"30s"`
 }
 
@@ -77,28 +80,31 @@ func (c Probe) Run(ctx context.Context, log *slog.Logger) error {
 			return billing.Errorf(billing.CodeInvalidInput, "%v", err)
 		}
 	}
-	m := devices.Meter{
-		Address: devices.Address{Gateway: "probe", HostPort: c.Address, Link: devices.Link{Kind: devices.LinkKind(c.Link)}, Unit: c.Unit},
-		Serial:  c.Serial, Profile: c.Profile,
-	}
-	config := devices.Config{Timeout: c.Timeout, ReadOnly: true}
-	if m.Link.Kind == devices.LinkDialIn {
+	link := devices.Link{Kind: devices.LinkKind(c.Link), Timeout: c.Timeout}
+	config := devices.Config{ReadOnly: true, Networks: c.Networks.Networks}
+	if link.Kind == devices.LinkDialIn {
 		calls, hangUp, err := c.awaitCalls(ctx, log)
 		if err != nil {
 			return err
 		}
 		defer hangUp()
 		config.DialIn = calls
+	} else if err := c.mayDial(c.Address); err != nil {
+		return billing.Errorf(billing.CodeInvalidInput, "%v: name another --address, or the networks with --networks", err)
 	}
 	if err := c.called(ctx, config.DialIn); err != nil {
 		return err
 	}
-	until, giveBack, err := c.own(ctx)
+	until, link, giveBack, err := c.own(ctx, link)
 	if err != nil {
 		return err
 	}
 	defer giveBack()
 	config.Owns = func(string) bool { return until.IsZero() || time.Now().Before(until) }
+	m := devices.Meter{Address: devices.Address{Gateway: "probe", HostPort: c.Address, Link: link, Unit: c.Unit}, Serial: c.Serial, Profile: c.Profile}
+	if link.CachesReads > 0 {
+		fmt.Fprintf(os.Stderr, "The gateway answers reads from its memory for %s, which is waited for.\n", link.CachesReads)
+	}
 	pool := devices.NewPool(config)
 	defer pool.Shutdown()
 	got, err := pool.Probe(ctx, m)
@@ -117,28 +123,30 @@ func (c Probe) Run(ctx context.Context, log *slog.Logger) error {
 }
 
 // own takes the line's lease until an instant, the zero time when the installation doesn't know the gateway and nobody can say who uses the line.
-func (c Probe) own(ctx context.Context) (until time.Time, giveBack func(), err error) {
+// What the flags leave open of the link is what the installation knows of it.
+func (c Probe) own(ctx context.Context, flags devices.Link) (until time.Time, link devices.Link, giveBack func(), err error) {
+	link = flags
+	nobody := func() {}
 	if c.DatabaseURL == "" {
 		fmt.Fprintln(os.Stderr, "No database was named, so nobody was asked for the line: make sure that no worker uses it now, or name the database with --database-url.")
-		return until, func() {}, nil
+		return until, link, nobody, nil
 	}
 	s, err := c.open(ctx)
 	if err != nil {
-		return until, nil, err
+		return until, link, nil, err
 	}
-	var g store.Gateway
-	if devices.LinkKind(c.Link) == devices.LinkDialIn {
-		g, err = s.GatewayOfUnit(ctx, c.Registration)
-	} else {
-		g, err = s.GatewayAt(ctx, c.Address)
-	}
+	g, err := c.gateway(ctx, s)
 	if err != nil {
 		s.Close()
 		if billing.CodeOf(err) == billing.CodeNotFound {
 			fmt.Fprintln(os.Stderr, "The installation has no such gateway, so no worker uses its line.")
-			return until, func() {}, nil
+			return until, link, nobody, nil
 		}
-		return until, nil, err
+		return until, link, nil, err
+	}
+	millis := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	link = devices.Link{
+		Kind: cmp.Or(flags.Kind, devices.LinkKind(g.Link)), Timeout: cmp.Or(flags.Timeout, millis(g.TimeoutMillis)), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis),
 	}
 	host, _ := os.Hostname()
 	asker := fmt.Sprintf("probe/%s/%d", host, os.Getpid())
@@ -149,21 +157,35 @@ func (c Probe) own(ctx context.Context) (until time.Time, giveBack func(), err e
 		_ = s.EndAsk(ctx, asker)
 		s.Close()
 	}
-	if until, err = c.ask(ctx, s, asker, g.ID); err != nil {
+	if until, err = c.ask(ctx, s, asker, g.ID, probeTakes(link)); err != nil {
 		giveBack()
-		return until, nil, err
+		return until, link, nil, err
 	}
-	return until, giveBack, nil
+	return until, link, giveBack, nil
 }
 
-// probeTakes is more than a probe's exchanges take: some blocks, each tried twice.
-func (c Probe) probeTakes() time.Duration { return max(time.Minute, 30*c.Timeout) }
+// gateway is the one that the installation knows at the probed address, or by the registration of its unit.
+func (c Probe) gateway(ctx context.Context, s *store.Store) (store.Gateway, error) {
+	if devices.LinkKind(c.Link) == devices.LinkDialIn {
+		return s.GatewayOfUnit(ctx, c.Registration)
+	}
+	g, unknown, err := s.GatewayAt(ctx, c.Address)
+	if len(unknown) > 0 {
+		fmt.Fprintf(os.Stderr, "Nobody here knows where %s leads: make sure that it isn't the probed line under another name.\n", strings.Join(unknown, ", "))
+	}
+	return g, err
+}
 
-// ask asks for a line until it has it, or its patience ends.
-func (c Probe) ask(ctx context.Context, s *store.Store, asker string, id billing.GatewayID) (until time.Time, err error) {
+// probeTakes is more than a probe's exchanges take: what its gateway remembers is waited for, then come some blocks, each tried twice.
+func probeTakes(l devices.Link) time.Duration {
+	return l.CachesReads + max(time.Minute, 30*(l.Timeout+l.Pause))
+}
+
+// ask asks for a line for so long until it has it, or its patience ends.
+func (c Probe) ask(ctx context.Context, s *store.Store, asker string, id billing.GatewayID, takes time.Duration) (until time.Time, err error) {
 	for began := time.Now(); ; {
-		until = time.Now().Add(c.probeTakes())
-		holder, err := s.AskLine(ctx, asker, id, c.probeTakes())
+		until = time.Now().Add(takes)
+		holder, err := s.AskLine(ctx, asker, id, takes)
 		switch {
 		case err != nil:
 			return until, err
@@ -191,7 +213,7 @@ func (c Probe) awaitCalls(ctx context.Context, log *slog.Logger) (calls *devices
 	}
 	calls = devices.NewDialIn(func(_ context.Context, registration string) (devices.Unit, bool, error) {
 		return devices.Unit{Gateway: "probe", Secret: sha256.Sum256([]byte(c.Secret))}, registration == c.Registration, nil
-	}, nil, log)
+	}, c.Networks.Networks, log)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- calls.Serve(ctx, listener) }()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"net"
@@ -19,12 +20,24 @@ var (
 	secretForm = regexp.MustCompile(`^[!-~]{12,100}$`)
 )
 
-// The most that a gateway's times may be, in milliseconds: an exchange that takes longer holds its line up for everybody.
+// The bounds of a gateway's times, in milliseconds. One read of 48 registers takes 0.3 s at 9600 baud with a meter's turnaround: a time-out that is
+// much shorter takes every answer for silence, and leaves it to come late. An exchange that takes longer than the most holds its line up for everybody.
 const (
-	mostTimeoutMillis = 60_000
-	mostPauseMillis   = 10_000
-	mostCachesMillis  = 3_600_000
+	leastTimeoutMillis = 500
+	mostTimeoutMillis  = 60_000
+	mostPauseMillis    = 10_000
+	mostCachesMillis   = 3_600_000
 )
+
+// UsualWorstMillis is what stands for the worst case of a gateway that nobody knows it of, in milliseconds: of one that converts (3 + 1) × 500 ms, as such
+// gateways are delivered; of a serial server, which tries nothing again, 48 registers at 2400 baud and the meter; of a unit on a mobile network
+// twice that.
+func UsualWorstMillis(link string) int {
+	if link == "transparent" {
+		return 1000
+	}
+	return 2000
+}
 
 // GatewayChange is how a gateway is to be reached from now on. What doesn't belong to the kind of link is left empty.
 type GatewayChange struct {
@@ -36,7 +49,8 @@ type GatewayChange struct {
 	Registration string // of a unit that dials in
 	// Secret is what the unit registers with from now on: 12 to 100 printable characters without spaces. Empty leaves what it has. Only
 	// its hash is stored, and neither is shown or written to the journal.
-	Secret                                                string
+	Secret string
+	// WorstMillis is 0 when it isn't known: UsualWorstMillis stands for it then.
 	PauseMillis, TimeoutMillis, WorstMillis, CachesMillis int
 }
 
@@ -66,7 +80,7 @@ func (c GatewayChange) check() error {
 		v, least, most int
 		sentence       string
 	}{
-		{c.TimeoutMillis, 1, mostTimeoutMillis, "the time-out must lie between %d and %d ms: write another number"},
+		{c.TimeoutMillis, leastTimeoutMillis, mostTimeoutMillis, "the time-out must lie between %d and %d ms: write another number"},
 		{c.WorstMillis, 0, mostTimeoutMillis, "the worst case must lie between %d and %d ms: write another number"},
 		{c.PauseMillis, 0, mostPauseMillis, "the pause must lie between %d and %d ms: write another number"},
 		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms: write another number"},
@@ -74,6 +88,9 @@ func (c GatewayChange) check() error {
 		if l.v < l.least || l.v > l.most {
 			return billing.Errorf(billing.CodeInvalidInput, l.sentence, l.least, l.most)
 		}
+	}
+	if usual := UsualWorstMillis(c.Link); c.WorstMillis == 0 && c.TimeoutMillis < usual {
+		return billing.Errorf(billing.CodeInvalidInput, "the time-out of %d ms is shorter than the worst case that is usual with this link, %d ms: make it at least as long, or give the gateway's own worst case", c.TimeoutMillis, usual)
 	}
 	if c.TimeoutMillis < c.WorstMillis {
 		return billing.Errorf(billing.CodeInvalidInput, "the time-out of %d ms is shorter than the gateway's own worst case of %d ms, so that late answers would come: make it at least as long", c.TimeoutMillis, c.WorstMillis)
@@ -106,7 +123,7 @@ func (c GatewayChange) checkWith(mayDial func(hostPort string) error) error {
 // gateway is the gateway as it is to be, without its site and secret.
 func (c GatewayChange) gateway() Gateway {
 	return Gateway{ID: c.ID, Name: c.Name, Link: c.Link, Address: c.Address, Registration: c.Registration, PauseMillis: c.PauseMillis, TimeoutMillis: c.TimeoutMillis,
-		WorstMillis: c.WorstMillis, CachesMillis: c.CachesMillis}
+		WorstMillis: cmp.Or(c.WorstMillis, UsualWorstMillis(c.Link)), CachesMillis: c.CachesMillis}
 }
 
 func hashOf(secret string) []byte {
@@ -127,6 +144,9 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
+	if err := s.placeIsFree(ctx, c); err != nil {
+		return err
+	}
 	g := c.gateway()
 	g.Site = site
 	if c.Link == "dial_in" {
@@ -145,6 +165,10 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
+	if err := s.placeIsFree(ctx, c); err != nil {
+		return err
+	}
+	g := c.gateway()
 	return s.Change(ctx, by, func(tx *Tx) error {
 		rows, _ := tx.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1 FOR UPDATE`, c.ID)
 		old, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
@@ -162,12 +186,12 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 		}
 		_, err = tx.Exec(ctx, `UPDATE gateways SET name = $2, link = $3, address = nullif($4, ''), registration_id = nullif($5, ''), secret_sha256 = $6,
 			pause_ms = $7, timeout_ms = $8, worst_case_ms = $9, caches_reads_ms = $10 WHERE id = $1`,
-			c.ID, c.Name, c.Link, c.Address, c.Registration, secret, c.PauseMillis, c.TimeoutMillis, c.WorstMillis, c.CachesMillis)
+			g.ID, g.Name, g.Link, g.Address, g.Registration, secret, g.PauseMillis, g.TimeoutMillis, g.WorstMillis, g.CachesMillis)
 		if err != nil {
 			return err
 		}
 		return tx.Journal(ctx, Entry{Site: old.Site, Kind: "gateway", ID: string(c.ID), Event: "changed", Data: map[string]any{
-			"from": linkData(old), "to": linkData(c.gateway()), "secret_replaced": c.Secret != "",
+			"from": linkData(old), "to": linkData(g), "secret_replaced": c.Secret != "",
 		}})
 	})
 }

@@ -30,10 +30,3 @@ func (s *Store) EndAsk(ctx context.Context, asker string) error {
 		WHERE holder = $1 OR wanted_by = $1`, asker)
 	return translate(err)
 }
-
-// GatewayAt finds the gateway that we dial at an address; billing.CodeNotFound when there is none.
-func (s *Store) GatewayAt(ctx context.Context, hostPort string) (Gateway, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.address = $1`, hostPort)
-	g, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
-	return g, translate(err)
-}

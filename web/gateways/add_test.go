@@ -50,6 +50,9 @@ func TestAddGateway(t *testing.T) {
 		"has this registration id already":                  fresh("registration", "unit-3"),
 		"has this address already":                          fresh("link", "transparent", "registration", "", "secret", "", "address", "10.8.0.2:502"),
 		"shorter than the gateway's own worst case of 3000": fresh("worst", "3000"),
+		"time-out must lie between 500 and 60000 ms":        fresh("timeout", "499", "worst", "400"),
+		"worst case that is usual with this link, 2000 ms":  fresh("timeout", "1999", "worst", "0"),
+		"worst case that is usual with this link, 1000 ms":  fresh("link", "transparent", "registration", "", "secret", "", "address", "10.8.0.7:502", "timeout", "999", "worst", "0"),
 		"fill in this field":                                fresh("name", " "),
 		"the reason stands in the journal":                  fresh("reason", ""),
 	} {
@@ -150,10 +153,14 @@ func TestAddBoxAndMeters(t *testing.T) {
 func TestAPI_add(t *testing.T) {
 	s, _ := utility(t)
 	b := s.SignIn(t, webtest.Administrator)
+	short := b.JSON(http.MethodPost, "/api/v1/gateways", `{"id": "g7", "site": "compound", "name": "七号", "link": "modbus_tcp", "address": "10.8.0.7:502", "timeout_ms": 200, "worst_case_ms": 0, "pause_ms": 0, "caches_reads_ms": 0, "reason": "new"}`)
+	require.Equal(t, http.StatusUnprocessableEntity, short.Status, short.Body)
+	require.Contains(t, short.Body, "between 500 and 60000 ms")
 	gateway := `{"id": "g7", "site": "compound", "name": "七号", "link": "modbus_tcp", "address": "10.8.0.7:502", "timeout_ms": 2000, "worst_case_ms": 0, "pause_ms": 0, "caches_reads_ms": 0, "reason": "new"}`
 	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Supervisor).JSON(http.MethodPost, "/api/v1/gateways", gateway).Status)
 	a := b.JSON(http.MethodPost, "/api/v1/gateways", gateway)
 	require.Equal(t, http.StatusCreated, a.Status, a.Body)
+	require.Contains(t, a.Body, `"worst_case_ms":2000`, "what is usual stands for what isn't known")
 	require.Equal(t, http.StatusConflict, b.JSON(http.MethodPost, "/api/v1/gateways", gateway).Status)
 
 	hash, err := auth.HashPassword(webtest.Password)

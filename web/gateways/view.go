@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -215,8 +216,9 @@ func linkFields(ctx context.Context, f page.Form, g store.Gateway) []components.
 		text(components.TextField, "address", locale.T(ctx, "gateways.address"), g.Address, locale.T(ctx, "gateways.address_hint"), "", false),
 		text(components.TextField, "registration", locale.T(ctx, "gateways.registration"), g.Registration, locale.T(ctx, "gateways.registration_hint"), "", false),
 		secret,
-		text(components.QuantityField, "timeout", locale.T(ctx, "gateways.timeout"), strconv.Itoa(g.TimeoutMillis), "", "ms", true),
-		text(components.QuantityField, "worst", locale.T(ctx, "gateways.worst"), strconv.Itoa(g.WorstMillis), locale.T(ctx, "gateways.worst_note"), "ms", true),
+		text(components.QuantityField, "timeout", locale.T(ctx, "gateways.timeout"), strconv.Itoa(g.TimeoutMillis), locale.T(ctx, "gateways.timeout_hint"), "ms", true),
+		text(components.QuantityField, "worst", locale.T(ctx, "gateways.worst"), strconv.Itoa(cmp.Or(g.WorstMillis, store.UsualWorstMillis(g.Link))),
+			locale.T(ctx, "gateways.worst_hint", store.UsualWorstMillis("modbus_tcp"), store.UsualWorstMillis("transparent"), store.UsualWorstMillis("dial_in")), "ms", true),
 		text(components.QuantityField, "pause", locale.T(ctx, "gateways.pause"), strconv.Itoa(g.PauseMillis), "", "ms", true),
 		text(components.QuantityField, "caches", locale.T(ctx, "gateways.caches"), strconv.Itoa(g.CachesMillis), locale.T(ctx, "gateways.caches_note"), "ms", true),
 	}
