@@ -183,6 +183,68 @@ func TestCutOff_paidWhileTheLineIsBusy(t *testing.T) {
 	g.intact()
 }
 
+// The order waits for its line, which is slow, and meanwhile something comes that forbids the cut: it doesn't leave.
+func TestCutOff_forbiddenWhileTheLineIsBusy(t *testing.T) {
+	ctx := context.Background()
+	for name, forbid := range map[string]func(g *grid){
+		"protected": func(g *grid) {
+			_, err := g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+			require.NoError(g.t, err)
+		},
+		"payment on its way": func(g *grid) { g.approved(g.plain, 5000) },
+		"doubtful reading":   func(g *grid) { g.reads(g.plain, billing.QualityActual, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, ref := due(t)
+			g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+			g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 1000}) // each of the three reads before the order
+			cut := make(chan activities.CutState, 1)
+			go func() { cut <- run[activities.CutState](g, g.supply.CutOff, ref) }()
+			require.Eventually(t, func() bool {
+				c, err := g.Cutoff(ctx, ref.CutoffID)
+				return err == nil && c.State == store.CutSending
+			}, 10*time.Second, time.Millisecond)
+			forbid(g)
+			g.heal(simulator.FaultSlow, 2)
+			require.Equal(t, store.CutPlanned, (<-cut).State)
+			require.Equal(t, "on", g.relay(serialPlatform))
+			c, err := g.Cutoff(ctx, ref.CutoffID)
+			require.NoError(t, err)
+			cmd, err := g.Command(ctx, c.CommandID)
+			require.NoError(t, err)
+			require.Equal(t, billing.CommandCancelled, cmd.State)
+			sup, err := g.Supply(ctx, g.plain)
+			require.NoError(t, err)
+			require.Equal(t, billing.SupplyOn, sup.Wanted)
+			g.setNow(c.PlannedAt)
+			require.Equal(t, store.CutPrevented, run[activities.CutState](g, g.supply.CutOff, ref).State, "judged anew")
+			g.intact()
+		})
+	}
+}
+
+// The same when an attempt before it died, and the look showed that supply is on: nothing was sent, so nothing is in doubt.
+func TestCutOff_forbiddenAtTheSecondAttempt(t *testing.T) {
+	g, ref := due(t)
+	ctx := context.Background()
+	_, err := g.BeginCut(ctx, byTest, store.CutAttempt{ID: ref.CutoffID, Deadline: time.Hour, Judge: allowed})
+	require.NoError(t, err)
+	g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+	g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 1000})
+	cut := make(chan activities.CutState, 1)
+	go func() { cut <- run[activities.CutState](g, g.supply.CutOff, ref) }()
+	require.Eventually(t, func() bool {
+		var n int
+		return g.Pool.QueryRow(ctx, `SELECT count(*) FROM commands WHERE kind = 'trip' AND attempts = 2`).Scan(&n) == nil && n == 1
+	}, 20*time.Second, time.Millisecond)
+	_, err = g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+	require.NoError(t, err)
+	g.heal(simulator.FaultSlow, 2)
+	require.Equal(t, store.CutPlanned, (<-cut).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
 func allowed(store.SupplyFacts) (store.Judgement, error) {
 	return store.Judgement{Allowed: true, Print: []byte(`{}`)}, nil
 }

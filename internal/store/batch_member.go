@@ -61,7 +61,7 @@ const batchDeadline = 24 * time.Hour
 
 // BeginBatchMember looks at one member under the lock of its account's supply, and marks its one order. A batch that was cancelled, and a
 // member that is settled, give nothing to send. A member whose order was marked before gives the same command again: what may be
-// done about it then depends on its kind.
+// done about it then depends on its kind, and on BatchStands right before it leaves.
 func (s *Store) BeginBatchMember(ctx context.Context, by By, id billing.BatchID, meter billing.MeterID, judge BatchJudge) (BatchStep, error) {
 	var out BatchStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -123,17 +123,51 @@ func resumeMember(ctx context.Context, tx *Tx, out *BatchStep) error {
 	return saveCommand(ctx, tx, was, c, "sending_again")
 }
 
+// BatchStands is the last look before an order of a batch that is marked leaves: its deadline, and the same judgement as before the mark on the facts
+// of now. Its line, or a process that died, may have kept it waiting. Nothing changes.
+func (s *Store) BatchStands(ctx context.Context, id billing.CommandID, judge BatchJudge) (BatchVerdict, error) {
+	c, err := s.Command(ctx, id)
+	if err != nil {
+		return BatchVerdict{}, err
+	}
+	clock, err := s.Clock(ctx)
+	if err != nil {
+		return BatchVerdict{}, err
+	}
+	if !clock.Now.Before(c.Deadline) {
+		return BatchVerdict{Skip: billing.SkipTooLate}, nil
+	}
+	rows, _ := s.Pool.Query(ctx, factsOfOne, c.Meter)
+	facts, err := optional[BatchFacts](rows)
+	if err != nil {
+		return BatchVerdict{}, translate(err)
+	}
+	if facts != nil { // the open one is this very order: a meter takes one switch and one setting at a time
+		facts.SwitchOpen, facts.SetOpen = facts.SwitchOpen && !c.Kind.Switches(), facts.SetOpen && c.Kind.Switches()
+	}
+	return judgeMember(facts, c.Account, judge)
+}
+
+// factsOfOne is factsOfMeters for one fitted meter.
+var factsOfOne = fmt.Sprintf(factsOfMeters, `m.id = $1 AND m.state = 'fitted'`)
+
+// judgeMember judges a meter that is to be found at the account for which the batch was previewed.
+func judgeMember(facts *BatchFacts, account billing.AccountID, judge BatchJudge) (BatchVerdict, error) {
+	if facts == nil || facts.Account == nil || *facts.Account != account {
+		return BatchVerdict{Skip: billing.SkipMoved}, nil
+	}
+	return judge(*facts)
+}
+
 func beginMember(ctx context.Context, tx *Tx, b Batch, sup Supply, judge BatchJudge, out *BatchStep) error {
-	rows, _ := tx.Query(ctx, fmt.Sprintf(factsOfMeters, `m.id = $1 AND m.state = 'fitted'`), out.Member.Meter)
+	rows, _ := tx.Query(ctx, factsOfOne, out.Member.Meter)
 	facts, err := optional[BatchFacts](rows)
 	if err != nil {
 		return err
 	}
-	verdict := BatchVerdict{Skip: billing.SkipMoved}
-	if facts != nil && facts.Account != nil && *facts.Account == sup.Account {
-		if verdict, err = judge(*facts); err != nil {
-			return err
-		}
+	verdict, err := judgeMember(facts, sup.Account, judge)
+	if err != nil {
+		return err
 	}
 	if verdict.Skip != "" {
 		return skipMember(ctx, tx, b, out, verdict.Skip, "")
