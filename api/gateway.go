@@ -20,7 +20,7 @@ type GatewayLink struct {
 	TimeoutMillis int    `json:"timeout_ms" doc:"For one exchange; never shorter than worst_case_ms."`
 	WorstMillis   int    `json:"worst_case_ms" doc:"The gateway's own: (its retries + 1) × its response time-out + its pauses."`
 	PauseMillis   int    `json:"pause_ms" doc:"Between two requests."`
-	CachesMillis  int    `json:"caches_reads_ms" doc:"How long it answers reads from memory; commands are read back after it."`
+	CachesMillis  int    `json:"caches_reads_ms" doc:"How long it answers reads from memory, 10000 at most; commands are read back after it."`
 }
 
 // Gateway is a gateway with its line as its owner last told of it. Instants are real time.

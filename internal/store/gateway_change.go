@@ -19,11 +19,13 @@ var (
 	secretForm = regexp.MustCompile(`^[!-~]{12,100}$`)
 )
 
-// The most that a gateway's times may be, in milliseconds: an exchange that takes longer holds its line up for everybody.
+// The most that a gateway's times may be, in milliseconds: an exchange that takes longer holds its line up for everybody. A step with commands has two
+// minutes: up to four times it waits until the gateway has forgotten what it remembers (supply back and the end of the guard, each before and after the order), and
+// up to a minute for a slow valve.
 const (
 	mostTimeoutMillis = 60_000
 	mostPauseMillis   = 10_000
-	mostCachesMillis  = 3_600_000
+	mostCachesMillis  = 10_000
 )
 
 // GatewayChange is how a gateway is to be reached from now on. What doesn't belong to the kind of link is left empty.
@@ -69,7 +71,7 @@ func (c GatewayChange) check() error {
 		{c.TimeoutMillis, 1, mostTimeoutMillis, "the time-out must lie between %d and %d ms: write another number"},
 		{c.WorstMillis, 0, mostTimeoutMillis, "the worst case must lie between %d and %d ms: write another number"},
 		{c.PauseMillis, 0, mostPauseMillis, "the pause must lie between %d and %d ms: write another number"},
-		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms: write another number"},
+		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms, because every command waits for it before it is read back: shorten it at the gateway, or turn it off there, and write that number"},
 	} {
 		if l.v < l.least || l.v > l.most {
 			return billing.Errorf(billing.CodeInvalidInput, l.sentence, l.least, l.most)
