@@ -74,7 +74,7 @@ func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMembe
 		}
 		return err
 	})
-	o, err := send(wanted, j, m, step.Command, b)
+	o, err := send(acknowledged(wanted, a.Store, step.Command.ID), j, m, step.Command, b)
 	if skip != "" { // the meter was looked at right before, so that an attempt before this one has done nothing either
 		o, err = store.BatchOutcome{State: billing.CommandUnknown, Skip: skip, Note: reachedNever + "it was judged again right before it left"}, nil
 	}
@@ -167,7 +167,7 @@ func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, c
 	if err != nil {
 		return store.BatchOutcome{}, err
 	}
-	if cmd.State == billing.CommandSending {
+	if cmd.State != billing.CommandRequested {
 		return a.lookAtClock(ctx, m, wall)
 	}
 	most := time.Duration(j.policy.Clock.SetMostSeconds) * time.Second

@@ -153,7 +153,7 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, jud
 		unwanted = a.Store.CutStands(ctx, in.CutoffID, judge)
 		return unwanted
 	})
-	result, err := a.trip(ctx, wanted, m, step.Guarded)
+	result, err := a.trip(ctx, wanted, m, cmd.ID, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
@@ -175,8 +175,9 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, jud
 // trip cuts the supply. A meter that we guarded is released first: the guard kept it from cutting without notice, and is no reason
 // against a cut that policy allows. The cut is marked already. Without credit of its own it may trip by itself at the release, which is the same cut.
 // wanted is ctx with the last word, which is asked before each of the two; when the second doesn't leave, the guard is put back.
-func (a *Supply) trip(ctx, wanted context.Context, m devices.Meter, guarded bool) (devices.SwitchResult, error) {
-	result, err := a.Pool.Trip(wanted, m)
+func (a *Supply) trip(ctx, wanted context.Context, m devices.Meter, id billing.CommandID, guarded bool) (devices.SwitchResult, error) {
+	tells := acknowledged(wanted, a.Store, id) // of the trip only: the release isn't what was ordered
+	result, err := a.Pool.Trip(tells, m)
 	if !guarded || !errors.Is(err, devices.ErrKeptClosed) {
 		return result, err
 	}
@@ -184,7 +185,7 @@ func (a *Supply) trip(ctx, wanted context.Context, m devices.Meter, guarded bool
 	if err != nil || released.Outcome != devices.OutcomeVerified {
 		return released, err
 	}
-	result, err = a.Pool.Trip(wanted, m)
+	result, err = a.Pool.Trip(tells, m)
 	result.Frames = append(released.Frames, result.Frames...)
 	if err == nil {
 		return result, nil

@@ -134,7 +134,7 @@ func (s *Store) BatchStands(ctx context.Context, id billing.CommandID, judge Bat
 	if err != nil {
 		return BatchVerdict{}, err
 	}
-	if !clock.Now.Before(c.Deadline) {
+	if c.late(clock.Now) {
 		return BatchVerdict{Skip: billing.SkipTooLate}, nil
 	}
 	rows, _ := s.Pool.Query(ctx, factsOfOne, c.Meter)
@@ -186,7 +186,7 @@ func beginMember(ctx context.Context, tx *Tx, b Batch, sup Supply, judge BatchJu
 		state = billing.CommandSending
 	}
 	out.Command, err = insertCommand(ctx, tx, Command{Site: b.Site, Account: sup.Account, Meter: out.Member.Meter, Kind: kind, State: state, Decision: verdict.Decision,
-		Cause: "batch/" + string(b.ID) + "/" + string(out.Member.Meter), Deadline: tx.Now.Add(batchDeadline)}, string(state))
+		Cause: "batch/" + string(b.ID) + "/" + string(out.Member.Meter), Deadline: goodFor(tx, batchDeadline)}, string(state))
 	if err != nil {
 		return err
 	}
@@ -231,14 +231,14 @@ func (s *Store) MarkBatchSending(ctx context.Context, by By, id billing.CommandI
 		if err != nil {
 			return err
 		}
-		if c.State != billing.CommandRequested && c.State != billing.CommandSending {
+		if !c.Open() || c.State == billing.CommandUnknown {
 			return billing.Errorf(billing.CodeClosed, "command %s is %s already: nothing is sent", c.ID, c.State)
 		}
-		if !tx.Now.Before(c.Deadline) {
-			return billing.Errorf(billing.CodeStale, "command %s is too old: nothing is sent", c.ID)
+		if c.late(tx.Now) {
+			return tooLate(c)
 		}
 		was, event := c.State, "sending"
-		if was == billing.CommandSending {
+		if was != billing.CommandRequested {
 			event = "sending_again"
 		}
 		c.State, c.SentAt, c.Attempts, c.RegistersBefore = billing.CommandSending, &tx.Now, c.Attempts+1, registers

@@ -227,7 +227,7 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 			return err
 		}
 		c.Decision = j.Print
-		if !j.Allowed || c.State == CutSending && tx.Now.After(out.Command.Deadline) {
+		if !j.Allowed || c.State == CutSending && out.Command.late(tx.Now) {
 			return stopCut(ctx, tx, sup, c, j, "not sent: the policy forbids it now", &out)
 		}
 		if busy, err := switchBusy(ctx, tx, sup.Account); c.State != CutSending && (err != nil || busy) {
@@ -266,7 +266,7 @@ func (s *Store) CutStands(ctx context.Context, id string, judge Judge) error {
 	switch {
 	case err != nil:
 		return err
-	case facts.Now.After(cmd.Deadline):
+	case cmd.late(facts.Now):
 		return billing.Errorf(billing.CodeClosed, "The deadline of order %s has passed while it waited for its line.", cmd.ID)
 	case owed || cmd.State != billing.CommandSending:
 		return billing.Errorf(billing.CodeClosed, "Order %s is not wanted any more: supply is to be given back.", cmd.ID)
@@ -286,7 +286,7 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, not
 		}
 		cmd := out.Command
 		cmd.State, cmd.Error, cmd.Decision = billing.CommandCancelled, note, j.Print
-		if err := saveCommand(ctx, tx, billing.CommandSending, cmd, "cancelled"); err != nil {
+		if err := saveCommand(ctx, tx, out.Command.State, cmd, "cancelled"); err != nil {
 			return err
 		}
 		out.Command = cmd
@@ -310,9 +310,10 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, not
 // markCut marks the command as sending: from its commit on it counts as out.
 func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.MeterID, deadline time.Duration, out *CutStep) error {
 	if c.State == CutSending {
+		was := out.Command.State
+		out.Command.State, out.Command.Decision = billing.CommandSending, c.Decision
 		out.Command.Attempts++
-		out.Command.Decision = c.Decision
-		if err := saveCommand(ctx, tx, billing.CommandSending, out.Command, "sending_again"); err != nil {
+		if err := saveCommand(ctx, tx, was, out.Command, "sending_again"); err != nil {
 			return err
 		}
 		return saveCut(ctx, tx, CutSending, c, "sending_again", "")
@@ -322,7 +323,7 @@ func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.Me
 		return err
 	}
 	out.Command, err = insertCommand(ctx, tx, Command{Site: c.Site, Account: c.Account, Meter: meter, Kind: billing.CommandTrip, State: billing.CommandSending,
-		Cause: cause, Decision: c.Decision, Deadline: tx.Now.Add(deadline)}, "sending")
+		Cause: cause, Decision: c.Decision, Deadline: goodFor(tx, deadline)}, "sending")
 	if err != nil {
 		return err
 	}
