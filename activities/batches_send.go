@@ -40,7 +40,7 @@ type BatchMemberDone struct {
 }
 
 // WorkMember does the work at one meter: the last look at the tables, its one order, and the read-back. Repeated after a death, it goes on
-// with the same command: what adds nothing is sent again, a clock is only looked at.
+// with the same command: what adds nothing is sent again, a clock is only looked at. Whichever attempt it is, it is judged right before it leaves.
 func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMemberDone, error) {
 	defer beat(ctx)()
 	b, err := a.Store.Batch(ctx, in.BatchID)
@@ -66,12 +66,39 @@ func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMembe
 	send := map[billing.CommandKind]func(context.Context, batchJudge, devices.Meter, store.Command, store.Batch) (store.BatchOutcome, error){
 		billing.CommandSetPrices: a.setPrices, billing.CommandSetClock: a.setClock, billing.CommandKeepOn: a.hold, billing.CommandRelease: a.hold,
 	}[step.Command.Kind]
-	o, err := send(ctx, j, m, step.Command, b)
+	var skip billing.SkipReason
+	wanted := devices.WithLastWord(ctx, func(ctx context.Context) error {
+		var err error
+		if skip, err = a.unwanted(ctx, step.Command, j); err == nil && skip != "" {
+			err = billing.Errorf(billing.CodeClosed, "Order %s is not wanted any more: nothing was sent.", step.Command.ID)
+		}
+		return err
+	})
+	o, err := send(acknowledged(wanted, a.Store, step.Command.ID), j, m, step.Command, b)
+	if skip != "" { // the meter was looked at right before, so that an attempt before this one has done nothing either
+		o, err = store.BatchOutcome{State: billing.CommandUnknown, Skip: skip, Note: reachedNever + "it was judged again right before it left"}, nil
+	}
 	if err != nil {
 		return BatchMemberDone{}, err
 	}
 	member, err := a.Store.SettleBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, o)
 	return BatchMemberDone{State: member.State}, err
+}
+
+// unwanted says why an order that is marked may not leave after all; empty when it may.
+func (a *Batches) unwanted(ctx context.Context, cmd store.Command, j batchJudge) (billing.SkipReason, error) {
+	v, err := a.Store.BatchStands(ctx, cmd.ID, j.judge)
+	if err != nil || v.Skip != "" || cmd.Kind != billing.CommandSetPrices {
+		return v.Skip, err
+	}
+	var marked, now priceDecision
+	if err := errors.Join(json.Unmarshal(cmd.Decision, &marked), json.Unmarshal(v.Decision, &now)); err != nil {
+		return "", err
+	}
+	if marked.Prices != now.Prices { // others are in force since
+		return billing.SkipTooLate, nil
+	}
+	return "", nil
 }
 
 // again is the error with which an interrupted try ends, so that it is made again by whoever owns the line then; nil when err is the meter's.
@@ -87,7 +114,7 @@ func unsent(cmd store.Command, err error) store.BatchOutcome {
 	return store.BatchOutcome{State: billing.CommandUnknown, Note: reachedNever + err.Error(), Sent: cmd.Attempts > 0}
 }
 
-// hold holds a relay on or releases it. Both are harmless when they are carried out twice.
+// hold holds a relay on or releases it. Carried out twice, both do what once does.
 func (a *Batches) hold(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, _ store.Batch) (store.BatchOutcome, error) {
 	send := a.Pool.KeepClosed
 	if cmd.Kind == billing.CommandRelease {
@@ -140,7 +167,7 @@ func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, c
 	if err != nil {
 		return store.BatchOutcome{}, err
 	}
-	if cmd.State == billing.CommandSending {
+	if cmd.State != billing.CommandRequested {
 		return a.lookAtClock(ctx, m, wall)
 	}
 	most := time.Duration(j.policy.Clock.SetMostSeconds) * time.Second

@@ -430,6 +430,122 @@ func TestBatch_looksAgainBeforeTheOrder(t *testing.T) {
 	require.Equal(t, 1, g.counts(`SELECT count(*) FROM commands`))
 }
 
+// marked gives the member of a batch whose order was marked by a process that died before it sent anything.
+func (g *many) marked(id billing.BatchID, account billing.AccountID) activities.BatchMemberRef {
+	g.t.Helper()
+	ref := activities.BatchMemberRef{BatchID: id, Meter: g.meter(account), Gateway: "G1"}
+	step, err := g.BeginBatchMember(context.Background(), byTest, id, ref.Meter, func(store.BatchFacts) (store.BatchVerdict, error) { return store.BatchVerdict{}, nil })
+	require.NoError(g.t, err)
+	require.True(g.t, step.Send)
+	return ref
+}
+
+func (g *many) forced(serial string) string {
+	g.t.Helper()
+	state, err := g.fleet.MeterState(serial)
+	require.NoError(g.t, err)
+	return state.Forced
+}
+
+// An order that was marked, and whose process died, is judged anew when somebody takes it up, however much later: the mark is no leave.
+func TestBatch_whatWasMarkedIsJudgedAgain(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		spoil func(g *many)
+		skip  billing.SkipReason
+	}{
+		"protected": {func(g *many) {
+			_, err := g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(90 * time.Hour), Reason: "ventilator"})
+			require.NoError(g.t, err)
+		}, billing.SkipProtected},
+		"without credit":    {func(g *many) { g.spend(g.plain, 0) }, billing.SkipWouldTrip},
+		"past its deadline": {func(g *many) { g.setNow(g.now.Add(25 * time.Hour)) }, billing.SkipTooLate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newMany(t)
+			require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain)))[g.meter(g.plain)].State)
+			id := g.started(g.wish(billing.BatchRelay, billing.BatchRelease, g.plain))
+			g.marked(id, g.plain)
+			c.spoil(g)
+			got := g.worked(id)[g.meter(g.plain)]
+			require.Equal(t, billing.MemberSkipped, got.State, got.Note)
+			require.Equal(t, c.skip, got.Skip)
+			require.Equal(t, billing.CommandCancelled, g.command(got).State)
+			require.Equal(t, "on", g.forced(serialPlatform), "the hold stands")
+			sup, err := g.Store.Supply(ctx, g.plain)
+			require.NoError(t, err)
+			require.True(t, sup.Guarded)
+			g.told()
+
+			// What an earlier attempt has done is found by looking, whatever forbids it now.
+			g = newMany(t)
+			require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain)))[g.meter(g.plain)].State)
+			id = g.started(g.wish(billing.BatchRelay, billing.BatchRelease, g.plain))
+			g.dies("command", "verified", func() {
+				g.refuses(g.batches.WorkMember, activities.BatchMemberRef{BatchID: id, Meter: g.meter(g.plain), Gateway: "G1"})
+			})
+			c.spoil(g)
+			require.Equal(t, billing.MemberVerified, g.worked(id)[g.meter(g.plain)].State)
+			g.told()
+		})
+	}
+}
+
+// A hold that was marked isn't given to a meter whose customer was cut meanwhile: it would give supply back.
+func TestBatch_aHoldThatWasMarkedGivesNoSupplyBack(t *testing.T) {
+	g := newMany(t)
+	id := g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain))
+	g.marked(id, g.plain)
+	g.sql(`UPDATE supplies SET state = 'off', wanted = 'off' WHERE account_id = '` + string(g.plain) + `'`)
+	require.Equal(t, billing.SkipSupplyOff, g.worked(id)[g.meter(g.plain)].Skip)
+	require.Empty(t, g.forced(serialPlatform))
+	g.told()
+}
+
+// A release waits for its line, which is slow, and meanwhile a protection is added: it doesn't leave.
+func TestBatch_protectedWhileTheLineIsBusy(t *testing.T) {
+	g := newMany(t)
+	require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain)))[g.meter(g.plain)].State)
+	id := g.started(g.wish(billing.BatchRelay, billing.BatchRelease, g.plain))
+	g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+	g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 2000})
+	done := make(chan activities.BatchMemberDone, 1)
+	go func() {
+		done <- run[activities.BatchMemberDone](g.grid, g.batches.WorkMember, activities.BatchMemberRef{BatchID: id, Meter: g.meter(g.plain), Gateway: "G1"})
+	}()
+	require.Eventually(t, func() bool {
+		return g.counts(`SELECT count(*) FROM commands WHERE kind = 'release' AND state = 'sending'`) == 1
+	}, 10*time.Second, time.Millisecond)
+	_, err := g.AddProtection(context.Background(), store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+	require.NoError(t, err)
+	g.heal(simulator.FaultSlow, 2)
+	require.Equal(t, billing.MemberSkipped, (<-done).State)
+	require.Equal(t, billing.SkipProtected, g.members(id)[g.meter(g.plain)].Skip)
+	require.Equal(t, "on", g.forced(serialPlatform))
+	g.told()
+}
+
+// Prices that were judged before the tariff changed are not written after it.
+func TestBatch_pricesOfYesterdayStay(t *testing.T) {
+	g := newMany(t)
+	ctx := context.Background()
+	tariff, err := g.Tariff(ctx, "meter-tou")
+	require.NoError(t, err)
+	tariff.ID, tariff.Versions = "dearer", []billing.TariffVersion{bandsAt("2026-01-01", dearer...)}
+	require.NoError(t, g.AddTariff(ctx, storetest.By, tariff))
+	id := g.started(g.wish(billing.BatchPrice, "", g.other))
+	held := g.held()
+	g.dies("command", "sending", func() {
+		g.sql(`UPDATE accounts SET tariff_id = 'dearer' WHERE id = '` + string(g.other) + `'`)
+		g.refuses(g.batches.WorkMember, activities.BatchMemberRef{BatchID: id, Meter: g.meter(g.other), Gateway: "G1"})
+	})
+	g.sql(`UPDATE accounts SET tariff_id = 'meter-tou' WHERE id = '` + string(g.other) + `'`)
+	got := g.worked(id)[g.meter(g.other)]
+	require.Equal(t, billing.SkipTooLate, got.Skip)
+	require.Equal(t, held, g.held())
+	g.told()
+}
+
 // Supply that was cut comes back by a restore of its own, for a valve as for a relay; what is on is left alone.
 func TestBatch_restores(t *testing.T) {
 	g := newMany(t)

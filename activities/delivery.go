@@ -44,6 +44,21 @@ func beat(ctx context.Context) func() {
 	return func() { close(done) }
 }
 
+// ackPatience is how long, in real time, the read-back of an order waits for the tables to note that it was acknowledged.
+const ackPatience = 2 * time.Second
+
+// acknowledged makes the orders of a command note in its row when the meter has acknowledged them. That is no proof and decides nothing, so that tables that
+// don't take it keep nothing back.
+func acknowledged(ctx context.Context, s *store.Store, id billing.CommandID) context.Context {
+	return devices.WithAcknowledged(ctx, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, ackPatience)
+		defer cancel()
+		if err := s.MarkAcknowledged(ctx, byWorkflow(ctx), id); err != nil {
+			activity.GetLogger(ctx).Warn("an acknowledgement was not noted", "command", id, "error", err)
+		}
+	})
+}
+
 // DeliverRecharge brings a recharge that is on its way one step on: it writes the credit, or, when it was written before or that is in
 // doubt, only reads what the meter shows. Count and balance are stored before anything is sent; credit moves in the ledger in
 // the same transaction that records the proof.
@@ -83,10 +98,17 @@ func (a *Delivery) attempt(ctx context.Context, task store.CreditTask) (out stor
 	case task.Command.State != billing.CommandRequested:
 		out, _, err = a.verify(ctx, task.Command, m)
 		return out, false, err
+	case task.Late:
+		return overdue(), false, nil
 	case devices.HoldsVolume(m.Profile):
 		return a.sendVolume(ctx, task, m)
 	}
 	return a.send(ctx, task, m)
+}
+
+// overdue is the outcome of an order that came too late to be sent: a person decides.
+func overdue() store.CreditOutcome {
+	return store.CreditOutcome{State: billing.CommandRefused, Note: reachedNever + "its deadline has passed", Stop: true}
 }
 
 // send writes the credit of an order that has never been sent. later means that the meter couldn't be reached: nothing was marked.
@@ -105,6 +127,9 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 	cmd, fresh, err := a.Store.MarkCreditSending(ctx, byWorkflow(ctx), t.Command.ID, store.CreditBefore{
 		Count: *before.PurchaseCount, Remaining: *before.RemainingFen, Registers: before.Registers,
 	})
+	if billing.CodeOf(err) == billing.CodeStale {
+		return overdue(), false, nil
+	}
 	if err != nil {
 		return out, false, err
 	}
@@ -113,7 +138,7 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 		return out, false, err
 	}
 	failpoint.Hit("credit-stored-not-sent")
-	result, err := a.Pool.DeliverCredit(ctx, m, order(cmd), nil)
+	result, err := a.Pool.DeliverCredit(acknowledged(ctx, a.Store, cmd.ID), m, order(cmd), nil)
 	if result.Sent {
 		failpoint.Hit("credit-sent-not-recorded")
 	}

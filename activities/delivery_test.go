@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,6 +77,34 @@ func TestDelivery_gatewayRepeatsTheWrite(t *testing.T) {
 	require.Equal(t, billing.RechargeCredited, run[activities.Settled](g, g.deliver.DeliverRecharge, ref).State)
 	require.Equal(t, 1, g.purchases(serialCredit), "the count makes the second write harmless")
 	g.has(g.credit, 15_000)
+}
+
+// A purchase that could not be sent before its deadline goes to a person; decided as not credited, it is delivered anew, once.
+func TestDelivery_pastItsDeadlineAPersonDecides(t *testing.T) {
+	g := newGrid(t)
+	ctx := context.Background()
+	g.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 1})
+	ref := g.approved(g.credit, 5000)
+	run[activities.Settled](g, g.posting.PostRecharge, ref)
+	require.True(t, run[activities.Settled](g, g.deliver.DeliverRecharge, ref).Later)
+	g.heal(simulator.FaultSilent, 1)
+	g.setNow(g.now.Add(7 * 24 * time.Hour))
+	task, err := g.BeginCredit(ctx, byTest, ref.RechargeID)
+	require.NoError(t, err)
+	_, _, err = g.MarkCreditSending(ctx, byTest, task.Command.ID, before(0, 10_000))
+	require.Equal(t, billing.CodeStale, billing.CodeOf(err), "nor may it be marked")
+	s := run[activities.Settled](g, g.deliver.DeliverRecharge, ref)
+	require.Equal(t, billing.RechargeInDoubt, s.State)
+	require.NotEmpty(t, s.Case)
+	require.Zero(t, g.purchases(serialCredit))
+	cmd, err := g.Command(ctx, task.Command.ID)
+	require.NoError(t, err)
+	require.Contains(t, cmd.Error, "its deadline has passed")
+	require.Equal(t, billing.RechargeInDoubt, run[activities.Settled](g, g.deliver.DeliverRecharge, ref).State, "it waits for the person")
+	run[activities.Settled](g, g.deliver.SettleInDoubt, activities.SettleInDoubt{RechargeID: ref.RechargeID, By: "sup1", Reason: "the line was down for a week"})
+	require.Equal(t, billing.RechargeCredited, run[activities.Settled](g, g.deliver.DeliverRecharge, ref).State)
+	require.Equal(t, 1, g.purchases(serialCredit))
+	g.intact()
 }
 
 func TestDelivery_silentBeforeSendingIsTriedLater(t *testing.T) {

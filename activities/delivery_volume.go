@@ -102,7 +102,7 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 	o.Last = (*devices.Volume)(last)
 	cmd := t.Command
 	var unsaved error
-	result, err := a.Pool.DeliverVolume(ctx, m, o, func(before devices.Volume, _ int64) error {
+	result, err := a.Pool.DeliverVolume(acknowledged(ctx, a.Store, cmd.ID), m, o, func(before devices.Volume, _ int64) error {
 		var fresh bool
 		cmd, fresh, unsaved = a.Store.MarkVolumeSending(ctx, byWorkflow(ctx), cmd.ID, store.VolumeBefore{Volume: store.Volume(before), VolumeDue: due, PriceE8: price})
 		if unsaved != nil {
@@ -115,6 +115,8 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 		return nil
 	})
 	switch {
+	case billing.CodeOf(unsaved) == billing.CodeStale:
+		return overdue(), false, nil
 	case unsaved != nil:
 		return out, false, unsaved
 	case errors.Is(err, errSentAlready):

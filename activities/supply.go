@@ -139,24 +139,29 @@ func (a *Supply) CutOff(ctx context.Context, in CutRef) (CutState, error) {
 		return state, nil
 	}
 	failpoint.Hit("switch-marked-not-sent")
-	return a.sendCut(ctx, in, step, terms(policy))
+	return a.sendCut(ctx, in, step, judge, terms(policy))
 }
 
-func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, terms store.Terms) (CutState, error) {
+func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, judge store.Judge, terms store.Terms) (CutState, error) {
 	cmd := step.Command
 	m, err := commandMeter(ctx, a.Store, cmd.Meter)
 	if err != nil {
 		return CutState{}, err
 	}
-	wanted := devices.WithLastWord(ctx, func(ctx context.Context) error { return a.Store.CutStands(ctx, cmd.ID) })
-	result, err := a.trip(wanted, m, step.Guarded)
+	var unwanted error
+	wanted := devices.WithLastWord(ctx, func(ctx context.Context) error {
+		unwanted = a.Store.CutStands(ctx, in.CutoffID, judge)
+		return unwanted
+	})
+	result, err := a.trip(ctx, wanted, m, cmd.ID, step.Guarded)
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
 	if lineMoved(err) && !result.Sent { // it stays marked, so its present owner looks at the meter before it sends
 		return CutState{}, movedFrom(m, err)
 	}
-	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
+	// Nothing was sent, now or before: the last word comes after a look that showed supply on.
+	if err != nil && (cmd.Attempts <= 1 || unwanted != nil) {
 		again := cutTryAgain
 		if errors.Is(err, devices.ErrKeptClosed) {
 			again = 0 // somebody else keeps it closed, at the meter: that is ended by them, never overridden
@@ -169,21 +174,28 @@ func (a *Supply) sendCut(ctx context.Context, in CutRef, step store.CutStep, ter
 
 // trip cuts the supply. A meter that we guarded is released first: the guard kept it from cutting without notice, and is no reason
 // against a cut that policy allows. The cut is marked already. Without credit of its own it may trip by itself at the release, which is the same cut.
-func (a *Supply) trip(ctx context.Context, m devices.Meter, guarded bool) (devices.SwitchResult, error) {
-	result, err := a.Pool.Trip(ctx, m)
+// wanted is ctx with the last word, which is asked before each of the two; when the second doesn't leave, the guard is put back.
+func (a *Supply) trip(ctx, wanted context.Context, m devices.Meter, id billing.CommandID, guarded bool) (devices.SwitchResult, error) {
+	tells := acknowledged(wanted, a.Store, id) // of the trip only: the release isn't what was ordered
+	result, err := a.Pool.Trip(tells, m)
 	if !guarded || !errors.Is(err, devices.ErrKeptClosed) {
 		return result, err
 	}
-	released, err := a.Pool.Release(ctx, m)
+	released, err := a.Pool.Release(wanted, m)
 	if err != nil || released.Outcome != devices.OutcomeVerified {
 		return released, err
 	}
-	result, err = a.Pool.Trip(ctx, m)
+	result, err = a.Pool.Trip(tells, m)
 	result.Frames = append(released.Frames, result.Frames...)
-	if err != nil { // the release went out, so this is no attempt of which nothing was sent
-		return devices.SwitchResult{Outcome: devices.OutcomeUnknown, Note: err.Error(), Frames: result.Frames, Sent: true}, nil
+	if err == nil {
+		return result, nil
 	}
-	return result, nil
+	held, heldErr := a.Pool.KeepClosed(ctx, m)
+	if heldErr == nil && held.Outcome == devices.OutcomeVerified {
+		return devices.SwitchResult{}, err // all is as it was
+	}
+	// The release went out, so this is no attempt of which nothing was sent.
+	return devices.SwitchResult{Outcome: devices.OutcomeUnknown, Note: err.Error(), Frames: append(result.Frames, held.Frames...), Sent: true}, nil
 }
 
 func (a *Supply) settleCut(ctx context.Context, in CutRef, cmd store.Command, o store.SwitchOutcome, terms store.Terms) (CutState, error) {

@@ -118,7 +118,7 @@ func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms
 	if send == nil {
 		return store.SwitchSettled{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)
 	}
-	result, err := send(ctx, m)
+	result, err := send(acknowledged(ctx, a.Store, cmd.ID), m)
 	if err != nil && interrupted(ctx, err) { // no word about the meter: the line's next owner sends it
 		return store.SwitchSettled{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "an order to meter %s was interrupted before it was sent", cmd.Meter), err)
 	}

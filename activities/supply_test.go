@@ -2,6 +2,7 @@ package activities_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,6 +184,135 @@ func TestCutOff_paidWhileTheLineIsBusy(t *testing.T) {
 	g.intact()
 }
 
+// The order waits for its line, which is slow, and meanwhile something comes that forbids the cut: it doesn't leave.
+func TestCutOff_forbiddenWhileTheLineIsBusy(t *testing.T) {
+	ctx := context.Background()
+	for name, forbid := range map[string]func(g *grid){
+		"protected": func(g *grid) {
+			_, err := g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+			require.NoError(g.t, err)
+		},
+		"payment on its way": func(g *grid) { g.approved(g.plain, 5000) },
+		"doubtful reading":   func(g *grid) { g.reads(g.plain, billing.QualityActual, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, ref := due(t)
+			g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+			g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 1000}) // each of the three reads before the order
+			cut := make(chan activities.CutState, 1)
+			go func() { cut <- run[activities.CutState](g, g.supply.CutOff, ref) }()
+			require.Eventually(t, func() bool {
+				c, err := g.Cutoff(ctx, ref.CutoffID)
+				return err == nil && c.State == store.CutSending
+			}, 10*time.Second, time.Millisecond)
+			forbid(g)
+			g.heal(simulator.FaultSlow, 2)
+			require.Equal(t, store.CutPlanned, (<-cut).State)
+			require.Equal(t, "on", g.relay(serialPlatform))
+			c, err := g.Cutoff(ctx, ref.CutoffID)
+			require.NoError(t, err)
+			cmd, err := g.Command(ctx, c.CommandID)
+			require.NoError(t, err)
+			require.Equal(t, billing.CommandCancelled, cmd.State)
+			sup, err := g.Supply(ctx, g.plain)
+			require.NoError(t, err)
+			require.Equal(t, billing.SupplyOn, sup.Wanted)
+			g.setNow(c.PlannedAt)
+			require.Equal(t, store.CutPrevented, run[activities.CutState](g, g.supply.CutOff, ref).State, "judged anew")
+			g.intact()
+		})
+	}
+}
+
+// The same when an attempt before it died, and the look showed that supply is on: nothing was sent, so nothing is in doubt.
+func TestCutOff_forbiddenAtTheSecondAttempt(t *testing.T) {
+	g, ref := due(t)
+	ctx := context.Background()
+	_, err := g.BeginCut(ctx, byTest, store.CutAttempt{ID: ref.CutoffID, Deadline: time.Hour, Judge: allowed})
+	require.NoError(t, err)
+	g.sql(`UPDATE gateways SET timeout_ms = 20000 WHERE id = 'G1'`)
+	g.fault(simulator.Fault{Kind: simulator.FaultSlow, Unit: 2, DelayMillis: 1000})
+	cut := make(chan activities.CutState, 1)
+	go func() { cut <- run[activities.CutState](g, g.supply.CutOff, ref) }()
+	require.Eventually(t, func() bool {
+		var n int
+		return g.Pool.QueryRow(ctx, `SELECT count(*) FROM commands WHERE kind = 'trip' AND attempts = 2`).Scan(&n) == nil && n == 1
+	}, 20*time.Second, time.Millisecond)
+	_, err = g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.plain, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+	require.NoError(t, err)
+	g.heal(simulator.FaultSlow, 2)
+	require.Equal(t, store.CutPlanned, (<-cut).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
+// Between the meter's acknowledgement and its read-back the command's row says so, whatever was ordered.
+func TestCommands_acknowledgedBeforeTheReadback(t *testing.T) {
+	g := newMany(t)
+	ctx := context.Background()
+	seen := map[string]string{}
+	note := func(p *devices.Pool) {
+		p.OnPoint = func(point string) {
+			if point == devices.PointSwitchSent || point == devices.PointCreditSent || point == devices.PointClockSent || point == devices.PointPricesSent {
+				var kind, state string
+				if err := g.Pool.QueryRow(ctx, `SELECT kind, state FROM commands ORDER BY requested_at DESC, length(id) DESC, id DESC LIMIT 1`).Scan(&kind, &state); err == nil {
+					seen[kind] = state
+				}
+			}
+		}
+	}
+	note(g.supply.Pool)
+	note(g.batches.Pool)
+	g.skewed(g.other, 240)
+	require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchClock, "", g.other)))[g.meter(g.other)].State)
+	require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchKeepOn, g.plain)))[g.meter(g.plain)].State)
+	require.Equal(t, billing.MemberVerified, g.worked(g.started(g.wish(billing.BatchRelay, billing.BatchRelease, g.plain)))[g.meter(g.plain)].State)
+	pay := g.approved(g.credit, 9000)
+	run[activities.Settled](g.grid, g.posting.PostRecharge, pay)
+	require.Equal(t, billing.RechargeCredited, run[activities.Settled](g.grid, g.deliver.DeliverRecharge, pay).State)
+	g.spend(g.plain, 0)
+	cut := g.noticed(g.plain)
+	g.reads(g.plain, billing.QualityActual, false)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g.grid, g.supply.CutOff, cut).State)
+	s := run[activities.Settled](g.grid, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g.grid, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	require.Equal(t, map[string]string{"set_clock": "acknowledged", "keep_on": "acknowledged", "release": "acknowledged", "credit": "acknowledged", "trip": "acknowledged", "close": "acknowledged"}, seen)
+	var steps []string
+	require.NoError(t, g.Pool.QueryRow(ctx, `SELECT array_agg(event ORDER BY seq) FROM journal WHERE chain = (SELECT 'command/' || id FROM commands WHERE kind = 'trip')`).Scan(&steps))
+	require.Equal(t, []string{"sending", "acknowledged", "verified"}, steps)
+	g.told()
+}
+
+// A lost acknowledgement is none.
+func TestCommands_lostAnswerIsNoAcknowledgement(t *testing.T) {
+	g, ref := due(t)
+	g.fault(simulator.Fault{Kind: simulator.FaultLostReply, Unit: 2, Times: 1})
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	var n int
+	require.NoError(t, g.Pool.QueryRow(context.Background(), `SELECT count(*) FROM journal WHERE kind = 'command' AND event = 'acknowledged'`).Scan(&n))
+	require.Zero(t, n)
+	g.intact()
+}
+
+// Giving supply back is owed until it is done: it has no deadline, and is ordered however late.
+func TestRestore_hasNoDeadline(t *testing.T) {
+	g, ref := due(t)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	s := run[activities.Settled](g, g.posting.PostRecharge, g.approved(g.plain, 5000))
+	g.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 2})
+	require.Equal(t, store.RestoreUnknown, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	r, err := g.Restore(context.Background(), s.Restore)
+	require.NoError(t, err)
+	cmd, err := g.Command(context.Background(), r.CommandID)
+	require.NoError(t, err)
+	require.Nil(t, cmd.Deadline)
+	g.heal(simulator.FaultSilent, 2)
+	g.setNow(g.now.Add(8 * 24 * time.Hour))
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: s.Restore}).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
 func allowed(store.SupplyFacts) (store.Judgement, error) {
 	return store.Judgement{Allowed: true, Print: []byte(`{}`)}, nil
 }
@@ -345,6 +475,37 @@ func TestCutOff_guardedMeter(t *testing.T) {
 	require.True(t, state.RelayOn)
 	require.Empty(t, state.Forced)
 	g.proved()
+	g.intact()
+}
+
+// A protection that comes between the release of the guard and the trip stops the cut, and the guard is put back: without credit of its own the meter
+// would trip by itself.
+func TestCutOff_guardedMeterIsHeldAgain(t *testing.T) {
+	g := newGrid(t)
+	ctx := context.Background()
+	g.spend(g.credit, 0)
+	cut := g.noticed(g.credit)
+	g.reads(g.credit, billing.QualityActual, false)
+	c, err := g.Cutoff(ctx, cut.CutoffID)
+	require.NoError(t, err)
+	require.True(t, run[activities.GuardDone](g, g.supply.GuardSupply, activities.ReminderRef{ReminderID: c.Reminder}).Done)
+	var released sync.Once
+	g.supply.Pool.OnPoint = func(point string) {
+		if point == devices.PointSwitchAcked {
+			released.Do(func() {
+				_, err := g.AddProtection(ctx, store.By{Actor: "boss"}, store.Protection{Account: g.credit, Kind: "medical", FromAt: g.now, UntilAt: g.now.Add(time.Hour), Reason: "ventilator"})
+				require.NoError(t, err)
+			})
+		}
+	}
+	require.Equal(t, store.CutPlanned, run[activities.CutState](g, g.supply.CutOff, cut).State)
+	state, err := g.fleet.MeterState(serialCredit)
+	require.NoError(t, err)
+	require.True(t, state.RelayOn)
+	require.Equal(t, "on", state.Forced)
+	sup, err := g.Supply(ctx, g.credit)
+	require.NoError(t, err)
+	require.True(t, sup.Guarded)
 	g.intact()
 }
 

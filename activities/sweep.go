@@ -220,7 +220,7 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters <-chan 
 		// A later pass asks also those that are set aside: business time has passed, whatever the real time is.
 		look := sw.Pool.Sweep
 		if sw.pass > 1 {
-			look = sw.Pool.Snapshot
+			look = sw.Pool.SweepAside
 		}
 		if givesUp := down >= giveUpAfter || silent >= giveUpAfter && !answered; sw.pass == 1 || !givesUp {
 			shot, err := look(ctx, deviceMeter(gateway, m.Meter))

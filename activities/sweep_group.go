@@ -15,30 +15,33 @@ type LineHoldersInput struct {
 	Gateways []billing.GatewayID
 }
 
-// LineGroup is some gateways whose lines one worker owns. An empty holder means that nobody owns them now: units that have not dialled in.
+// LineGroup is some gateways whose lines one worker owns. An empty holder means that nobody owns them now: units that have not dialled in, or, with Soon, lines
+// that we dial. Those get an owner when the old one's lease has run out, or when who looks at them is done.
 type LineGroup struct {
 	Holder   string
+	Soon     bool `json:",omitempty"`
 	Gateways []billing.GatewayID
 }
 
-// LineHolders sorts gateways by the worker that owns their lines now, in groups that one activity sweeps. While a line that we dial has no
-// owner it fails as unavailable, which is retried: a new owner takes over when the old one's lease has run out.
+// LineHolders sorts gateways by the worker that owns their lines now, in groups that one activity sweeps.
 func (a *Lines) LineHolders(ctx context.Context, in LineHoldersInput) ([]LineGroup, error) {
 	owned, err := a.Store.LineHolders(ctx, in.Gateways)
 	if err != nil {
 		return nil, err
 	}
 	var groups []LineGroup
-	open := map[string]int{} // the last group of each holder
+	type kind struct {
+		holder string
+		soon   bool
+	}
+	open := map[kind]int{} // the last group of each
 	for _, o := range owned {
-		if o.Holder == "" && !o.DialsIn {
-			return nil, billing.Errorf(billing.CodeUnavailable, "no worker owns the line of gateway %s: start a worker, or wait until it has taken over", o.Gateway)
-		}
-		at, ok := open[o.Holder]
+		k := kind{o.Holder, o.Holder == "" && !o.DialsIn}
+		at, ok := open[k]
 		if !ok || len(groups[at].Gateways) >= mostInGroup {
 			at = len(groups)
-			open[o.Holder] = at
-			groups = append(groups, LineGroup{Holder: o.Holder})
+			open[k] = at
+			groups = append(groups, LineGroup{Holder: k.holder, Soon: k.soon})
 		}
 		groups[at].Gateways = append(groups[at].Gateways, o.Gateway)
 	}

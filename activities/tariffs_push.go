@@ -14,8 +14,12 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 )
 
-// pushPage is how many meters of a line get their prices in one activity: short enough that a command's slot comes free soon.
-const pushPage = 20
+// pushPage is how many meters of a line get their prices in one activity, and pushMost after how long, in real time, no further one is begun: short enough that a
+// command's slot comes free soon.
+const (
+	pushPage = 20
+	pushMost = time.Minute
+)
 
 // PushRound is one try at every meter that doesn't hold the prices yet, gateway by gateway.
 type PushRound struct {
@@ -55,7 +59,13 @@ func (a *Tariffs) PushPrices(ctx context.Context, in PushPrices) (PushedPrices, 
 	if err != nil {
 		return out, err
 	}
-	for _, p := range pushes {
+	page, end := context.WithTimeout(ctx, pushMost)
+	defer end()
+	for i, p := range pushes {
+		if i > 0 && page.Err() != nil {
+			out.More = true
+			return out, nil
+		}
 		o, err := a.pushOne(ctx, p)
 		if err != nil {
 			return out, err

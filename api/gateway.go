@@ -20,7 +20,7 @@ type GatewayLink struct {
 	TimeoutMillis int    `json:"timeout_ms" doc:"For one exchange; 500 at least, and never shorter than worst_case_ms."`
 	WorstMillis   int    `json:"worst_case_ms" doc:"The gateway's own: (its retries + 1) × its response time-out + its pauses. 0 when it isn't known: 2000 stands for it, with transparent 1000."`
 	PauseMillis   int    `json:"pause_ms" doc:"Between two requests."`
-	CachesMillis  int    `json:"caches_reads_ms" doc:"How long it answers reads from memory; commands are read back after it."`
+	CachesMillis  int    `json:"caches_reads_ms" doc:"How long it answers reads from memory, 10000 at most; commands are read back after it."`
 }
 
 // Gateway is a gateway with its line as its owner last told of it. Instants are real time.

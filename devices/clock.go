@@ -41,6 +41,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall f
 	var result ClockResult
 	err = p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.Before, err = s.skew(m, prof, wall); err != nil {
 			return err
@@ -74,6 +75,7 @@ func (p *Pool) SetClock(ctx context.Context, m Meter, most time.Duration, wall f
 // ClockSkew is how far a meter's clock is ahead of the wall time that wall gives when it has answered, and whether that counts as right.
 func (p *Pool) ClockSkew(ctx context.Context, m Meter, wall func() time.Time) (skew time.Duration, right bool, err error) {
 	err = p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
+		s.fresh = true
 		var err error
 		skew, err = s.skew(m, prof, wall)
 		return err

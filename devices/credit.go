@@ -28,6 +28,7 @@ func (p *Pool) DeliverCredit(ctx context.Context, m Meter, o CreditOrder, onSent
 	var result CreditResult
 	err = p.onMeter(ctx, m, priorityCredit, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.Before, err = s.snapshot(m, prof); err != nil {
 			return err
@@ -67,6 +68,7 @@ func (p *Pool) VerifyCredit(ctx context.Context, m Meter, o CreditOrder, before 
 	result := CreditResult{Before: before}
 	err := p.onMeter(ctx, m, priorityCredit, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.After, err = s.snapshot(m, prof); err != nil {
 			return err

@@ -34,7 +34,7 @@ type Link struct {
 	Timeout time.Duration
 	// Pause is kept between two requests.
 	Pause time.Duration
-	// CachesReads is for how long the gateway answers reads from its memory: a command is read back only after it.
+	// CachesReads is for how long the gateway answers reads from its memory. What it may remember is no proof: a command waits until it is forgotten.
 	CachesReads time.Duration
 }
 

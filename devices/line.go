@@ -25,6 +25,7 @@ const (
 	priorityCut
 	priorityRead
 	prioritySweep
+	priorityNone // less urgent than any job
 )
 
 // The life of a job. A caller whose context ends can only give up a job that has not started.
@@ -37,6 +38,8 @@ const (
 type job struct {
 	priority priority
 	number   int64 // first come, first served within a priority
+	unit     byte  // of the meter that it is about
+	reads    bool  // a mere read, which gives way between two of its requests. Commands are one piece.
 	ctx      context.Context
 	run      func(*session)
 	state    atomic.Int32
@@ -76,12 +79,16 @@ type line struct {
 	after    <-chan struct{} // the end of the line that was here before; nil for the first
 	pool     *Pool
 	link     *modbus.Link
-	channel  *wire.Channel   // what link lies on; nil when the gateway converts
-	written  time.Time       // when the last command left, or the line began; used by the owner only
-	lastSent time.Time       // end of the last exchange; used by the owner only
-	doubted  map[string]bool // DL/T 645 meters of which a late answer may be on its way; used by the owner only
-	counted  byte            // serial number of the last CJ/T 188 exchange; used by the owner only
-	ordered  map[string]int  // how many commands left for a meter, by serial number; used by the owner only
+	channel  *wire.Channel // what link lies on; nil when the gateway converts
+	began    time.Time
+	written  map[byte]time.Time // by unit, when its last command was through; used by the owner only
+	memories map[blockOf]memory // what a gateway that caches reads may remember; used by the owner only
+	held     map[byte]bool      // units in the middle of a command, which is one piece; used by the owner only
+	floor    priority           // what a job that rests lets through is more urgent; used by the owner only
+	lastSent time.Time          // end of the last exchange; used by the owner only
+	doubted  map[string]bool    // DL/T 645 meters of which a late answer may be on its way; used by the owner only
+	counted  byte               // serial number of the last CJ/T 188 exchange; used by the owner only
+	ordered  map[string]int     // how many commands left for a meter, by serial number; used by the owner only
 
 	mu         sync.Mutex
 	queue      jobQueue
@@ -96,7 +103,8 @@ type line struct {
 // newLine prepares a line, which begins when own is called. after is closed when the line before it has ended.
 func newLine(p *Pool, a Address, after <-chan struct{}) (*line, error) {
 	l := &line{
-		gateway: a.Gateway, hostPort: a.HostPort, settings: a.Link, timeout: p.config.Timeout, after: after, pool: p, written: time.Now(), quietSince: time.Now(),
+		gateway: a.Gateway, hostPort: a.HostPort, settings: a.Link, timeout: p.config.Timeout, after: after, pool: p, quietSince: time.Now(),
+		began: time.Now(), written: map[byte]time.Time{}, memories: map[blockOf]memory{}, held: map[byte]bool{}, floor: priorityNone,
 		// An answer to who owned the line before must not carry the number of one of our own exchanges.
 		counted: byte(rand.N(256)), ordered: map[string]int{}, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -133,8 +141,8 @@ func setIf(value *time.Duration, other time.Duration) {
 
 // do runs a job on the line and waits for it. The context decides only whether the job still starts; once it runs, it
 // runs to its end, which time-outs bound.
-func (l *line) do(ctx context.Context, p priority, run func(*session)) error {
-	j := &job{priority: p, ctx: ctx, run: run, done: make(chan struct{})}
+func (l *line) do(ctx context.Context, j *job) error {
+	j.ctx, j.done = ctx, make(chan struct{})
 	if err := l.push(j); err != nil {
 		return err
 	}
@@ -198,25 +206,36 @@ func (l *line) runJob(j *job) {
 	if !j.state.CompareAndSwap(jobQueued, jobStarted) {
 		return // the caller gave up
 	}
-	j.run(&session{line: l, ctx: j.ctx, urgency: j.priority})
+	if !j.reads {
+		l.held[j.unit] = true
+		defer delete(l.held, j.unit)
+	}
+	j.run(&session{line: l, ctx: j.ctx, urgency: j.priority, givesWay: j.reads, began: time.Now()})
 }
 
 // giveWay runs what is more urgent than a read that is under way, between two of its requests: a command waits for one transaction of the
 // line, not for a whole meter.
 func (l *line) giveWay(urgency priority) {
-	for j := l.popBefore(urgency); j != nil; j = l.popBefore(urgency) {
+	before := func(j *job) bool { return j.priority < min(urgency, l.floor) }
+	for j := l.take(before); j != nil; j = l.take(before) {
 		l.runJob(j)
 	}
 }
 
-// popBefore takes the first job if it is more urgent.
-func (l *line) popBefore(urgency priority) *job {
+// take takes the first job that may run now, about a meter that isn't in the middle of a command.
+func (l *line) take(may func(*job) bool) *job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 || l.queue[0].priority >= urgency {
+	first := -1
+	for i, j := range l.queue {
+		if !l.held[j.unit] && may(j) && (first < 0 || l.queue.Less(i, first)) {
+			first = i
+		}
+	}
+	if first < 0 {
 		return nil
 	}
-	return heap.Pop(&l.queue).(*job)
+	return heap.Remove(&l.queue, first).(*job)
 }
 
 func (l *line) pop() *job {
@@ -250,10 +269,14 @@ type session struct {
 	line    *line
 	ctx     context.Context
 	urgency priority
-	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back.
+	// givesWay: a mere read. Commands are one piece: nothing comes between a look at the meter, the order and the read-back, but what is about other
+	// meters while they rest.
 	givesWay bool
 	// vain: the meter counts as silent, so that a mere read of it may cost the line one time-out and no more.
-	vain bool
+	vain  bool
+	began time.Time
+	fresh bool // what a gateway may remember from before the job began is not believed
+	sent  bool // an order has left
 	// prof is the register map of the meter that the job is about.
 	prof   *profile.Profile
 	frames []Frame
@@ -281,14 +304,6 @@ func (s *session) owned() error {
 		return fmt.Errorf("%w: the lease of gateway %s has run out", ErrNotOwner, s.line.gateway)
 	}
 	return nil
-}
-
-// outlast waits until a gateway that answers reads from its memory has forgotten what it remembers from before our last command.
-// Nobody else writes on the line.
-func (s *session) outlast() {
-	if wait := s.line.settings.CachesReads - time.Since(s.line.written); wait > 0 {
-		time.Sleep(wait)
-	}
 }
 
 // after books one exchange.
@@ -351,11 +366,16 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 		return err
 	}
 	s.line.ordered[m.Serial]++
+	s.sent = true
 	frame, err := send()
 	s.left = frame.Request != "" && !errors.Is(err, modbus.ErrNotConnected)
-	s.line.written = time.Now()
+	s.line.written[m.Unit] = time.Now()
 	frame.Write = true
-	return s.after(frame, err)
+	err = s.after(frame, err)
+	if tell, ok := s.ctx.Value(acknowledgedKey{}).(func(context.Context)); ok && err == nil {
+		tell(s.ctx)
+	}
+	return err
 }
 
 // send sends one Modbus command, once.

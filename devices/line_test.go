@@ -36,10 +36,12 @@ func TestUrgentJobsGoFirst(t *testing.T) {
 	results := make(chan error, 16)
 	submit := func(p priority, run func(*session)) {
 		before := l.waiting()
-		go func() { results <- l.do(context.Background(), p, run) }()
+		go func() { results <- l.do(context.Background(), &job{priority: p, run: run}) }()
 		require.Eventually(t, func() bool { return l.waiting() > before }, waitLong, waitShort)
 	}
-	go func() { results <- l.do(context.Background(), prioritySweep, func(*session) { close(busy); <-free }) }()
+	go func() {
+		results <- l.do(context.Background(), &job{priority: prioritySweep, run: func(*session) { close(busy); <-free }})
+	}()
 	<-busy
 	var order []string
 	note := func(name string) func(*session) { return func(*session) { order = append(order, name) } }
@@ -65,9 +67,13 @@ func TestWaitingJobsAreTurnedAway(t *testing.T) {
 	require.NoError(t, err)
 	busy, free := make(chan struct{}), make(chan struct{})
 	running, waiting := make(chan error, 1), make(chan error, 1)
-	go func() { running <- l.do(context.Background(), priorityCut, func(*session) { close(busy); <-free }) }()
+	go func() {
+		running <- l.do(context.Background(), &job{priority: priorityCut, run: func(*session) { close(busy); <-free }})
+	}()
 	<-busy
-	go func() { waiting <- l.do(context.Background(), priorityCut, func(*session) { t.Error("it ran") }) }()
+	go func() {
+		waiting <- l.do(context.Background(), &job{priority: priorityCut, run: func(*session) { t.Error("it ran") }})
+	}()
 	require.Eventually(t, func() bool { return l.waiting() == 1 }, waitLong, waitShort)
 	down := make(chan struct{})
 	go func() { pool.Shutdown(); close(down) }()
@@ -108,12 +114,12 @@ func TestRestoreWaitsForOneTransaction(t *testing.T) {
 		l, err := pool.line(meter(0).Address)
 		require.NoError(t, err)
 		ordered := pool.Stats().Requests
-		require.NoError(t, l.do(ctx, priorityRestore, func(s *session) {
+		require.NoError(t, l.do(ctx, &job{priority: priorityRestore, run: func(s *session) {
 			require.LessOrEqual(t, pool.Stats().Requests-ordered, int64(2))
 			s.prof = mustProfile(t, meter(0).Profile)
 			_, err := s.snapshot(meter(0), s.prof)
 			require.NoError(t, err)
-		}))
+		}}))
 	}
 	for range 8 {
 		require.NoError(t, <-swept)

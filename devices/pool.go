@@ -178,6 +178,13 @@ func WithLastWord(ctx context.Context, stillWanted func(context.Context) error) 
 	return context.WithValue(ctx, lastWordKey{}, stillWanted)
 }
 
+type acknowledgedKey struct{}
+
+// WithAcknowledged makes commands say when the meter has acknowledged one, before it is read back. Its line waits for the answer.
+func WithAcknowledged(ctx context.Context, tell func(context.Context)) context.Context {
+	return context.WithValue(ctx, acknowledgedKey{}, tell)
+}
+
 // Snapshot reads a meter on demand, before any sweep and whether or not it is set aside.
 func (p *Pool) Snapshot(ctx context.Context, m Meter) (Snapshot, error) {
 	return p.look(ctx, m, priorityRead)
@@ -189,6 +196,11 @@ func (p *Pool) Sweep(ctx context.Context, m Meter) (Snapshot, error) {
 	if err := p.aside.check(m.Address); err != nil {
 		return Snapshot{}, about(m, err)
 	}
+	return p.SweepAside(ctx, m)
+}
+
+// SweepAside is Sweep of a later pass: it asks also a meter that is set aside, once, and after everything that is more urgent like any other.
+func (p *Pool) SweepAside(ctx context.Context, m Meter) (Snapshot, error) {
 	snapshot, err := p.look(ctx, m, prioritySweep)
 	if err == nil {
 		p.point(PointSweepRead)
@@ -199,8 +211,8 @@ func (p *Pool) Sweep(ctx context.Context, m Meter) (Snapshot, error) {
 func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, error) {
 	keep, _ := ctx.Value(framesKey{}).(bool)
 	var snapshot Snapshot
-	err := p.onMeter(ctx, m, urgency, func(s *session, prof *profile.Profile) error {
-		s.givesWay, s.vain = true, p.aside.vain(m.Address)
+	err := p.onLine(ctx, m, &job{priority: urgency, reads: true}, func(s *session, prof *profile.Profile) error {
+		s.vain = p.aside.vain(m.Address)
 		var err error
 		snapshot, err = s.snapshot(m, prof)
 		if keep {
@@ -211,10 +223,12 @@ func (p *Pool) look(ctx context.Context, m Meter, urgency priority) (Snapshot, e
 	return snapshot, err
 }
 
-// onMeter runs a job on the meter's line and books whether the meter answered.
-func (p *Pool) onMeter(
-	ctx context.Context, m Meter, urgency priority, run func(*session, *profile.Profile) error,
-) error {
+// onMeter runs a job in one piece on the meter's line and books whether the meter answered.
+func (p *Pool) onMeter(ctx context.Context, m Meter, urgency priority, run func(*session, *profile.Profile) error) error {
+	return p.onLine(ctx, m, &job{priority: urgency}, run)
+}
+
+func (p *Pool) onLine(ctx context.Context, m Meter, j *job, run func(*session, *profile.Profile) error) error {
 	prof, err := profile.Get(m.Profile)
 	if err != nil {
 		return about(m, fmt.Errorf("%w: %w", ErrBadOrder, err))
@@ -227,10 +241,11 @@ func (p *Pool) onMeter(
 		return about(m, err)
 	}
 	var inner error
-	if err := l.do(ctx, urgency, func(s *session) {
+	j.unit, j.run = m.Unit, func(s *session) {
 		s.prof = prof
 		inner = run(s, prof)
-	}); err != nil {
+	}
+	if err := l.do(ctx, j); err != nil {
 		return about(m, err)
 	}
 	p.aside.book(m.Address, inner)
@@ -276,7 +291,6 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 // blocks reads all blocks of a meter as they are at one time: when a command to the meter came between two of them, all are read again.
 func (s *session) blocks(m Meter, prof *profile.Profile) (profile.Raw, error) {
 	for {
-		s.outlast()
 		ordered := s.line.ordered[m.Serial]
 		raw := make(profile.Raw, len(prof.Blocks))
 		for _, block := range prof.Blocks {

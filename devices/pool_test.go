@@ -272,6 +272,10 @@ func TestSweepSetsSilentMetersAside(t *testing.T) {
 	require.Equal(t, before, b.pool.Stats().Requests)
 	_, err = b.pool.Sweep(t.Context(), b.meter(three))
 	require.NoError(t, err, "its neighbours are swept on")
+	before = b.pool.Stats().Requests
+	_, err = b.pool.SweepAside(t.Context(), b.meter(single))
+	require.ErrorIs(t, err, devices.ErrSilent, "a later pass asks it")
+	require.Equal(t, before+1, b.pool.Stats().Requests, "once, as a sweep does")
 
 	_, err = b.fleet.Clear(simulator.Fault{ID: "f1"})
 	require.NoError(t, err)

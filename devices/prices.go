@@ -63,6 +63,7 @@ func (p *Pool) SetPrices(ctx context.Context, m Meter, want Prices, onSent func(
 	var result PriceResult
 	err = p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.At, err = s.snapshot(m, prof); err != nil {
 			return err
@@ -129,10 +130,9 @@ func (r *PriceResult) conclude(s *session, m Meter, prof *profile.Profile, want 
 
 // prices reads the price blocks.
 func (s *session) prices(m Meter, prof *profile.Profile) (Prices, error) {
-	s.outlast()
 	raw := make(profile.Raw, len(prof.Prices.Blocks))
 	for _, block := range prof.Prices.Blocks {
-		data, err := s.read(m.Unit, uint16(block.Address), block.Words)
+		data, err := s.block(m, prof, block)
 		if err != nil {
 			return Prices{}, err
 		}

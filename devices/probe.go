@@ -18,7 +18,7 @@ func (p *Pool) Probe(ctx context.Context, m Meter) (Probed, error) {
 	var out Probed
 	err := p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
 		defer func() { out.Frames = s.frames }()
-		s.outlast() // what is shown is what the meter says, not what its gateway remembers
+		s.fresh = true // what is shown is what the meter says, not what its gateway remembers
 		raw := make(profile.Raw, len(prof.Blocks))
 		for _, block := range prof.Blocks {
 			data, err := s.block(m, prof, block)

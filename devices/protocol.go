@@ -16,6 +16,10 @@ const orderValidFor = 2 * time.Minute
 
 // block reads one block of a map in the map's protocol.
 func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte, error) {
+	return s.recall(m.Unit, b, func() ([]byte, error) { return s.ask(m, prof, b) })
+}
+
+func (s *session) ask(m Meter, prof *profile.Profile, b profile.Block) ([]byte, error) {
 	switch prof.Protocol {
 	case profile.DLT645:
 		if s.line.channel == nil {

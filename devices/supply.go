@@ -93,6 +93,7 @@ func (p *Pool) Look(ctx context.Context, m Meter, o Order) (SwitchResult, error)
 	result := SwitchResult{Outcome: OutcomeUnknown}
 	err := p.onMeter(ctx, m, priorityRead, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		result.After, err = s.snapshot(m, prof)
 		return err
@@ -133,7 +134,8 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if result.Before, err = s.snapshot(m, prof); err != nil {
 			return err
 		}
-		if w.stands(result.Before) {
+		// By what a gateway remembers, nothing stands: ordered once more, it sets and adds nothing, and is read back.
+		if w.stands(result.Before) && s.current(m, prof) {
 			result.After, result.Outcome = result.Before, OutcomeVerified
 			return nil
 		}
@@ -180,11 +182,11 @@ func (r *SwitchResult) look(s *session, m Meter, prof *profile.Profile, w switch
 }
 
 // wait asks again until the switch stands, the limit passes or the caller gives up. Each look is a job of its own, so that
-// a slow valve does not hold the line.
+// a slow valve does not hold the line, and comes when the gateway has forgotten the one before.
 func (p *Pool) wait(ctx context.Context, m Meter, w switching, result *SwitchResult) {
 	limit := time.Now().Add(p.config.SwitchLimit)
 	for result.Outcome == OutcomeUnknown && time.Now().Before(limit) {
-		timer := time.NewTimer(p.config.SwitchPoll)
+		timer := time.NewTimer(max(p.config.SwitchPoll, m.Link.CachesReads))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -192,6 +194,7 @@ func (p *Pool) wait(ctx context.Context, m Meter, w switching, result *SwitchRes
 		case <-timer.C:
 		}
 		err := p.onMeter(ctx, m, w.urgency, func(s *session, prof *profile.Profile) error {
+			s.fresh = true
 			after, err := s.snapshot(m, prof)
 			result.Frames = append(result.Frames, s.frames...)
 			if err != nil {

@@ -73,6 +73,7 @@ func (p *Pool) DeliverVolume(ctx context.Context, m Meter, o VolumeOrder, onSent
 	var result VolumeResult
 	err = p.onMeter(ctx, m, priorityCredit, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.Before, err = s.snapshot(m, prof); err != nil {
 			return err
@@ -119,6 +120,7 @@ func (p *Pool) VerifyVolume(ctx context.Context, m Meter, o VolumeOrder, before 
 	var result VolumeResult
 	err := p.onMeter(ctx, m, priorityCredit, func(s *session, prof *profile.Profile) error {
 		defer func() { result.Frames = s.frames }()
+		s.fresh = true
 		var err error
 		if result.After, err = s.snapshot(m, prof); err != nil {
 			return err

@@ -63,8 +63,8 @@ func withSweep(ctx workflow.Context, holder string) workflow.Context {
 	})
 }
 
-// withCommand is for one order to one meter, on its line's owner. The activity checks the order's deadline itself at every attempt. An owner that
-// doesn't take it for as long as a lease stands may be dead, and the line another's.
+// withCommand is for one order to one meter, on its line's owner. The activity checks at every attempt whether the order may still be sent: its
+// deadline, if it has one, and what it was decided on. An owner that doesn't take it for as long as a lease stands may be dead, and the line another's.
 func withCommand(ctx workflow.Context, holder string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              CommandQueue(holder),

@@ -104,7 +104,13 @@ func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.Gatew
 }
 
 func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGroup, pass, asked int) (left int) {
-	if group.Holder == "" { // units that have not dialled in
+	switch {
+	case group.Soon: // nobody owns them at the moment; the others are swept meanwhile
+		if workflow.Sleep(ctx, tryPause(2*asked)) != nil {
+			return len(group.Gateways)
+		}
+		return c.sweepLines(ctx, group.Gateways, pass, asked+1)
+	case group.Holder == "": // units that have not dialled in
 		return len(group.Gateways)
 	}
 	in := activities.SweepGateways{CycleID: c.plan.CycleID, Gateways: group.Gateways, Pass: pass}
@@ -126,7 +132,7 @@ func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGro
 }
 
 // ownerChanges is how often work on many meters follows a line to a new owner. A pass of a sweep asks sweepAsks times: its owner may be alive, and
-// have no slot for it for some minutes.
+// have no slot for it for some minutes, or somebody may look at the line and no worker have it for as long.
 const (
 	ownerChanges = 3
 	sweepAsks    = 15

@@ -149,6 +149,51 @@ func TestReadingCycle_closedBeforeOnlyStartsTheCharge(t *testing.T) {
 	require.Equal(t, 1, started["charge/park/2026-01-02"])
 }
 
+// A line that nobody owns for a while holds up no other, and is swept in the same pass when it has an owner again.
+func TestReadingCycle_linesWithoutAnOwnerHoldUpNoOther(t *testing.T) {
+	s := newStage(t)
+	s.plan(time.Minute)
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G1", "G2", "G3"}, nil).Once()
+	start := s.Now()
+	s.OnActivity(lines.LineHolders, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.LineHoldersInput) (groups []activities.LineGroup, err error) {
+		for _, g := range in.Gateways {
+			if g == "G2" && s.Now().Sub(start) < 90*time.Second { // somebody looks at it
+				groups = append(groups, activities.LineGroup{Soon: true, Gateways: []billing.GatewayID{g}})
+				continue
+			}
+			groups = append(groups, activities.LineGroup{Holder: "w1", Gateways: []billing.GatewayID{g}})
+		}
+		return groups, nil
+	})
+	swept := map[billing.GatewayID]time.Duration{}
+	s.OnActivity(metering.SweepGateways, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SweepGateways) (activities.SweptGateway, error) {
+		require.Equal(t, 1, in.Pass)
+		swept[in.Gateways[0]] = s.Now().Sub(start)
+		return activities.SweptGateway{}, nil
+	})
+	s.rest(activities.Validated{})
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Zero(t, swept["G1"])
+	require.Zero(t, swept["G3"])
+	require.GreaterOrEqual(t, swept["G2"], 90*time.Second)
+	require.Less(t, swept["G2"], 2*time.Minute)
+}
+
+// One that nobody ever owns is left to the next pass.
+func TestReadingCycle_aLineThatNobodyTakesIsLeftForLater(t *testing.T) {
+	s := newStage(t)
+	s.plan(time.Minute)
+	s.OnActivity(metering.StartPass, mock.Anything, mock.Anything).Return([]billing.GatewayID{"G2"}, nil).Once()
+	s.OnActivity(lines.LineHolders, mock.Anything, mock.Anything).Return([]activities.LineGroup{{Soon: true, Gateways: []billing.GatewayID{"G2"}}}, nil)
+	s.rest(activities.Validated{})
+	start := s.Now()
+	s.ExecuteWorkflow(ReadingCycle, testStart)
+	s.finished()
+	require.Greater(t, s.Now().Sub(start), 3*time.Minute)
+	require.Less(t, s.Now().Sub(start), 10*time.Minute)
+}
+
 func TestReadingCycle_unitsThatHaveNotDialledInAreLeftForLater(t *testing.T) {
 	s := newStage(t)
 	s.plan(time.Minute)

@@ -112,11 +112,12 @@ const (
 	SkipNoClock       SkipReason = "no_clock"       // it has shown no clock
 	SkipBusy          SkipReason = "busy"           // another order of the meter is open
 	SkipUnreached     SkipReason = "unreached"      // it gave no answer: nothing was sent
+	SkipTooLate       SkipReason = "too_late"       // its order waited for longer than it is good for: nothing was sent
 	SkipMoved         SkipReason = "moved"          // exchanged or given to another account since
 )
 
 // SkipReasons lists the reasons.
 var SkipReasons = []SkipReason{
 	SkipNoAccount, SkipService, SkipUnverified, SkipNoCommand, SkipSilent, SkipStands, SkipSupplyOff, SkipProtected, SkipArrears, SkipWouldTrip, SkipNoOwnCredit, SkipPricePush, SkipPrices,
-	SkipCeiling, SkipBandsUnpriced, SkipSetToday, SkipClockTooFar, SkipNoClock, SkipBusy, SkipUnreached, SkipMoved,
+	SkipCeiling, SkipBandsUnpriced, SkipSetToday, SkipClockTooFar, SkipNoClock, SkipBusy, SkipUnreached, SkipTooLate, SkipMoved,
 }

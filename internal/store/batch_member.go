@@ -61,7 +61,7 @@ const batchDeadline = 24 * time.Hour
 
 // BeginBatchMember looks at one member under the lock of its account's supply, and marks its one order. A batch that was cancelled, and a
 // member that is settled, give nothing to send. A member whose order was marked before gives the same command again: what may be
-// done about it then depends on its kind.
+// done about it then depends on its kind, and on BatchStands right before it leaves.
 func (s *Store) BeginBatchMember(ctx context.Context, by By, id billing.BatchID, meter billing.MeterID, judge BatchJudge) (BatchStep, error) {
 	var out BatchStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -123,17 +123,51 @@ func resumeMember(ctx context.Context, tx *Tx, out *BatchStep) error {
 	return saveCommand(ctx, tx, was, c, "sending_again")
 }
 
+// BatchStands is the last look before an order of a batch that is marked leaves: its deadline, and the same judgement as before the mark on the facts
+// of now. Its line, or a process that died, may have kept it waiting. Nothing changes.
+func (s *Store) BatchStands(ctx context.Context, id billing.CommandID, judge BatchJudge) (BatchVerdict, error) {
+	c, err := s.Command(ctx, id)
+	if err != nil {
+		return BatchVerdict{}, err
+	}
+	clock, err := s.Clock(ctx)
+	if err != nil {
+		return BatchVerdict{}, err
+	}
+	if c.late(clock.Now) {
+		return BatchVerdict{Skip: billing.SkipTooLate}, nil
+	}
+	rows, _ := s.Pool.Query(ctx, factsOfOne, c.Meter)
+	facts, err := optional[BatchFacts](rows)
+	if err != nil {
+		return BatchVerdict{}, translate(err)
+	}
+	if facts != nil { // the open one is this very order: a meter takes one switch and one setting at a time
+		facts.SwitchOpen, facts.SetOpen = facts.SwitchOpen && !c.Kind.Switches(), facts.SetOpen && c.Kind.Switches()
+	}
+	return judgeMember(facts, c.Account, judge)
+}
+
+// factsOfOne is factsOfMeters for one fitted meter.
+var factsOfOne = fmt.Sprintf(factsOfMeters, `m.id = $1 AND m.state = 'fitted'`)
+
+// judgeMember judges a meter that is to be found at the account for which the batch was previewed.
+func judgeMember(facts *BatchFacts, account billing.AccountID, judge BatchJudge) (BatchVerdict, error) {
+	if facts == nil || facts.Account == nil || *facts.Account != account {
+		return BatchVerdict{Skip: billing.SkipMoved}, nil
+	}
+	return judge(*facts)
+}
+
 func beginMember(ctx context.Context, tx *Tx, b Batch, sup Supply, judge BatchJudge, out *BatchStep) error {
-	rows, _ := tx.Query(ctx, fmt.Sprintf(factsOfMeters, `m.id = $1 AND m.state = 'fitted'`), out.Member.Meter)
+	rows, _ := tx.Query(ctx, factsOfOne, out.Member.Meter)
 	facts, err := optional[BatchFacts](rows)
 	if err != nil {
 		return err
 	}
-	verdict := BatchVerdict{Skip: billing.SkipMoved}
-	if facts != nil && facts.Account != nil && *facts.Account == sup.Account {
-		if verdict, err = judge(*facts); err != nil {
-			return err
-		}
+	verdict, err := judgeMember(facts, sup.Account, judge)
+	if err != nil {
+		return err
 	}
 	if verdict.Skip != "" {
 		return skipMember(ctx, tx, b, out, verdict.Skip, "")
@@ -152,7 +186,7 @@ func beginMember(ctx context.Context, tx *Tx, b Batch, sup Supply, judge BatchJu
 		state = billing.CommandSending
 	}
 	out.Command, err = insertCommand(ctx, tx, Command{Site: b.Site, Account: sup.Account, Meter: out.Member.Meter, Kind: kind, State: state, Decision: verdict.Decision,
-		Cause: "batch/" + string(b.ID) + "/" + string(out.Member.Meter), Deadline: tx.Now.Add(batchDeadline)}, string(state))
+		Cause: "batch/" + string(b.ID) + "/" + string(out.Member.Meter), Deadline: goodFor(tx, batchDeadline)}, string(state))
 	if err != nil {
 		return err
 	}
@@ -197,14 +231,14 @@ func (s *Store) MarkBatchSending(ctx context.Context, by By, id billing.CommandI
 		if err != nil {
 			return err
 		}
-		if c.State != billing.CommandRequested && c.State != billing.CommandSending {
+		if !c.Open() || c.State == billing.CommandUnknown {
 			return billing.Errorf(billing.CodeClosed, "command %s is %s already: nothing is sent", c.ID, c.State)
 		}
-		if !tx.Now.Before(c.Deadline) {
-			return billing.Errorf(billing.CodeStale, "command %s is too old: nothing is sent", c.ID)
+		if c.late(tx.Now) {
+			return tooLate(c)
 		}
 		was, event := c.State, "sending"
-		if was == billing.CommandSending {
+		if was != billing.CommandRequested {
 			event = "sending_again"
 		}
 		c.State, c.SentAt, c.Attempts, c.RegistersBefore = billing.CommandSending, &tx.Now, c.Attempts+1, registers

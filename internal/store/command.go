@@ -22,7 +22,7 @@ type Command struct {
 	Cause           string // workflow id of what ordered it, + "/<n>" for a repeated attempt
 	RequestedBy     string
 	Decision        json.RawMessage // the printed decision that allowed it
-	Deadline        time.Time       // business instant after which it must not be sent
+	Deadline        *time.Time      // business instant from which on it must not be sent; nil when it is owed until it is done
 	Amount          *billing.Money  `db:"amount_fen"`
 	CountBefore     *int64
 	CountIntended   *int64
@@ -59,6 +59,18 @@ func (s *Store) Command(ctx context.Context, id billing.CommandID) (Command, err
 func lockCommand(ctx context.Context, tx *Tx, id billing.CommandID) (Command, error) {
 	rows, _ := tx.Query(ctx, selectCommand+` WHERE id = $1 FOR UPDATE`, id)
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Command])
+}
+
+// MarkAcknowledged notes that the meter has acknowledged an order that is out: its read-back is still to come. In any other state nothing changes.
+func (s *Store) MarkAcknowledged(ctx context.Context, by By, id billing.CommandID) error {
+	return s.Change(ctx, by, func(tx *Tx) error {
+		c, err := lockCommand(ctx, tx, id)
+		if err != nil || c.State != billing.CommandSending {
+			return err
+		}
+		c.State = billing.CommandAcknowledged
+		return saveCommand(ctx, tx, billing.CommandSending, c, string(c.State))
+	})
 }
 
 // Open says that the command may still have an effect that nobody has proved.
@@ -104,6 +116,15 @@ func insertCommand(ctx context.Context, tx *Tx, c Command, event string) (Comman
 	return c, tx.Journal(ctx, Entry{Site: c.Site, Kind: "command", ID: string(c.ID), Event: event, To: string(c.State), Refs: c.refs(),
 		Data: map[string]any{"kind": c.Kind, "deadline": c.Deadline, "decision": c.Decision}})
 }
+
+// goodFor is the deadline of an order that is made now.
+func goodFor(tx *Tx, d time.Duration) *time.Time {
+	until := tx.Now.Add(d)
+	return &until
+}
+
+// late says that the order must not be sent any more.
+func (c Command) late(now time.Time) bool { return c.Deadline != nil && !now.Before(*c.Deadline) }
 
 // saveCommand writes a command back with its journal row. was is the state as locked.
 func saveCommand(ctx context.Context, tx *Tx, was billing.CommandState, c Command, event string) error {

@@ -227,7 +227,7 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 			return err
 		}
 		c.Decision = j.Print
-		if !j.Allowed || c.State == CutSending && tx.Now.After(out.Command.Deadline) {
+		if !j.Allowed || c.State == CutSending && out.Command.late(tx.Now) {
 			return stopCut(ctx, tx, sup, c, j, "not sent: the policy forbids it now", &out)
 		}
 		if busy, err := switchBusy(ctx, tx, sup.Account); c.State != CutSending && (err != nil || busy) {
@@ -240,23 +240,38 @@ func (s *Store) BeginCut(ctx context.Context, by By, a CutAttempt) (CutStep, err
 	return out, err
 }
 
-// CutStands says whether a cut that is marked as sending may still leave: within its deadline, and with nobody having paid, or ordered supply back,
-// since it was marked. Its line may have kept it waiting. billing.CodeClosed when it may not; nothing changes.
-func (s *Store) CutStands(ctx context.Context, id billing.CommandID) error {
-	clock, err := s.Clock(ctx)
+// CutStands says whether a cut that is marked as sending may still leave: within its deadline, allowed by everything that was judged before the mark, as it
+// stands now, and with nobody having paid, or ordered supply back, since. Its line may have kept it waiting. billing.CodeClosed when it may not; nothing
+// changes.
+func (s *Store) CutStands(ctx context.Context, id string, judge Judge) error {
+	c, err := s.Cutoff(ctx, id)
 	if err != nil {
 		return err
 	}
-	var late, paid bool
-	err = s.Pool.QueryRow(ctx, `SELECT c.deadline < $2, c.state <> 'sending' OR EXISTS (SELECT 1 FROM restores r WHERE r.account_id = c.account_id AND r.state IN ('sending', 'unknown'))
-		FROM commands c WHERE c.id = $1`, id, clock.Now).Scan(&late, &paid)
+	cmd, err := s.Command(ctx, c.CommandID)
+	if err != nil {
+		return err
+	}
+	var owed bool
+	err = s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM restores WHERE account_id = $1 AND state IN ('sending', 'unknown'))`, c.Account).Scan(&owed)
+	if err != nil {
+		return translate(err)
+	}
+	facts, err := s.FactsFor(ctx, c.Account)
+	if err != nil {
+		return err
+	}
+	facts.Approved = c.ApprovedBy != ""
+	j, err := judge(facts)
 	switch {
 	case err != nil:
-		return translate(err)
-	case late:
-		return billing.Errorf(billing.CodeClosed, "The deadline of order %s has passed while it waited for its line.", id)
-	case paid:
-		return billing.Errorf(billing.CodeClosed, "Order %s is not wanted any more: supply is to be given back.", id)
+		return err
+	case cmd.late(facts.Now):
+		return billing.Errorf(billing.CodeClosed, "The deadline of order %s has passed while it waited for its line.", cmd.ID)
+	case owed || cmd.State != billing.CommandSending:
+		return billing.Errorf(billing.CodeClosed, "Order %s is not wanted any more: supply is to be given back.", cmd.ID)
+	case !j.Allowed:
+		return billing.Errorf(billing.CodeClosed, "Order %s is not allowed any more: something came that forbids the cut while it waited for its line.", cmd.ID)
 	}
 	return nil
 }
@@ -271,7 +286,7 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, not
 		}
 		cmd := out.Command
 		cmd.State, cmd.Error, cmd.Decision = billing.CommandCancelled, note, j.Print
-		if err := saveCommand(ctx, tx, billing.CommandSending, cmd, "cancelled"); err != nil {
+		if err := saveCommand(ctx, tx, out.Command.State, cmd, "cancelled"); err != nil {
 			return err
 		}
 		out.Command = cmd
@@ -295,9 +310,10 @@ func stopCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, j Judgement, not
 // markCut marks the command as sending: from its commit on it counts as out.
 func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.MeterID, deadline time.Duration, out *CutStep) error {
 	if c.State == CutSending {
+		was := out.Command.State
+		out.Command.State, out.Command.Decision = billing.CommandSending, c.Decision
 		out.Command.Attempts++
-		out.Command.Decision = c.Decision
-		if err := saveCommand(ctx, tx, billing.CommandSending, out.Command, "sending_again"); err != nil {
+		if err := saveCommand(ctx, tx, was, out.Command, "sending_again"); err != nil {
 			return err
 		}
 		return saveCut(ctx, tx, CutSending, c, "sending_again", "")
@@ -307,7 +323,7 @@ func markCut(ctx context.Context, tx *Tx, sup Supply, c Cutoff, meter billing.Me
 		return err
 	}
 	out.Command, err = insertCommand(ctx, tx, Command{Site: c.Site, Account: c.Account, Meter: meter, Kind: billing.CommandTrip, State: billing.CommandSending,
-		Cause: cause, Decision: c.Decision, Deadline: tx.Now.Add(deadline)}, "sending")
+		Cause: cause, Decision: c.Decision, Deadline: goodFor(tx, deadline)}, "sending")
 	if err != nil {
 		return err
 	}

@@ -21,12 +21,14 @@ var (
 )
 
 // The bounds of a gateway's times, in milliseconds. One read of 48 registers takes 0.3 s at 9600 baud with a meter's turnaround: a time-out that is
-// much shorter takes every answer for silence, and leaves it to come late. An exchange that takes longer than the most holds its line up for everybody.
+// much shorter takes every answer for silence, and leaves it to come late. An exchange that takes longer than the most holds its line up for
+// everybody. A step with commands has two minutes: up to four times it waits until the gateway has forgotten what it remembers (supply back and the
+// end of the guard, each before and after the order), and up to a minute for a slow valve.
 const (
 	leastTimeoutMillis = 500
 	mostTimeoutMillis  = 60_000
 	mostPauseMillis    = 10_000
-	mostCachesMillis   = 3_600_000
+	mostCachesMillis   = 10_000
 )
 
 // UsualWorstMillis is what stands for the worst case of a gateway that nobody knows it of, in milliseconds: of one that converts (3 + 1) × 500 ms, as such
@@ -83,7 +85,7 @@ func (c GatewayChange) check() error {
 		{c.TimeoutMillis, leastTimeoutMillis, mostTimeoutMillis, "the time-out must lie between %d and %d ms: write another number"},
 		{c.WorstMillis, 0, mostTimeoutMillis, "the worst case must lie between %d and %d ms: write another number"},
 		{c.PauseMillis, 0, mostPauseMillis, "the pause must lie between %d and %d ms: write another number"},
-		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms: write another number"},
+		{c.CachesMillis, 0, mostCachesMillis, "the read cache must lie between %d and %d ms, because every command waits for it before it is read back: shorten it at the gateway, or turn it off there, and write that number"},
 	} {
 		if l.v < l.least || l.v > l.most {
 			return billing.Errorf(billing.CodeInvalidInput, l.sentence, l.least, l.most)

@@ -20,11 +20,13 @@ type CreditTask struct {
 	Command  Command
 	// Busy means that another delivery to the meter is open: it takes one at a time, so there is no command yet.
 	Busy bool
+	// Late means that its deadline has passed before it was sent: a person decides.
+	Late bool
 	// LastCount is the purchase count after our last proved delivery to this meter; nil before the first.
 	LastCount *int64
 }
 
-// deliveryDeadline bounds a delivery order in business time. The money is received, so it is long: only a person ends it.
+// deliveryDeadline bounds a delivery order in business time. The money is received, so it is long; past it a person decides, who may have it delivered anew.
 const deliveryDeadline = 7 * 24 * time.Hour
 
 // maxDeliveries is how often a delivery is repeated by itself after the meter showed that nothing was credited.
@@ -61,7 +63,7 @@ func (t *CreditTask) next(ctx context.Context, tx *Tx, wanted bool, c Command) e
 		return err
 	}
 	if last != nil && (last.Open() || !wanted) {
-		t.Command, t.Busy = *last, false
+		t.Command, t.Busy, t.Late = *last, false, last.State == billing.CommandRequested && last.late(tx.Now)
 		return nil
 	}
 	if !wanted || t.Busy {
@@ -70,7 +72,7 @@ func (t *CreditTask) next(ctx context.Context, tx *Tx, wanted bool, c Command) e
 	if c.Cause, err = nextCause(ctx, tx, c.Cause); err != nil {
 		return err
 	}
-	c.Kind, c.State, c.Deadline = billing.CommandCredit, billing.CommandRequested, tx.Now.Add(deliveryDeadline)
+	c.Kind, c.State, c.Deadline = billing.CommandCredit, billing.CommandRequested, goodFor(tx, deliveryDeadline)
 	t.Command, err = insertCommand(ctx, tx, c, "requested")
 	return err
 }
@@ -83,7 +85,7 @@ type CreditBefore struct {
 }
 
 // MarkCreditSending stores count and balance before anything is sent: from here on only reading tells what happened.
-// A command that is past it comes back as it is, with fresh false: it must not be sent.
+// A command that is past it comes back as it is, with fresh false: it must not be sent. billing.CodeStale comes past its deadline.
 func (s *Store) MarkCreditSending(ctx context.Context, by By, id billing.CommandID, b CreditBefore) (c Command, fresh bool, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		if c, err = lockCommand(ctx, tx, id); err != nil {
@@ -92,6 +94,9 @@ func (s *Store) MarkCreditSending(ctx context.Context, by By, id billing.Command
 		if c.State != billing.CommandRequested {
 			return nil
 		}
+		if c.late(tx.Now) {
+			return tooLate(c)
+		}
 		fresh = true
 		intended := b.Count + 1
 		c.CountBefore, c.RemainingBefore, c.RegistersBefore, c.CountIntended = &b.Count, &b.Remaining, b.Registers, &intended
@@ -99,6 +104,10 @@ func (s *Store) MarkCreditSending(ctx context.Context, by By, id billing.Command
 		return saveCommand(ctx, tx, billing.CommandRequested, c, "sending")
 	})
 	return c, fresh, err
+}
+
+func tooLate(c Command) error {
+	return billing.Errorf(billing.CodeStale, "command %s is too old: nothing is sent", c.ID)
 }
 
 // CreditOutcome is what the meter showed after a delivery.

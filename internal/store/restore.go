@@ -156,11 +156,9 @@ type RestoreStep struct {
 	Busy bool
 }
 
-// restoreDeadline bounds an order that gives supply back, in business time.
-const restoreDeadline = 7 * 24 * time.Hour
-
 // BeginRestore marks the next order of a restore as sending: close while supply isn't proved on, then release while the guard stands.
-// Both are harmless when they are carried out twice, so an attempt that died is simply made again.
+// Both are harmless when they are carried out twice, so an attempt that died is simply made again. They have no deadline: supply is owed until it is back, and
+// each attempt asks anew what is.
 func (s *Store) BeginRestore(ctx context.Context, by By, id string) (RestoreStep, error) {
 	var out RestoreStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -270,8 +268,7 @@ func markRestore(ctx context.Context, tx *Tx, sup Supply, r Restore, cause strin
 		return err
 	}
 	out.Send = true
-	out.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: r.Account, Meter: meter, Kind: kind, State: billing.CommandSending, Cause: cause,
-		Deadline: tx.Now.Add(restoreDeadline)}, "sending")
+	out.Command, err = insertCommand(ctx, tx, Command{Site: r.Site, Account: r.Account, Meter: meter, Kind: kind, State: billing.CommandSending, Cause: cause}, "sending")
 	if err != nil {
 		return err
 	}

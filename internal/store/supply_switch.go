@@ -277,10 +277,8 @@ type GuardStep struct {
 	Busy    bool
 }
 
-// guardDeadline bounds the order that holds a meter on, in business time.
-const guardDeadline = 24 * time.Hour
-
-// BeginGuard marks the order that holds a meter-credit account's supply on while its arrears case is open. Sending it twice is harmless.
+// BeginGuard marks the order that holds a meter-credit account's supply on while its arrears case is open. Sending it twice is harmless, and it has no
+// deadline: each attempt asks whether it is still wanted.
 func (s *Store) BeginGuard(ctx context.Context, by By, id billing.ReminderID) (GuardStep, error) {
 	var out GuardStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -323,7 +321,7 @@ func (g *GuardStep) order(ctx context.Context, tx *Tx, c Command) error {
 	if c.Cause, err = nextCause(ctx, tx, c.Cause); err != nil {
 		return err
 	}
-	g.Send, c.State, c.Deadline = true, billing.CommandSending, tx.Now.Add(guardDeadline)
+	g.Send, c.State = true, billing.CommandSending
 	g.Command, err = insertCommand(ctx, tx, c, "sending")
 	return err
 }

@@ -95,7 +95,7 @@ type VolumeBefore struct {
 }
 
 // MarkVolumeSending stores volume and target before anything is sent: from here on only reading tells what happened. A command that is
-// past it comes back as it is, with fresh false: it must not be sent.
+// past it comes back as it is, with fresh false: it must not be sent. billing.CodeStale comes past its deadline.
 func (s *Store) MarkVolumeSending(ctx context.Context, by By, id billing.CommandID, b VolumeBefore) (c Command, fresh bool, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		if c, err = lockCommand(ctx, tx, id); err != nil {
@@ -103,6 +103,9 @@ func (s *Store) MarkVolumeSending(ctx context.Context, by By, id billing.Command
 		}
 		if c.State != billing.CommandRequested {
 			return nil
+		}
+		if c.late(tx.Now) {
+			return tooLate(c)
 		}
 		fresh = true
 		litres := b.Litres()

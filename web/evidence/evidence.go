@@ -91,7 +91,9 @@ func facts(ctx context.Context, c store.Command) []components.Fact {
 		{ID: "command-state", Label: locale.T(ctx, "evidence.state"), Value: components.StateBadge(locale.Command, c.State), Hint: c.Error},
 		{ID: "command-meter", Label: locale.T(ctx, "evidence.meter"), Value: components.Link("/meters/"+string(c.Meter), string(c.Meter))},
 		{ID: "command-sent", Label: locale.T(ctx, "evidence.sent"), Value: when(c.SentAt), Hint: locale.T(ctx, "evidence.attempts", c.Attempts)},
-		{ID: "command-deadline", Label: locale.T(ctx, "evidence.deadline"), Value: components.When(c.Deadline)},
+	}
+	if c.Deadline != nil {
+		fs = append(fs, components.Fact{ID: "command-deadline", Label: locale.T(ctx, "evidence.deadline"), Value: components.When(*c.Deadline)})
 	}
 	if c.Kind == billing.CommandCredit {
 		return append(fs,

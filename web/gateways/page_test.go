@@ -90,7 +90,8 @@ func TestChangeLink(t *testing.T) {
 		"without spaces: write it as the unit": form("registration", "unit 3"),
 		"must be 12 to 100":                    form("secret", "short"),
 		"pause must lie between 0 and 10000":   form("pause", "-1"),
-		"the reason stands in the journal":     form("reason", ""),
+		"read cache must lie between 0 and 10000 ms, because every command waits for it": form("caches", "10001"),
+		"the reason stands in the journal":                                               form("reason", ""),
 	} {
 		a := post(b, "/gateways/g3", f)
 		require.Contains(t, a.Doc().Text(), want)

@@ -127,7 +127,7 @@ var words = map[Kind][]string{
 	BatchMember: {"pending", "skipped", "sending", "verified", "refused", "unknown", "cancelled"},
 	BatchSkip: {
 		"no_account", "service", "unverified", "no_command", "silent", "stands", "supply_off", "protected", "arrears", "would_trip", "no_own_credit", "price_push", "prices",
-		"ceiling", "bands_unpriced", "set_today", "clock_too_far", "no_clock", "busy", "unreached", "moved",
+		"ceiling", "bands_unpriced", "set_today", "clock_too_far", "no_clock", "busy", "unreached", "too_late", "moved",
 	},
 	Link:       {"modbus_tcp", "transparent", "dial_in"},
 	MeterAlarm: {"battery_low", "switch_fault"},
