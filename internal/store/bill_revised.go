@@ -85,7 +85,7 @@ func sentBack(id billing.RunID, bills int) error {
 	if bills == 0 {
 		return nil
 	}
-	return billing.Errorf(billing.CodeStale, "%d bills of run %s rested on readings that have changed since, and are held now: release them, which rates them again, and verify the new totals", bills, id)
+	return billing.Errorf(billing.CodeStale, "readings have changed since run %s was rated: the bills that rest on them (%d) are held now; release them, which rates them again, and verify the new totals", id, bills)
 }
 
 // holdRevised holds the bills of a page whose readings have changed since they were rated, and gives the others.
