@@ -457,6 +457,9 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	if c.Class == "" {
 		c.Class = now.Class
 	}
+	if err := store.CheckRegister(all[account.ID], store.TermsOfChange(*c)); err != nil {
+		return err
+	}
 	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Class == fresh.Class && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
 		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister && now.ArrearsContract == fresh.ArrearsContract {
 		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)

@@ -40,7 +40,7 @@ func (a *Rating) OpenCharge(ctx context.Context, in ChargeCycle) (ChargeOpened, 
 	return ChargeOpened{Charged: charged}, err
 }
 
-// Charged counts what a charge did. Skipped accounts wait for a reading that is not in doubt.
+// Charged counts what a charge did. Skipped accounts couldn't be rated: they stand among the uncharged ones until a charge can.
 type Charged struct {
 	Accounts int
 	Skipped  int
@@ -96,11 +96,14 @@ func (a *Rating) chargePage(ctx context.Context, site store.Site, policy Policy,
 	}
 	var charges []store.Charge
 	var count Charged
+	var rated []billing.AccountID
+	var not []store.Uncharged
 	for _, account := range accounts {
 		own, err := m.charges(account, spans[account.ID])
 		if err != nil {
-			// One account whose readings don't carry its period never holds up the others; the next cycle tries again.
+			// One account that can't be rated never holds up the others; the next cycle tries again, and people see it meanwhile.
 			activity.GetLogger(ctx).Warn("account not charged", "account", account.ID, "error", err)
+			not = append(not, store.Uncharged{Account: account.ID, Reason: billing.MessageOf(err)})
 			count.Skipped++
 			continue
 		}
@@ -108,7 +111,11 @@ func (a *Rating) chargePage(ctx context.Context, site store.Site, policy Policy,
 			continue
 		}
 		count.Accounts++
+		rated = append(rated, account.ID)
 		charges = append(charges, own...)
+	}
+	if err := a.Store.NoteUncharged(ctx, byWorkflow(ctx), c.ID, rated, not); err != nil {
+		return Charged{}, err
 	}
 	return count, a.Store.SaveCharges(ctx, byWorkflow(ctx), c.ID, charges, billing.MakeUpRuleOn(policy.Billing.MakeUp, billing.DateOf(c.FreezeAt, site.Zone)), lowLevel(policy.Supply, accounts))
 }

@@ -114,3 +114,91 @@ func TestCharge_tariffOfTheDayOfUse(t *testing.T) {
 	require.Equal(t, billing.TariffID("demo-commercial-flat"), bill.Tariff)
 	f.intact()
 }
+
+// One person changes no money: terms of a day that was charged are set by a correction, which shows the difference and which another approves.
+func TestSetTerms_ofAChargedDayIsACorrection(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.Account(storetestAccount())
+	b.day("2026-01-02", one(meter, 1000))
+	b.day("2026-01-03", one(meter, 2000))
+	by := store.By{Actor: "admin", Reason: "it was a shop from the start"}
+	terms := store.AccountTerms{Account: account, FromDay: billing.MustDate("2026-01-02"), Tariff: "demo-commercial-flat", Settlement: store.SettleByMeter}
+	err := b.SetTerms(t.Context(), by, terms)
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(err))
+	require.ErrorContains(t, err, "was charged already: ask for a correction")
+	terms.FromDay = billing.MustDate("2026-01-03")
+	require.NoError(t, b.SetTerms(t.Context(), by, terms), "today is still to be charged")
+
+	balance := b.balance(account)
+	require.Equal(t, billing.Money(10_000-1076), balance)
+	k := b.carryOut(billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "demo-commercial-flat"}})
+	require.Equal(t, billing.Money(1076-1400), k.OpenFen)
+	require.Equal(t, 1, k.ApprovalsNeeded)
+	require.Equal(t, k.OpenFen-70, b.tomorrow(account, meter, "2026-01-04", 2100), "as previewed, and a kWh")
+
+	// Back again gives money back: two others agree.
+	k = b.carryOut(billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-01-01"), Tariff: "zj-residential"}})
+	require.Equal(t, billing.Money(1400-1076), k.OpenFen)
+	require.Equal(t, 2, k.ApprovalsNeeded, "what isn't billed yet is the customer's money too")
+	b.intact()
+}
+
+// While a run that isn't issued has rated an account, neither its terms nor the quantities of its month change behind the run.
+func TestSetTerms_behindARatedBill(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	account, meter := f.Account(storetestAccount())
+	for _, d := range []struct {
+		day   string
+		total int64
+	}{{"2026-01-02", 1000}, {"2026-02-01", 31_000}} { // read, and never charged: the site's charge waits for somebody
+		id := f.sweep(d.day, one(meter, d.total))
+		do[activities.Validated](f, f.meters.ValidateCycle, activities.CycleRef{CycleID: id})
+		do[any](f, f.meters.CloseCycle, activities.CycleRef{CycleID: id})
+	}
+	by := store.By{Actor: "admin", Reason: "a shop"}
+	terms := store.AccountTerms{Account: account, FromDay: billing.MustDate("2026-01-11"), Tariff: "demo-commercial-flat", Settlement: store.SettleByMeter}
+	quantity := store.PeriodQuantity{Account: account, Month: billing.MustDate("2026-01-01"), Kind: store.Kvarh, Value: billing.MustQuantity("10"), Source: "manual"}
+	blocked := func(err error, says string) {
+		t.Helper()
+		require.Equal(t, billing.CodeBlocked, billing.CodeOf(err))
+		require.ErrorContains(t, err, says)
+	}
+	run := billing.RunID("park/2026-01/1")
+	do[activities.RunOpened](f, f.bills.OpenRun, activities.RunStart{RunID: run, Site: f.Site, Period: billing.MonthPeriod(quantity.Month), Version: 1})
+	blocked(f.SetTerms(t.Context(), by, terms), "run park/2026-01/1 is being rated: try again")
+	run = f.run("2026-01")
+	blocked(f.SetTerms(t.Context(), by, terms), "run park/2026-01/1 has rated account "+string(account)+" already: hold its bill")
+	blocked(f.EnterPeriodQuantity(t.Context(), by, quantity), "hold its bill")
+	later := terms
+	later.FromDay = billing.MustDate("2026-02-01")
+	require.NoError(t, f.SetTerms(t.Context(), by, later), "the first day after the run's month")
+	quantity.Month = billing.MustDate("2026-02-01")
+	require.NoError(t, f.EnterPeriodQuantity(t.Context(), by, quantity))
+
+	bill, _ := f.bill(run, account)
+	decide := activities.BillDecision{RunID: run, BillID: bill.ID, By: "sup1", Reason: "the contract is late"}
+	_, err := f.env.ExecuteActivity(f.bills.HoldBill, decide)
+	require.NoError(t, err)
+	terms.FromDay = billing.MustDate("2026-01-01")
+	require.NoError(t, f.SetTerms(t.Context(), by, terms))
+	_, err = f.env.ExecuteActivity(f.bills.ReleaseBill, decide)
+	require.NoError(t, err)
+	bill, _ = f.bill(run, account)
+	require.Equal(t, billing.Money(21_700), bill.TotalFen, "310 kWh at 0.70")
+	f.issue(run)
+	f.intact()
+}
+
+// Use counts toward steps by whole months, so the counted register can't change within one: not by the terms that follow either, and a
+// correction says so before anybody approves it.
+func TestCorrection_ofTheRegisterWithinAMonth(t *testing.T) {
+	b := newBooks(t)
+	n := storetestAccount()
+	n.Tariff = "zj-residential-tou"
+	account, meter := b.Account(n)
+	b.day("2026-01-02", one(meter, 1000))
+	b.day("2026-01-15", one(meter, 14_000))
+	b.day("2026-02-01", one(meter, 31_000))
+	change := billing.TermsChange{Account: account, From: billing.MustDate("2026-01-15"), Tariff: "zj-residential-tou", Register: "peak"}
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(billing.CorrectionChange{Terms: &change})), "only from the first day of a month")
+}

@@ -39,13 +39,15 @@ type Account struct {
 	Arrears     billing.ReminderState `json:"arrears,omitempty"`
 	Meter       billing.MeterID       `json:"meter,omitempty"`
 	OpenCases   int                   `json:"open_cases"`
+	NotCharged  string                `json:"not_charged,omitempty" doc:"Why the newest daily charge couldn't rate it; absent when it could."`
+	NotSince    *time.Time            `json:"not_charged_since,omitempty"`
 }
 
 func accountOf(a store.AccountRow) Account {
 	v := Account{ID: a.ID, Site: a.Site, Service: a.Service, CreditMode: a.CreditMode, Customer: a.Account.Customer, Name: a.Name, Phone: a.Phone,
 		Class: a.Class, LifeSupport: a.LifeSupport, Address: a.Address, Tariff: a.Tariff, BalanceFen: a.Balance, HeldFen: a.Held, Available: a.Available(), CutLimitFen: a.CutLimit,
 		PendingFen: a.Pending, Supply: a.Supply, Wanted: a.Wanted, SupplySince: utc(a.SupplySince), Protected: utcOrNil(a.Protected), Arrears: a.Arrears,
-		Meter: a.Meter, OpenCases: a.OpenCases}
+		Meter: a.Meter, OpenCases: a.OpenCases, NotCharged: a.Uncharged, NotSince: utcOrNil(a.UnchargedAt)}
 	if days, ok := a.Lasts(); ok {
 		v.LastsDays = &days
 	}
@@ -87,6 +89,7 @@ type accountsInput struct {
 	Low        bool   `query:"low" doc:"Only those in arrears or at their limit."`
 	Off        bool   `query:"off" doc:"Only those whose supply isn't proved to be on."`
 	Protected  bool   `query:"protected"`
+	NotCharged bool   `query:"not_charged" doc:"Only those that the newest daily charge couldn't rate."`
 	ByBalance  bool   `query:"by_balance" doc:"Lowest balance first."`
 }
 
@@ -146,7 +149,7 @@ func (s *server) accounts(ctx context.Context, in *accountsInput) (*body[List[Ac
 		return nil, err
 	}
 	f := store.AccountFilter{Sites: sites, Text: strings.TrimSpace(in.Text), Service: in.Service, CreditMode: in.CreditMode, Low: in.Low, Off: in.Off,
-		Protected: in.Protected, ByBalance: in.ByBalance}
+		Protected: in.Protected, Uncharged: in.NotCharged, ByBalance: in.ByBalance}
 	rows, total, err := s.Store.AccountPage(ctx, f, in.Limit, in.Offset)
 	if err != nil {
 		return nil, err

@@ -184,6 +184,9 @@ func (r *billingRun) issue(ctx workflow.Context, d activities.RunDecision) error
 	return r.sign(ctx, func() error { return r.mayIssue(ctx, d) }, func(ctx workflow.Context) error {
 		d.RunID = r.in.RunID
 		if err := workflow.ExecuteActivity(withStore(ctx), bills.ApproveIssue, d).Get(ctx, nil); err != nil {
+			if billing.CodeOf(fromTemporal(err)) == billing.CodeStale {
+				r.state, r.verifier = billing.RunAwaitingVerification, "" // bills went back: what was verified has changed
+			}
 			return err
 		}
 		r.approved = true

@@ -119,6 +119,33 @@ func TestBillingRun_goesOnWithoutTheAccountsInDoubt(t *testing.T) {
 	require.Len(t, *looks, 49)
 }
 
+// When bills went back because their readings have changed, the second signature is refused and the first one is void.
+func TestBillingRun_changedReadingsVoidTheVerification(t *testing.T) {
+	s := newStage(t)
+	s.runUpTo()
+	s.OnActivity(bills.VerifyRun, mock.Anything, signature("sup1")).Return(nil)
+	tries := 0
+	s.OnActivity(bills.ApproveIssue, mock.Anything, signature("sup2")).Return(func(context.Context, activities.RunDecision) error {
+		if tries++; tries == 1 {
+			return refuse(billing.CodeStale, "2 bills went back")
+		}
+		return nil
+	})
+	s.eachChunk(bills.IssueChunk)
+	s.OnActivity(bills.FinishIssue, mock.Anything, activities.RunRef{RunID: testRun.RunID}).Return(nil).Once()
+	s.update(time.Minute, UpdateVerify, signature("sup1"))
+	stale := s.update(2*time.Minute, UpdateIssue, signature("sup2"))
+	void := s.update(3*time.Minute, UpdateIssue, signature("sup2"))
+	verify := s.update(4*time.Minute, UpdateVerify, signature("sup1"))
+	issue := s.update(5*time.Minute, UpdateIssue, signature("sup2"))
+	s.ExecuteWorkflow(BillingRun, testRun)
+	s.finished()
+	require.Equal(t, billing.CodeStale, billing.CodeOf(fromTemporal(stale.failed)))
+	void.refusedAs(t, billing.CodeBlocked)
+	verify.ok(t)
+	issue.ok(t)
+}
+
 func TestBillingRun_aHeldBillVoidsTheVerification(t *testing.T) {
 	s := newStage(t)
 	s.runUpTo()

@@ -253,9 +253,9 @@ func releaseBill(ctx context.Context, tx *Tx, r Run, d Draft, reason string) err
 	}
 	now := b
 	now.Quantity, now.TotalFen = d.Quantity, d.TotalFen
-	err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6, late_fen = $7,
+	err = tx.QueryRow(ctx, `UPDATE bills SET state = 'draft', hold_reason = '', quantity = $2, readings = $3, input = $4, total_fen = $5, engine = $6, late_fen = $7, tariff_id = $8,
 		charged_fen = coalesce((SELECT sum(amount_fen) FROM charges c WHERE c.account_id = bills.account_id AND c.period_from = bills.period_from), 0)
-		WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine, d.LateFen).Scan(&now.ChargedFen)
+		WHERE id = $1 RETURNING charged_fen`, d.ID, d.Quantity, readings, input, d.TotalFen, d.Engine, d.LateFen, d.Tariff).Scan(&now.ChargedFen)
 	if err != nil {
 		return err
 	}

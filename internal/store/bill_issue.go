@@ -13,8 +13,8 @@ import (
 )
 
 // IssueBills issues the next drafts of a chunk of an approved run: what was charged day by day becomes revenue, and what wasn't is taken
-// from the customer's credit. It gives how many bills left the draft state; 0 when none was left. A bill whose meter or account turns
-// out to be billed for that time already is held, not issued.
+// from the customer's credit. It gives how many bills left the draft state; 0 when none was left. A bill whose readings have changed since it
+// was rated is held, not issued, and so is one whose meter or account turns out to be billed for that time already.
 func (s *Store) IssueBills(ctx context.Context, by By, run billing.RunID, chunk, limit int) (passed int, err error) {
 	// Whether something was billed already is not asked for each bill: the constraints say it, and only then the page is done once more, bill by bill.
 	passed, twice, err := s.issueNext(ctx, by, run, chunk, limit, false)
@@ -40,6 +40,9 @@ func (s *Store) issueNext(ctx context.Context, by By, run billing.RunID, chunk, 
 		bills, err := nextDrafts(ctx, tx, c, limit)
 		passed = len(bills)
 		if err != nil || len(bills) == 0 {
+			return err
+		}
+		if bills, err = holdRevised(ctx, tx, r, bills); err != nil {
 			return err
 		}
 		if careful {
@@ -90,7 +93,7 @@ func holdBilled(ctx context.Context, tx *Tx, r Run, bills []dueBill) ([]dueBill,
 			rest = append(rest, b)
 			continue
 		}
-		if err := holdTwice(ctx, tx, r, b, other); err != nil {
+		if err := holdDue(ctx, tx, r, b, "the meter or account was billed for this time already, by bill "+other, other); err != nil {
 			return nil, err
 		}
 	}
@@ -125,9 +128,8 @@ func billedAlready(ctx context.Context, tx *Tx, bills []dueBill) (map[billing.Bi
 	return twice, err
 }
 
-// holdTwice keeps a bill out of its issue.
-func holdTwice(ctx context.Context, tx *Tx, r Run, b dueBill, other string) error {
-	reason := "the meter or account was billed for this time already, by bill " + other
+// holdDue keeps a bill out of its issue; refs are further numbers that lead to why.
+func holdDue(ctx context.Context, tx *Tx, r Run, b dueBill, reason string, refs ...string) error {
 	if _, err := tx.Exec(ctx, `UPDATE bills SET state = 'held', hold_reason = $2 WHERE id = $1`, b.ID, reason); err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func holdTwice(ctx context.Context, tx *Tx, r Run, b dueBill, other string) erro
 		return err
 	}
 	return tx.Journal(ctx, Entry{Site: b.Site, Kind: "bill", ID: string(b.ID), Event: "held", From: string(billing.BillDraft), To: string(billing.BillHeld), Reason: reason,
-		Refs: []string{string(r.ID), string(b.Account), other}})
+		Refs: append([]string{string(r.ID), string(b.Account)}, refs...)})
 }
 
 // issuePage issues bills, which come in the order of their accounts, in a few statements for all of them.

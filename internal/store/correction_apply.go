@@ -43,14 +43,23 @@ func (s *Store) BeginCorrection(ctx context.Context, by By, id billing.Correctio
 	return c, err
 }
 
-// noRunRates refuses, with what to do then, while a run of the sites is being rated or posted.
+// noRunRates refuses, with what to do then, while a run of the sites is being rated or posted. A run that waits for a signature gets none before
+// the end of the transaction.
 func noRunRates(ctx context.Context, tx *Tx, sites []billing.SiteID, then string) error {
-	rows, _ := tx.Query(ctx, `SELECT id FROM billing_runs WHERE site_id = ANY($1) AND (state = 'rating' OR state = 'verified' AND issued_by IS NOT NULL) ORDER BY id FOR SHARE`, sites)
-	runs, err := pgx.CollectRows(rows, pgx.RowTo[billing.RunID])
-	if err != nil || len(runs) == 0 {
+	rows, _ := tx.Query(ctx, `SELECT id, state = 'rating' OR state = 'verified' AND issued_by IS NOT NULL FROM billing_runs
+		WHERE site_id = ANY($1) AND state NOT IN ('issued', 'cancelled') ORDER BY id FOR SHARE`, sites)
+	var id, busy billing.RunID
+	var works bool
+	_, err := pgx.ForEachRow(rows, []any{&id, &works}, func() error {
+		if works && busy == "" {
+			busy = id
+		}
+		return nil
+	})
+	if err != nil || busy == "" {
 		return err
 	}
-	return billing.Errorf(billing.CodeBlocked, "run %s is being rated or posted: %s", runs[0], then)
+	return billing.Errorf(billing.CodeBlocked, "run %s is being rated or posted: %s", busy, then)
 }
 
 // PendingAccounts lists the accounts of a correction that are not done, by id, with their pending bills, oldest first.

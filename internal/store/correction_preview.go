@@ -151,7 +151,7 @@ const fromCorrections = ` FROM corrections k
 	CROSS JOIN LATERAL (SELECT count(*)::int AS accounts, coalesce(sum(bills_fen) FILTER (WHERE bills_fen > 0), 0)::bigint AS back_fen,
 		coalesce(-sum(bills_fen) FILTER (WHERE bills_fen < 0), 0)::bigint AS taken_fen, coalesce(sum(open_fen), 0)::bigint AS open_fen,
 		(count(*) FILTER (WHERE balance_fen > cut_limit_fen AND balance_fen + bills_fen + open_fen <= cut_limit_fen))::int AS fall_short,
-		(count(*) FILTER (WHERE remaining_fen IS NOT NULL))::int AS meter_held, (count(*) FILTER (WHERE problem <> ''))::int AS problems, coalesce(max(bills_fen), 0)::bigint AS most_back
+		(count(*) FILTER (WHERE remaining_fen IS NOT NULL))::int AS meter_held, (count(*) FILTER (WHERE problem <> ''))::int AS problems, coalesce(max(bills_fen + open_fen), 0)::bigint AS most_back
 		FROM correction_accounts WHERE correction_id = k.id) ka
 	CROSS JOIN LATERAL (SELECT count(*)::int AS bills, (count(*) FILTER (WHERE state = 'done'))::int AS done, coalesce(sum(old_fen) FILTER (WHERE was = 'issued'), 0)::bigint AS old_fen,
 		coalesce(sum(new_fen) FILTER (WHERE was = 'issued'), 0)::bigint AS new_fen FROM correction_bills WHERE correction_id = k.id) kb`

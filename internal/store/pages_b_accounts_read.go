@@ -35,6 +35,8 @@ type AccountRow struct {
 	Arrears     billing.ReminderState // of the open arrears case; empty without one
 	OpenCases   int
 	Meter       billing.MeterID // fitted now; empty without one
+	Uncharged   string          // why the newest daily charge couldn't rate it; empty when it could
+	UnchargedAt *time.Time      // since when
 }
 
 // Available is the balance without what open holds keep back.
@@ -72,6 +74,7 @@ type AccountFilter struct {
 	Low        bool   // an arrears case is open, or the balance is at the cut limit
 	Off        bool   // supply isn't proved to be on
 	Protected  bool
+	Uncharged  bool // the newest daily charge couldn't rate it
 	ByBalance  bool // lowest balance first, instead of by number
 }
 
@@ -79,7 +82,7 @@ func selectAccountRow(where string) string {
 	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, t.id AS tariff_id, a.prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
 		a.name, a.phone, account_class_now(a.id) AS class, a.life_support, a.address, t.name_zh AS tariff_zh, t.name_en AS tariff_en, a.balance_fen, a.held_fen, coalesce(pe.fen, 0)::bigint AS pending_fen,
 		a.supply, a.wanted, a.cut_cause, a.supply_since, a.guarded, a.held_by, coalesce(d.fen, 0)::bigint AS recent_fen, coalesce(d.days, 0)::int AS recent_days,
-		a.protected, coalesce(n.id, '') AS reminder, coalesce(n.state, '') AS arrears, k.n AS open_cases, coalesce(f.meter_id, '') AS meter, a.total
+		a.protected, coalesce(n.id, '') AS reminder, coalesce(n.state, '') AS arrears, k.n AS open_cases, coalesce(f.meter_id, '') AS meter, coalesce(u.reason, '') AS uncharged, u.since_at AS uncharged_at, a.total
 	FROM (SELECT x.*, c.name, c.phone, c.life_support, p.address, b.balance_fen, b.held_fen, su.state AS supply, su.wanted, su.cut_cause, su.since_at AS supply_since, su.guarded, coalesce(su.held_by, '') AS held_by,
 			(SELECT max(until_at) FROM protections WHERE account_id = x.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()) AS protected,
 			count(*) OVER ()::int AS total
@@ -88,6 +91,7 @@ func selectAccountRow(where string) string {
 		WHERE ` + where + `) a
 	CROSS JOIN LATERAL (SELECT account_tariff_now(a.id) AS tariff OFFSET 0) y JOIN tariffs t ON t.id = y.tariff
 	LEFT JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
+	LEFT JOIN uncharged u ON u.account_id = a.id
 	LEFT JOIN reminders n ON n.account_id = a.id AND n.state IN ` + openReminderStates + `
 	LEFT JOIN LATERAL (SELECT sum(amount_fen) AS fen FROM recharges WHERE account_id = a.id AND state NOT IN ('credited', 'rejected', 'expired')) pe ON true
 	LEFT JOIN LATERAL (SELECT sum(day_fen) AS fen, count(*) AS days FROM (
@@ -103,10 +107,11 @@ func (s *Store) AccountPage(ctx context.Context, f AccountFilter, limit, offset 
 		AND (NOT @low OR b.balance_fen + deferred_fen(x.id) <= x.cut_limit_fen OR EXISTS (SELECT 1 FROM reminders WHERE account_id = x.id AND state IN ` + openReminderStates + `))
 		AND (NOT @off OR su.state <> 'on')
 		AND (NOT @protected OR c.life_support OR EXISTS (SELECT 1 FROM protections WHERE account_id = x.id AND ended_at IS NULL AND from_at <= business_now() AND until_at > business_now()))
+		AND (NOT @uncharged OR EXISTS (SELECT 1 FROM uncharged WHERE account_id = x.id))
 		AND (@text = '' OR position(lower(@text) IN lower(concat_ws(' ', x.id, c.name, c.phone, p.address))) > 0)
 		ORDER BY CASE WHEN @balance THEN b.balance_fen END, x.id LIMIT @limit OFFSET @offset`
 	rows, _ := s.Pool.Query(ctx, selectAccountRow(where)+` ORDER BY CASE WHEN @balance THEN a.balance_fen END, a.id`,
-		pgx.NamedArgs{"sites": f.Sites, "service": f.Service, "mode": f.CreditMode, "tariff": f.Tariff, "low": f.Low, "off": f.Off, "protected": f.Protected,
+		pgx.NamedArgs{"sites": f.Sites, "service": f.Service, "mode": f.CreditMode, "tariff": f.Tariff, "low": f.Low, "off": f.Off, "protected": f.Protected, "uncharged": f.Uncharged,
 			"text": f.Text, "balance": f.ByBalance, "limit": limit, "offset": offset})
 	return unwrap(rows, func(a countedAccount) (AccountRow, int) { return a.AccountRow, a.Total })
 }

@@ -286,9 +286,11 @@ func lastTotals(ctx context.Context, tx *Tx, r Run) (*PeriodTotals, error) {
 	return &t, nil
 }
 
-// VerifyRun records that a supervisor has verified the control totals.
+// VerifyRun records that a supervisor has verified the control totals. When readings have changed since the run was rated, the bills that rest
+// on them are held and the signature is refused with billing.CodeStale: the totals are others now.
 func (s *Store) VerifyRun(ctx context.Context, by By, id billing.RunID, user billing.UserID) error {
-	return s.Change(ctx, by, func(tx *Tx) error {
+	var back int
+	err := s.Change(ctx, by, func(tx *Tx) error {
 		r, err := lockRun(ctx, tx, id)
 		if err != nil {
 			return err
@@ -299,13 +301,20 @@ func (s *Store) VerifyRun(ctx context.Context, by By, id billing.RunID, user bil
 		if r.State != billing.RunAwaitingVerification {
 			return billing.Errorf(billing.CodeClosed, "run %s does not wait for verification: it is %s", id, r.State)
 		}
+		if back, err = sendBack(ctx, tx, r); err != nil || back > 0 {
+			return err
+		}
 		return moveRun(ctx, tx, r, "verified", billing.RunVerified, nil, `, verified_by = $3, verified_at = $4`, user, tx.Now)
 	})
+	return cmp.Or(err, sentBack(id, back))
 }
 
-// ApproveIssue records the second supervisor's decision to issue. The bills are posted after it, page by page; FinishIssue ends it.
+// ApproveIssue records the second supervisor's decision to issue. The bills are posted after it, page by page; FinishIssue ends it. When readings
+// have changed since the run was rated, the bills that rest on them are held, the verification is void, and the decision is refused with
+// billing.CodeStale.
 func (s *Store) ApproveIssue(ctx context.Context, by By, id billing.RunID, user billing.UserID) error {
-	return s.Change(ctx, by, func(tx *Tx) error {
+	var back int
+	err := s.Change(ctx, by, func(tx *Tx) error {
 		r, err := lockRun(ctx, tx, id)
 		if err != nil {
 			return err
@@ -316,8 +325,12 @@ func (s *Store) ApproveIssue(ctx context.Context, by By, id billing.RunID, user 
 		if r.State != billing.RunVerified || r.IssuedBy != nil {
 			return billing.Errorf(billing.CodeClosed, "run %s can't be issued now: it is %s", id, r.State)
 		}
+		if back, err = sendBack(ctx, tx, r); err != nil || back > 0 {
+			return err
+		}
 		return moveRun(ctx, tx, r, "issue_approved", billing.RunVerified, nil, `, issued_by = $3, issued_at = $4`, user, tx.Now)
 	})
+	return cmp.Or(err, sentBack(id, back))
 }
 
 // FinishIssue says that all bills of a run are posted.

@@ -48,7 +48,11 @@ const selectTerms = `SELECT account_id, from_day, version, tariff_id, class, per
 
 // TermsOf reads the terms in force of accounts, each account's by first day.
 func (s *Store) TermsOf(ctx context.Context, accounts []billing.AccountID) (map[billing.AccountID][]AccountTerms, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT ON (account_id, from_day) `+strings.TrimPrefix(selectTerms, "SELECT ")+`
+	return termsOf(ctx, s.Pool, accounts)
+}
+
+func termsOf(ctx context.Context, q querier, accounts []billing.AccountID) (map[billing.AccountID][]AccountTerms, error) {
+	rows, _ := q.Query(ctx, `SELECT DISTINCT ON (account_id, from_day) `+strings.TrimPrefix(selectTerms, "SELECT ")+`
 		WHERE account_id = ANY($1) ORDER BY account_id, from_day, version DESC`, accounts)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[AccountTerms])
 	by := map[billing.AccountID][]AccountTerms{}
@@ -65,20 +69,52 @@ func (s *Store) TermsHistory(ctx context.Context, account billing.AccountID) ([]
 	return all, translate(err)
 }
 
-// SetTerms records terms that hold from a day on: by.Actor and by.Reason are kept with them. A day inside a period that is billed is
-// billing.CodeClosed: a correction, which bills again, sets those.
+// SetTerms records terms that hold from a day on: by.Actor and by.Reason are kept with them. A day that was charged or billed already is
+// billing.CodeClosed: one person changes no money, a correction does, which is previewed and approved. While a run that isn't issued has a bill of
+// such a day it is billing.CodeBlocked.
 func (s *Store) SetTerms(ctx context.Context, by By, t AccountTerms) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		var billedTo billing.Date
-		err := tx.QueryRow(ctx, `SELECT max(period_to) FROM bills WHERE account_id = $1 AND state = 'issued'`, t.Account).Scan(&billedTo)
-		if err != nil {
+		var charged bool
+		err := tx.QueryRow(ctx, `SELECT (SELECT max(period_to) FROM bills WHERE account_id = $1 AND state = 'issued'), coalesce((SELECT c.upto > $2::date::timestamp AT TIME ZONE s.time_zone
+			FROM charges c JOIN accounts a ON a.id = c.account_id JOIN sites s ON s.id = a.site_id WHERE c.account_id = $1 ORDER BY c.period_from DESC, c.upto DESC LIMIT 1), false)`,
+			t.Account, t.FromDay).Scan(&billedTo, &charged)
+		switch {
+		case err != nil:
+			return err
+		case t.FromDay.Before(billedTo):
+			return billing.Errorf(billing.CodeClosed, "%s lies in a period that is billed up to %s: ask for a correction, which bills the period again", t.FromDay, billedTo.AddDays(-1))
+		case charged:
+			return billing.Errorf(billing.CodeClosed, "%s was charged already: ask for a correction, which shows what changes and which others approve, or choose a day that is still to be charged", t.FromDay)
+		}
+		if err := RecordTerms(ctx, tx, t); err != nil {
 			return err
 		}
-		if t.FromDay.Before(billedTo) {
-			return billing.Errorf(billing.CodeClosed, "%s lies in a period that is billed up to %s: ask for a correction, which bills the period again", t.FromDay, billedTo.AddDays(-1))
-		}
-		return RecordTerms(ctx, tx, t)
+		return unrated(ctx, tx, t.Account, t.FromDay, true)
 	})
+}
+
+// unrated refuses while a run that isn't issued has a bill of the account, or is about to make one, that a change on a day would contradict: of
+// the day's period, and with later set of those after it. A held bill is rated again when it is released, so it refuses nothing.
+func unrated(ctx context.Context, tx *Tx, account billing.AccountID, day billing.Date, later bool) error {
+	const open = ` FROM accounts a JOIN billing_runs r ON r.site_id = a.site_id AND r.state NOT IN ('issued', 'cancelled') AND r.period_to > $2 AND ($3 OR r.period_from <= $2)`
+	// Asked twice: whoever holds or releases the bill, or lets a blocked run go on, comes before or after the whole change.
+	if _, err := tx.Exec(ctx, `SELECT 1`+open+` WHERE a.id = $1 ORDER BY r.id FOR SHARE OF r`, account, day, later); err != nil {
+		return err
+	}
+	var run billing.RunID
+	var rated bool
+	err := tx.QueryRow(ctx, `SELECT r.id, b.id IS NOT NULL`+open+` LEFT JOIN bills b ON b.run_id = r.id AND b.account_id = a.id
+		WHERE a.id = $1 AND (b.state = 'draft' OR b.id IS NULL AND r.state = 'rating') ORDER BY r.id LIMIT 1`, account, day, later).Scan(&run, &rated)
+	switch {
+	case err == pgx.ErrNoRows:
+		return nil
+	case err != nil:
+		return err
+	case rated:
+		return billing.Errorf(billing.CodeBlocked, "run %s has rated account %s already: hold its bill there first and release it afterwards, or wait until the run is issued", run, account)
+	}
+	return billing.Errorf(billing.CodeBlocked, "run %s is being rated: try again when it has finished", run)
 }
 
 // RecordTerms is SetTerms in a transaction, without asking whether the day is billed: for a correction, which bills again itself.
@@ -100,6 +136,13 @@ func RecordTerms(ctx context.Context, tx *Tx, t AccountTerms) error {
 		t.Class = before.Class
 	}
 	if err := checkTerms(ctx, tx, a, before, t); err != nil {
+		return err
+	}
+	all, err := termsOf(ctx, tx, []billing.AccountID{a.ID})
+	if err != nil {
+		return err
+	}
+	if err := CheckRegister(all[a.ID], t); err != nil {
 		return err
 	}
 	err = tx.QueryRow(ctx, `INSERT INTO account_terms (account_id, from_day, version, tariff_id, class, persons, capacity_kva, suspended_kva, contract_demand_kw,
@@ -167,14 +210,34 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return billing.Errorf(billing.CodeInvalidInput, "Name the register that the contract bills by, or bill by the meter's total.")
 	case t.Settlement == SettleByMeter && t.ContractRegister != "":
 		return billing.Errorf(billing.CodeInvalidInput, "The meter's total settles, so the contract can't name the %s register too.", t.ContractRegister)
-	case t.Register() != before.Register() && t.FromDay.Day() != 1:
-		return billing.Errorf(billing.CodeInvalidInput, "Another register can count only from the first day of a month: choose one.")
 	case a.CreditMode == billing.CreditMeter && t.ArrearsContract:
 		return ErrMeterArrears()
 	case a.CreditMode == billing.CreditMeter && t.Tariff != before.Tariff:
 		return billing.Errorf(billing.CodeBlocked, "The account's meter holds its prices itself: publish the prices with a change of its tariff, which writes them to the meter.")
 	case t.Tariff != before.Tariff:
 		return tariffBelowCeilings(ctx, tx, a, t.Tariff, t.FromDay)
+	}
+	return nil
+}
+
+// CheckRegister refuses terms, to stand among all of an account's by first day, that would let another register count from within a month, on
+// their own day or on that of the terms that follow: the use that counts toward steps is added up by whole months.
+func CheckRegister(all []AccountTerms, t AccountTerms) error {
+	before, after := t.Register(), t
+	for i, o := range all {
+		if i == 0 || o.FromDay.Before(t.FromDay) {
+			before = o.Register()
+		}
+		if o.FromDay.After(t.FromDay) {
+			after = o
+			break
+		}
+	}
+	switch {
+	case t.Register() != before && t.FromDay.Day() != 1:
+		return billing.Errorf(billing.CodeInvalidInput, "Another register can count only from the first day of a month: choose one.")
+	case t.Register() != after.Register() && after.FromDay.Day() != 1:
+		return billing.Errorf(billing.CodeInvalidInput, "The terms from %s on count another register, which can't begin within a month: change those first, or let both count the same register.", after.FromDay)
 	}
 	return nil
 }
@@ -245,7 +308,7 @@ func (s *Store) PeriodQuantities(ctx context.Context, accounts []billing.Account
 }
 
 // EnterPeriodQuantity records a quantity of a month; by.Actor and by.Reason are kept with it. A month that is billed is
-// billing.CodeClosed: a correction, which bills again, enters those.
+// billing.CodeClosed: a correction, which bills again, enters those. While a run that isn't issued has rated the month it is billing.CodeBlocked.
 func (s *Store) EnterPeriodQuantity(ctx context.Context, by By, q PeriodQuantity) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		var billed bool
@@ -255,6 +318,9 @@ func (s *Store) EnterPeriodQuantity(ctx context.Context, by By, q PeriodQuantity
 		}
 		if billed {
 			return billing.Errorf(billing.CodeClosed, "%s is billed: ask for a correction, which bills it again", billing.MonthPeriod(q.Month))
+		}
+		if err := unrated(ctx, tx, q.Account, q.Month, false); err != nil {
+			return err
 		}
 		return RecordPeriodQuantity(ctx, tx, q)
 	})

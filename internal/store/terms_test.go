@@ -140,6 +140,24 @@ func TestSetTerms_refuses(t *testing.T) {
 	require.NoError(t, u.SetTerms(t.Context(), termsBy, newTerms(account, "2026-10-01")), "the first day after the bill")
 }
 
+// The terms that follow may not let the counted register change within a month either.
+func TestSetTerms_registerOfTheTermsThatFollow(t *testing.T) {
+	u := storetest.NewUtility(t, billing.MustDate("2026-09-01").Start(storetest.Zone))
+	account, _ := u.Account(storetest.NewAccount{})
+	require.NoError(t, u.SetTerms(t.Context(), termsBy, newTerms(account, "2026-11-15")))
+	peak := newTerms(account, "2026-11-01")
+	peak.Settlement, peak.ContractRegister = store.SettleByRegister, "peak"
+	err := u.SetTerms(t.Context(), termsBy, peak)
+	require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(err))
+	require.ErrorContains(t, err, "The terms from 2026-11-15 on count another register")
+	peak.FromDay = billing.MustDate("2026-12-01")
+	require.NoError(t, u.SetTerms(t.Context(), termsBy, peak))
+	peak.FromDay = billing.MustDate("2026-12-20")
+	require.NoError(t, u.SetTerms(t.Context(), termsBy, peak), "the same register")
+	total := newTerms(account, "2026-12-01")
+	require.ErrorContains(t, u.SetTerms(t.Context(), termsBy, total), "2026-12-20")
+}
+
 func TestEnterPeriodQuantity(t *testing.T) {
 	u := storetest.NewUtility(t, billing.MustDate("2026-09-01").Start(storetest.Zone))
 	account, _ := u.Account(storetest.NewAccount{})

@@ -24,6 +24,7 @@ type Stuck struct {
 	Blocked  Tally // billing runs that wait for exceptions
 	Messages Tally // that the provider refused or couldn't deliver, in the last seven days
 	Lines    Tally // gateways whose line no worker owns
+	Unrated  Tally // accounts that the daily charge couldn't rate
 }
 
 // commandTakes is the real time after which a command that is on its way is counted as stuck.
@@ -41,9 +42,10 @@ func (s *Store) Stuck(ctx context.Context, sites []billing.SiteID) (Stuck, error
 		(SELECT count(*), min(opened_at) FROM billing_runs WHERE site_id = ANY($1) AND state = 'blocked') e,
 		(SELECT count(*), min(queued_at) FROM messages WHERE site_id = ANY($1) AND state = 'failed' AND queued_at > business_now() - interval '7 days') f,
 		(SELECT count(*), min(l.expires_real) FROM gateways g LEFT JOIN line_leases l ON l.gateway_id = g.id
-			WHERE g.site_id = ANY($1) AND (l.gateway_id IS NULL OR l.expires_real < clock_timestamp())) g`, sites, commandTakes).
+			WHERE g.site_id = ANY($1) AND (l.gateway_id IS NULL OR l.expires_real < clock_timestamp())) g,
+		(SELECT count(*), min(since_at) FROM uncharged WHERE site_id = ANY($1)) h`, sites, commandTakes).
 		Scan(&k.Cases.N, &k.Cases.Since, &k.InDoubt.N, &k.InDoubt.Since, &k.Supplies.N, &k.Supplies.Since, &k.Commands.N, &k.Commands.Since,
-			&k.Blocked.N, &k.Blocked.Since, &k.Messages.N, &k.Messages.Since, &k.Lines.N, &k.Lines.Since)
+			&k.Blocked.N, &k.Blocked.Since, &k.Messages.N, &k.Messages.Since, &k.Lines.N, &k.Lines.Since, &k.Unrated.N, &k.Unrated.Since)
 	return k, translate(err)
 }
 

@@ -113,34 +113,26 @@ func saveTrueUp(ctx context.Context, tx *Tx, t TrueUp) error {
 		Data: map[string]any{"measured": t.Measured, "readings": len(changes), "changes": changes}})
 }
 
-// StaleBill is an issued bill that rests on a reading which has a newer version: what was billed stays, and a correction has to follow.
+// StaleBill is an issued bill that was rated with other registers than the newest version of its reading has: what was billed stays, and a
+// correction has to follow.
 type StaleBill struct {
 	Bill      billing.BillID    `db:"bill_id"`
 	Account   billing.AccountID `db:"account_id"`
 	Meter     billing.MeterID   `db:"meter_id"`
 	FreezeAt  time.Time
 	Billed    billing.Registers
-	BilledVer int
 	Newest    billing.Registers
 	NewestVer int
 	Reason    string // of the newest version
 }
 
-// StaleBills lists the issued bills of some sites with readings at their edges whose newest version differs from the one that stood when
-// the run was issued; with accounts, of those only.
+// StaleBills lists the issued bills of some sites that rest on a reading whose newest good version has other registers than they were rated
+// with; with accounts, of those only.
 func (s *Store) StaleBills(ctx context.Context, sites []billing.SiteID, accounts []billing.AccountID) ([]StaleBill, error) {
-	rows, _ := s.Pool.Query(ctx, `
-		WITH b AS (
-			SELECT b.id, b.account_id, a.service_point_id, r.issued_at, b.period_from::timestamp AT TIME ZONE s.time_zone AS from_at, b.period_to::timestamp AT TIME ZONE s.time_zone AS to_at
-			FROM bills b JOIN accounts a ON a.id = b.account_id JOIN sites s ON s.id = b.site_id JOIN billing_runs r ON r.id = b.run_id
-			WHERE b.state = 'issued' AND b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2)))
-		SELECT b.id AS bill_id, b.account_id, f.meter_id, e.at AS freeze_at, o.registers AS billed, o.version AS billed_ver, n.registers AS newest, n.version AS newest_ver, n.reason
-		FROM b JOIN fittings f ON f.service_point_id = b.service_point_id
-		CROSS JOIN LATERAL (VALUES (b.from_at), (b.to_at)) e (at)
-		JOIN LATERAL (SELECT registers, version FROM readings WHERE meter_id = f.meter_id AND freeze_at = e.at AND taken_at <= b.issued_at ORDER BY version DESC LIMIT 1) o ON true
-		JOIN LATERAL (SELECT registers, version, reason, doubtful FROM readings WHERE meter_id = f.meter_id AND freeze_at = e.at ORDER BY version DESC LIMIT 1) n ON true
-		WHERE e.at > f.from_at AND (f.to_at IS NULL OR e.at < f.to_at) AND n.version > o.version AND n.registers <> o.registers AND NOT n.doubtful
-		ORDER BY b.id, f.meter_id, e.at`, sites, accounts)
+	rows, _ := s.Pool.Query(ctx, `SELECT b.id AS bill_id, b.account_id, n.meter_id, n.freeze_at, o.registers AS billed, n.registers AS newest, n.version AS newest_ver, n.reason
+		FROM bills b JOIN sites s ON s.id = b.site_id`+overtaken("b.period_from::timestamp AT TIME ZONE s.time_zone", "b.period_to::timestamp AT TIME ZONE s.time_zone")+`
+		WHERE b.state = 'issued' AND b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2)) AND NOT n.doubtful AND n.registers <> o.registers
+		ORDER BY b.id, n.meter_id, n.freeze_at`, sites, accounts)
 	bs, err := pgx.CollectRows(rows, pgx.RowToStructByName[StaleBill])
 	return bs, translate(err)
 }

@@ -26,6 +26,7 @@ func (s *Server) Rows(t testing.TB) {
 		`INSERT INTO recharges (id, site_id, account_id, amount_fen, channel, evidence, state, idempotency_key, request_hash, entered_by, entered_at, expires_at) VALUES
 			('R1', 'compound', 'A1', 10000, 'cash', '', 'entered', 'k1', '\x00', 'clerk2', '2026-09-10T00:00Z', '2026-09-13T00:00Z')`,
 		`INSERT INTO cutoffs (id, site_id, account_id, state, planned_at, opened_at) VALUES ('C1', 'compound', 'A1', 'awaiting_manager', '2026-09-11T02:00Z', '2026-09-09T00:00Z')`,
+		`INSERT INTO uncharged (account_id, site_id, reason, since_at) VALUES ('A1', 'compound', 'The kVA of account A1 are not known.', '2026-09-09T00:00Z')`,
 		`INSERT INTO messages (id, site_id, account_id, kind, cause, phone, body, state, queued_at) VALUES
 			('S1', 'compound', 'A1', 'level1', 'N1/level1', '13900000001', 'low', 'queued', '2026-09-09T00:00Z')`,
 		`INSERT INTO holds (id, site_id, account_id, amount_fen, purpose, subject, state, idempotency_key, request_hash, placed_by, placed_at, expires_at) VALUES

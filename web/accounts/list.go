@@ -24,6 +24,7 @@ const (
 	viewLow       = "low"
 	viewOff       = "off"
 	viewProtected = "protected"
+	viewUncharged = "uncharged"
 )
 
 // viewOfList is the chosen view. Today's page asks for open arrears, which is the low one.
@@ -31,14 +32,14 @@ func viewOfList(l page.List) string {
 	if l.Get("arrears") != "" {
 		return viewLow
 	}
-	return l.One("is", viewLow, viewOff, viewProtected)
+	return l.One("is", viewLow, viewOff, viewProtected, viewUncharged)
 }
 
 func filterOf(ctx context.Context, l page.List) store.AccountFilter {
 	is := viewOfList(l)
 	f := store.AccountFilter{
 		Sites: page.Sites(ctx), Text: l.Get("q"), Service: l.One("service", locale.Words(locale.Service)...), CreditMode: l.One("credit", locale.Words(locale.CreditMode)...),
-		Low: is == viewLow, Off: is == viewOff, Protected: is == viewProtected, ByBalance: l.One("sort", "balance") != "" || is == viewLow,
+		Low: is == viewLow, Off: is == viewOff, Protected: is == viewProtected, Uncharged: is == viewUncharged, ByBalance: l.One("sort", "balance") != "" || is == viewLow,
 	}
 	if site := billing.SiteID(l.Get("site")); page.Actor(ctx).HasSite(site) {
 		f.Sites = []billing.SiteID{site}
@@ -53,6 +54,7 @@ func tabs(ctx context.Context, l page.List) []components.Tab {
 		{Label: locale.T(ctx, "accounts.low"), Href: path + "?is=" + viewLow, Active: is == viewLow},
 		{Label: locale.T(ctx, "accounts.off"), Href: path + "?is=" + viewOff, Active: is == viewOff},
 		{Label: locale.T(ctx, "accounts.shielded"), Href: path + "?is=" + viewProtected, Active: is == viewProtected},
+		{Label: locale.T(ctx, "accounts.uncharged"), Href: path + "?is=" + viewUncharged, Active: is == viewUncharged},
 	}
 }
 
@@ -70,6 +72,7 @@ func filterBar(ctx context.Context, l page.List, total int) components.Filter {
 		{Kind: components.SelectField, Name: "is", Label: locale.T(ctx, "accounts.view"), Value: viewOfList(l), Options: []components.Option{
 			{Label: locale.T(ctx, "accounts.all")}, {Value: viewLow, Label: locale.T(ctx, "accounts.low")},
 			{Value: viewOff, Label: locale.T(ctx, "accounts.off")}, {Value: viewProtected, Label: locale.T(ctx, "accounts.shielded")},
+			{Value: viewUncharged, Label: locale.T(ctx, "accounts.uncharged")},
 		}},
 		{Kind: components.SelectField, Name: "credit", Label: locale.T(ctx, "accounts.credit"), Value: l.Get("credit"), Options: options(ctx, locale.CreditMode)},
 		{Kind: components.SelectField, Name: "service", Label: locale.T(ctx, "accounts.service"), Value: l.Get("service"), Options: options(ctx, locale.Service)},

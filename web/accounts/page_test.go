@@ -64,6 +64,8 @@ func TestList_filters(t *testing.T) {
 	account(t, s.Store, webtest.Plaza, "2000001", 100)
 	off(t, s.Store, "1000003")
 	protected(t, s.Store, "1000001")
+	_, err := s.Store.Pool.Exec(t.Context(), `INSERT INTO uncharged (account_id, site_id, reason, since_at) VALUES ('1000003', 'compound', 'There is no tariff "t": choose a published one.', '2026-09-09T00:00Z')`)
+	require.NoError(t, err)
 	b := s.SignIn(t, webtest.Clerk)
 	for path, want := range map[string][]string{
 		"/accounts":                              {"1000001", "1000002", "1000003"},
@@ -72,6 +74,7 @@ func TestList_filters(t *testing.T) {
 		"/accounts?arrears=open":                 {"1000002"},
 		"/accounts?is=off":                       {"1000003"},
 		"/accounts?is=protected":                 {"1000001"},
+		"/accounts?is=uncharged":                 {"1000003"},
 		"/accounts?credit=meter":                 nil,
 		"/accounts?service=power&q=1381000002":   {"1000002"},
 		"/accounts?service=water":                nil,
@@ -87,6 +90,11 @@ func TestList_filters(t *testing.T) {
 		}
 		require.Equal(t, want, ids, path)
 	}
+	require.Contains(t, b.Get("/accounts").Find("row-1000003").Text(), "Not charged")
+	notice := b.Get("/accounts/1000003").Doc().Text()
+	require.Contains(t, notice, "Not charged since")
+	require.Contains(t, notice, `There is no tariff "t": choose a published one.`)
+	require.NotContains(t, b.Get("/accounts/1000001").Doc().Text(), "Not charged since")
 	row := b.Get("/accounts").Find("row-1000002")
 	require.Equal(t, "-300", row.Find("[data-fen]").AttrOr("data-fen", ""))
 	require.True(t, row.Find("[data-fen]").HasClass("negative"))

@@ -91,6 +91,9 @@ func notices(ctx context.Context, a store.AccountRow) []components.NoticeView {
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_unknown"), Body: locale.T(ctx, "accounts.is_unknown_body"),
 			LinkHref: "/exceptions?kind=supply_unknown&state=open", LinkLabel: locale.T(ctx, "accounts.see_cases")})
 	}
+	if a.UnchargedAt != nil {
+		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_uncharged", locale.DateTime(ctx, *a.UnchargedAt)), Body: locale.Sentence(ctx, a.Uncharged) + " " + locale.T(ctx, "accounts.is_uncharged_body")})
+	}
 	if a.Protected != nil {
 		list = append(list, components.NoticeView{Tone: components.Good, Title: locale.T(ctx, "accounts.is_protected", locale.DateTime(ctx, *a.Protected)), Body: locale.T(ctx, "accounts.is_protected_body")})
 	}
@@ -283,6 +286,9 @@ func flagWords(ctx context.Context, a store.AccountRow, now time.Time) []templ.C
 	}
 	if a.OpenCases > 0 {
 		list = append(list, components.Badge(components.Watch, locale.T(ctx, "accounts.cases", a.OpenCases)))
+	}
+	if a.Uncharged != "" {
+		list = append(list, components.Badge(components.Danger, locale.T(ctx, "accounts.uncharged")))
 	}
 	if a.Pending > 0 {
 		list = append(list, components.Badge(components.Running, locale.T(ctx, "accounts.paying")))

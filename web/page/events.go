@@ -115,6 +115,8 @@ var events = map[string]string{
 	"settled_not_credited":  locale.Key("event.settled_not_credited"),
 	"steered":               locale.Key("event.steered"),
 	"terms_set":             locale.Key("event.terms_set"),
+	"not_charged":           locale.Key("event.not_charged"),
+	"charged_again":         locale.Key("event.charged_again"),
 	"superseded":            locale.Key("event.superseded"),
 	"sweeping":              locale.Key("event.sweeping"),
 	"switched":              locale.Key("event.switched"),

@@ -118,6 +118,7 @@ func stuckStats(ctx context.Context, k store.Stuck, now time.Time) []components.
 		of("in-doubt", locale.T(ctx, "today.stuck_recharges"), "/recharges?state=in_doubt", k.InDoubt),
 		of("supplies", locale.T(ctx, "today.stuck_supplies"), "/meters?supply=unknown", k.Supplies),
 		of("commands", locale.T(ctx, "today.stuck_commands"), "/meters?command=open", k.Commands),
+		of("uncharged", locale.T(ctx, "today.stuck_uncharged"), "/accounts?is=uncharged", k.Unrated),
 		of("blocked", locale.T(ctx, "today.stuck_runs"), "/runs?state=blocked", k.Blocked),
 		of("failed", locale.T(ctx, "today.stuck_messages"), "/messages?state=failed", k.Messages),
 		lines,

@@ -30,6 +30,8 @@ func TestToday_showsWhatWaitsForEachRole(t *testing.T) {
 		{webtest.Manager, "escalated", "1", "/exceptions?overdue=1"},
 		{webtest.Administrator, "overdue", "1", "/exceptions?overdue=1"},
 		{webtest.Administrator, "lines", "2", "/gateways"},
+		{webtest.Administrator, "uncharged", "1", "/accounts?is=uncharged"},
+		{webtest.OtherSupervisor, "uncharged", "0", "/accounts?is=uncharged"},
 		{webtest.OtherSupervisor, "cases", "0", "/exceptions?state=open"},
 		{webtest.OtherSupervisor, "lines", "1", "/gateways"},
 	} {

@@ -112,14 +112,14 @@ func (u *Utility) Account(n NewAccount) (billing.AccountID, billing.MeterID) {
 	return account, meter
 }
 
-// Class records that an account's customer is of a class from a day on; the rest of its newest terms goes on.
+// Class records that an account's customer is of a class from a day on, as a correction would; the rest of its newest terms goes on.
 func (u *Utility) Class(account billing.AccountID, from string, class billing.CustomerClass) {
 	u.t.Helper()
 	all, err := u.TermsOf(context.Background(), []billing.AccountID{account})
 	require.NoError(u.t, err)
 	terms := all[account][len(all[account])-1]
 	terms.FromDay, terms.Class = billing.MustDate(from), class
-	require.NoError(u.t, u.SetTerms(context.Background(), By, terms))
+	require.NoError(u.t, u.Change(context.Background(), By, func(tx *store.Tx) error { return store.RecordTerms(context.Background(), tx, terms) }))
 }
 
 func (n *NewAccount) fill(number int, today billing.Date) {
