@@ -125,8 +125,9 @@ func TestSetTerms_refuses(t *testing.T) {
 		}, billing.CodeInvalidInput, "first day of a month"},
 		"meter's prices": {func(n *store.AccountTerms) { n.Account = meterCredit }, billing.CodeBlocked, "holds its prices itself"},
 		"nobody":         {func(n *store.AccountTerms) { n.Account = "A9" }, billing.CodeNotFound, "no account"},
-		"choice":         {func(n *store.AccountTerms) { n.ChargeChoice = "both" }, billing.CodeInvalidInput, "refuses this value"},
-		"negative":       {func(n *store.AccountTerms) { n.CapacityKVA = billing.MustQuantity("-1") }, billing.CodeInvalidInput, "refuses this value"},
+		"choice":         {func(n *store.AccountTerms) { n.ChargeChoice = "both" }, billing.CodeInvalidInput, "choose capacity or demand"},
+		"negative":       {func(n *store.AccountTerms) { n.CapacityKVA = billing.MustQuantity("-1") }, billing.CodeInvalidInput, "The quantity -1 is negative"},
+		"persons":        {func(n *store.AccountTerms) { n.Persons = 100 }, billing.CodeInvalidInput, "0 to 99"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newTerms(account, "2026-10-01")
