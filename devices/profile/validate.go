@@ -227,3 +227,62 @@ func (p *Profile) field(name string) (Field, bool) {
 	}
 	return Field{}, false
 }
+
+// checkPrices validates the map of prices, when there is one.
+func (p *Profile) checkPrices() error {
+	m := p.Prices
+	switch {
+	case m == nil:
+		return nil
+	case p.Service != Electricity:
+		return fmt.Errorf("prices belong to electricity")
+	case m.Function != 0x20 && m.Function != 0x10:
+		return fmt.Errorf("prices are written by function 16 or 32")
+	case m.Words < 2 || m.Words > 123:
+		return fmt.Errorf("prices: one write takes 2 to 123 words, not %d", m.Words)
+	case m.Decimals < 0 || m.Decimals > priceDecimals:
+		return fmt.Errorf("prices: %d decimals must be 0 to %d", m.Decimals, priceDecimals)
+	case p.MaxPriceFen <= 0:
+		return fmt.Errorf("state max_price_fen: a price can't be checked without it")
+	case len(m.Fields) == 0:
+		return fmt.Errorf("prices: list the bands that have a price")
+	}
+	taken := map[int]bool{}
+	for _, flag := range m.Flags {
+		if flag < 0 || flag >= 2*int(m.Words) {
+			return fmt.Errorf("prices: flag byte %d lies outside of the write", flag)
+		}
+		taken[flag] = true
+	}
+	seen := map[string]bool{}
+	for _, f := range m.Fields {
+		if err := m.checkField(f, seen, taken); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *PriceMap) checkField(f PriceField, seen map[string]bool, taken map[int]bool) error {
+	known := false
+	for _, band := range PriceBands {
+		known = known || band == f.Band
+	}
+	if !known || seen[f.Band] {
+		return fmt.Errorf("prices: band %q must be one of sharp, peak, flat, valley, deep_valley, each once", f.Band)
+	}
+	seen[f.Band] = true
+	if f.Byte < 0 || f.Byte+4 > 2*int(m.Words) {
+		return fmt.Errorf("prices: band %s at byte %d lies outside of the write", f.Band, f.Byte)
+	}
+	for i := f.Byte; i < f.Byte+4; i++ {
+		if taken[i] {
+			return fmt.Errorf("prices: byte %d is used twice", i)
+		}
+		taken[i] = true
+	}
+	if _, ok := m.blockOf(f); !ok {
+		return fmt.Errorf("prices: band %s at 0x%04X lies in no block", f.Band, f.Address)
+	}
+	return nil
+}
