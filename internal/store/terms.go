@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -287,6 +288,8 @@ func RecordPeriodQuantity(ctx context.Context, tx *Tx, q PeriodQuantity) error {
 		return err
 	case strings.TrimSpace(tx.Reason) == "":
 		return billing.Errorf(billing.CodeInvalidInput, "Say where the quantity comes from.")
+	case !slices.Contains(QuantityKinds, q.Kind):
+		return billing.Errorf(billing.CodeInvalidInput, "There is no quantity %q of a month: choose demand_kw, kvarh or reverse.", q.Kind)
 	case q.Value.Sign() < 0:
 		return billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q.Value)
 	case q.Month.Day() != 1:

@@ -157,7 +157,7 @@ func TestEnterPeriodQuantity(t *testing.T) {
 	require.Equal(t, "316", got[account][0].Value.String(), "the second version holds")
 	require.Equal(t, 2, got[account][0].Version)
 	require.ErrorContains(t, enter(store.Kvarh, "-1"), "is negative")
-	require.ErrorContains(t, enter("kW", "1"), "refuses this value")
+	require.ErrorContains(t, enter("kW", "1"), "choose demand_kw, kvarh or reverse")
 	require.ErrorContains(t, u.EnterPeriodQuantity(t.Context(), termsBy, store.PeriodQuantity{Account: account, Month: billing.MustDate("2026-09-02"), Kind: store.Kvarh, Source: "manual"}), "whole month")
 	_, err = u.Pool.Exec(t.Context(), `UPDATE period_quantities SET value = 0`)
 	require.ErrorContains(t, err, "append-only")
