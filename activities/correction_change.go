@@ -436,10 +436,6 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 		return billing.Errorf(billing.CodeInvalidInput, "%s lies before account %s was opened: choose %s or a later day", c.From, account.ID, account.OpenedOn)
 	case c.ArrearsContract && account.CreditMode == billing.CreditMeter:
 		return store.ErrMeterArrears()
-	case c.Class != "" && c.Class.Check() != nil:
-		return c.Class.Check()
-	case c.Persons < 0 || c.Persons > 99:
-		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
 	}
 	all, err := a.Store.TermsOf(ctx, []billing.AccountID{account.ID})
 	if err != nil {
@@ -457,10 +453,14 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	if c.Class == "" {
 		c.Class = now.Class
 	}
-	if err := store.CheckRegister(all[account.ID], store.TermsOfChange(*c)); err != nil {
+	fresh := store.TermsOfChange(*c)
+	if err := fresh.Check(); err != nil {
 		return err
 	}
-	if fresh := store.TermsOfChange(*c); now.Tariff == fresh.Tariff && now.Class == fresh.Class && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
+	if err := store.CheckRegister(all[account.ID], fresh); err != nil {
+		return err
+	}
+	if now.Tariff == fresh.Tariff && now.Class == fresh.Class && now.Persons == fresh.Persons && now.CapacityKVA == fresh.CapacityKVA && now.SuspendedKVA == fresh.SuspendedKVA &&
 		now.ContractDemandKW == fresh.ContractDemandKW && now.ChargeChoice == fresh.ChargeChoice && now.ContractRegister == fresh.ContractRegister && now.ArrearsContract == fresh.ArrearsContract {
 		return billing.Errorf(billing.CodeInvalidInput, "the terms of account %s are these on file already: nothing would change", account.ID)
 	}

@@ -265,6 +265,10 @@ func TestCorrection_ofTerms(t *testing.T) {
 	account, _ := b.quarter(storetestAccount())
 	balance := b.balance(account)
 	before := b.billsOf(account)
+	_, err := b.env.ExecuteActivity(b.correct.DraftCorrection, b.submission(billing.CorrectionChange{Terms: &billing.TermsChange{
+		Account: account, From: billing.MustDate("2026-02-01"), Tariff: "zj-residential-tou", CapacityKVA: billing.MustQuantity("-1"),
+	}}))
+	require.ErrorContains(t, err, "The quantity -1 is negative", "refused before anything is previewed")
 	b.carryOut(billing.CorrectionChange{Terms: &billing.TermsChange{Account: account, From: billing.MustDate("2026-02-01"), Tariff: "zj-residential-tou", Persons: 5}})
 	after := b.billsOf(account)
 	require.Equal(t, before[0], after[0], "January was rated by what was agreed then")

@@ -110,16 +110,15 @@ func (p *Pool) Look(ctx context.Context, m Meter, o Order) (SwitchResult, error)
 
 // supplyText says what a meter shows of its supply.
 func (s Snapshot) supplyText() string {
-	text := "supply reads " + string(s.Supply)
 	switch {
 	case s.Supply == SupplyFault && s.loaded():
-		text += fmt.Sprintf(": the meter measures a load of %d W (water: l/h)", s.PowerW)
+		return fmt.Sprintf("supply reads %s: the meter measures a load of %d W (water: l/h)", s.Supply, s.PowerW)
 	case s.ForcedOn:
-		text += ", and the meter is held on"
+		return fmt.Sprintf("supply reads %s, and the meter is held on", s.Supply)
 	case s.ForcedOff:
-		text += ", and the meter is held off"
+		return fmt.Sprintf("supply reads %s, and the meter is held off", s.Supply)
 	}
-	return text
+	return "supply reads " + string(s.Supply)
 }
 
 func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {

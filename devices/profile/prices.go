@@ -3,7 +3,6 @@ package profile
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/meterflow/meterflow/devices/modbus"
 )
@@ -119,41 +118,4 @@ func (m *PriceMap) blockOf(f PriceField) (Block, bool) {
 		}
 	}
 	return Block{}, false
-}
-
-// checkPrices validates the map of prices, when there is one.
-func (p *Profile) checkPrices() error {
-	m := p.Prices
-	if m == nil {
-		return nil
-	}
-	var wrong faults
-	wrong.when(p.Service != Electricity, "prices belong to electricity")
-	wrong.when(m.Function != 0x20 && m.Function != 0x10, "prices are written by function 16 or 32")
-	wrong.when(m.Words < 2 || m.Words > 123, "prices: one write takes 2 to 123 words, not %d", m.Words)
-	wrong.when(m.Decimals < 0 || m.Decimals > priceDecimals, "prices: %d decimals must be 0 to %d", m.Decimals, priceDecimals)
-	wrong.when(p.MaxPriceFen <= 0, "state max_price_fen: a price can't be checked without it")
-	wrong.when(len(m.Fields) == 0, "prices: list the bands that have a price")
-	taken := map[int]bool{}
-	for _, flag := range m.Flags {
-		wrong.when(flag < 0 || flag >= 2*int(m.Words), "prices: flag byte %d lies outside of the write", flag)
-		taken[flag] = true
-	}
-	seen := map[string]bool{}
-	for _, f := range m.Fields {
-		wrong.when(seen[f.Band] || !slices.Contains(PriceBands, f.Band), "prices: band %q must be one of sharp, peak, flat, valley, deep_valley, each once", f.Band)
-		seen[f.Band] = true
-		wrong.when(f.Byte < 0 || f.Byte+4 > 2*int(m.Words), "prices: band %s at byte %d lies outside of the write", f.Band, f.Byte)
-		twice := -1
-		for i := f.Byte; i < f.Byte+4; i++ {
-			if taken[i] && twice < 0 {
-				twice = i
-			}
-			taken[i] = true
-		}
-		wrong.when(twice >= 0, "prices: byte %d is used twice", twice)
-		_, ok := m.blockOf(f)
-		wrong.when(!ok, "prices: band %s at 0x%04X lies in no block", f.Band, f.Address)
-	}
-	return wrong.all()
 }

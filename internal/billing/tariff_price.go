@@ -138,7 +138,7 @@ func Excess(measured, contract Quantity, percent Factor) (Quantity, error) {
 	text := excess.FloatString(maxQuantityDecimals)
 	back, _ := new(big.Rat).SetString(text)
 	if back.Cmp(excess) != 0 {
-		return Quantity{}, Errorf(CodeInvalidInput, "%s %% of the contract demand %s has too many decimals: enter the demand in whole kW.", percent, contract)
+		return Quantity{}, Errorf(CodeInvalidInput, "%s percent of the contract demand %s has too many decimals: enter the demand in whole kW.", percent, contract)
 	}
 	return ParseQuantity(text)
 }

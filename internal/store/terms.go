@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,6 +194,22 @@ func termsOn(ctx context.Context, tx *Tx, account billing.AccountID, day billing
 	return t, err
 }
 
+// Check refuses what no contract says, whoever its customer is: billing.CodeInvalidInput.
+func (t AccountTerms) Check() error {
+	for _, q := range []billing.Quantity{t.CapacityKVA, t.SuspendedKVA, t.ContractDemandKW} {
+		if q.Sign() < 0 {
+			return billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q)
+		}
+	}
+	switch {
+	case t.Persons < 0 || t.Persons > 99:
+		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
+	case t.ChargeChoice != "" && t.ChargeChoice != billing.ChooseCapacity && t.ChargeChoice != billing.ChooseDemand:
+		return billing.Errorf(billing.CodeInvalidInput, "There is no choice %q between charges: choose capacity or demand, or leave it out.", t.ChargeChoice)
+	}
+	return t.Class.Check()
+}
+
 // checkTerms refuses terms that couldn't be billed.
 func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) error {
 	var service billing.Service
@@ -204,8 +221,8 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return err
 	case service != a.Service:
 		return billing.Errorf(billing.CodeInvalidInput, "The tariff %s is for %s, the account is not: choose another.", t.Tariff, service)
-	case t.Class.Check() != nil:
-		return t.Class.Check()
+	case t.Check() != nil:
+		return t.Check()
 	case t.Settlement == SettleByRegister && t.Register() == billing.Total:
 		return billing.Errorf(billing.CodeInvalidInput, "Name the register that the contract bills by, or bill by the meter's total.")
 	case t.Settlement == SettleByMeter && t.ContractRegister != "":
@@ -334,6 +351,8 @@ func RecordPeriodQuantity(ctx context.Context, tx *Tx, q PeriodQuantity) error {
 		return err
 	case strings.TrimSpace(tx.Reason) == "":
 		return billing.Errorf(billing.CodeInvalidInput, "Say where the quantity comes from.")
+	case !slices.Contains(QuantityKinds, q.Kind):
+		return billing.Errorf(billing.CodeInvalidInput, "There is no quantity %q of a month: choose demand_kw, kvarh or reverse.", q.Kind)
 	case q.Value.Sign() < 0:
 		return billing.Errorf(billing.CodeInvalidInput, "The quantity %s is negative: enter it as the meter or the slip shows it.", q.Value)
 	case q.Month.Day() != 1:

@@ -125,8 +125,9 @@ func TestSetTerms_refuses(t *testing.T) {
 		}, billing.CodeInvalidInput, "first day of a month"},
 		"meter's prices": {func(n *store.AccountTerms) { n.Account = meterCredit }, billing.CodeBlocked, "holds its prices itself"},
 		"nobody":         {func(n *store.AccountTerms) { n.Account = "A9" }, billing.CodeNotFound, "no account"},
-		"choice":         {func(n *store.AccountTerms) { n.ChargeChoice = "both" }, billing.CodeInvalidInput, "refuses this value"},
-		"negative":       {func(n *store.AccountTerms) { n.CapacityKVA = billing.MustQuantity("-1") }, billing.CodeInvalidInput, "refuses this value"},
+		"choice":         {func(n *store.AccountTerms) { n.ChargeChoice = "both" }, billing.CodeInvalidInput, "choose capacity or demand"},
+		"negative":       {func(n *store.AccountTerms) { n.CapacityKVA = billing.MustQuantity("-1") }, billing.CodeInvalidInput, "The quantity -1 is negative"},
+		"persons":        {func(n *store.AccountTerms) { n.Persons = 100 }, billing.CodeInvalidInput, "0 to 99"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newTerms(account, "2026-10-01")
@@ -174,7 +175,7 @@ func TestEnterPeriodQuantity(t *testing.T) {
 	require.Equal(t, "316", got[account][0].Value.String(), "the second version holds")
 	require.Equal(t, 2, got[account][0].Version)
 	require.ErrorContains(t, enter(store.Kvarh, "-1"), "is negative")
-	require.ErrorContains(t, enter("kW", "1"), "refuses this value")
+	require.ErrorContains(t, enter("kW", "1"), "choose demand_kw, kvarh or reverse")
 	require.ErrorContains(t, u.EnterPeriodQuantity(t.Context(), termsBy, store.PeriodQuantity{Account: account, Month: billing.MustDate("2026-09-02"), Kind: store.Kvarh, Source: "manual"}), "whole month")
 	_, err = u.Pool.Exec(t.Context(), `UPDATE period_quantities SET value = 0`)
 	require.ErrorContains(t, err, "append-only")

@@ -49,7 +49,7 @@ func openTable(ctx context.Context, s story) components.Table {
 	}
 	for _, o := range s.restores {
 		if !o.Ended() {
-			add("restore", o.ID, o.Reason, o.OpenedAt, components.StateBadge(locale.Restore, o.State))
+			add("restore", o.ID, locale.Sentence(ctx, o.Reason), o.OpenedAt, components.StateBadge(locale.Restore, o.State))
 		}
 	}
 	return t
@@ -101,7 +101,7 @@ func protectionTable(ctx context.Context, s story) components.Table {
 			state = components.Badge(components.Watch, locale.T(ctx, "accounts.to_come"))
 		}
 		t.Rows = append(t.Rows, components.Row{ID: idOf(p), Cells: []templ.Component{
-			components.Text(locale.State(ctx, locale.Protection, p.Kind)), components.When(p.FromAt), components.When(p.UntilAt), components.Text(s.names[p.Owner]), components.Text(p.Reason), state,
+			components.Text(locale.State(ctx, locale.Protection, p.Kind)), components.When(p.FromAt), components.When(p.UntilAt), components.Text(s.names[p.Owner]), components.Text(locale.Sentence(ctx, p.Reason)), state,
 		}})
 	}
 	return t

@@ -268,7 +268,7 @@ func endAction(r *http.Request, s story, p store.Protection) components.Action {
 		Consequence: components.Facts([]components.Fact{
 			{ID: "act-owner", Label: locale.T(ctx, "accounts.owner"), Value: components.Text(s.names[p.Owner])},
 			{ID: "act-until", Label: locale.T(ctx, "accounts.until"), Value: components.When(p.UntilAt)},
-			{ID: "act-why", Label: locale.T(ctx, "accounts.reason"), Value: components.Text(p.Reason)},
+			{ID: "act-why", Label: locale.T(ctx, "accounts.reason"), Value: components.Text(locale.Sentence(ctx, p.Reason))},
 		}),
 		Fields: slices.Concat([]components.Field{components.ReasonField(locale.T(ctx, "accounts.end_why"), f.Value("reason", ""), f.Problem("reason"))},
 			page.SecondFields(ctx, f, locale.T(ctx, "accounts.second_hint")), page.ThirdFields(ctx, f, locale.T(ctx, "accounts.third_hint")))}

@@ -62,8 +62,11 @@ func TestBatches_everyResultIsShown(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, s.SignIn(t, webtest.OtherSupervisor).Get("/batches/B-7").Status)
 	require.Contains(t, s.SignIn(t, webtest.Clerk).Get("/batches/B-7").Find("why-cancel").Text(), "may not order work on many meters")
 	require.Equal(t, http.StatusNotFound, sup.Get("/batches/B-8").Status)
+	_, err := s.Store.Pool.Exec(ctx, `UPDATE batch_members SET state = 'refused', note = 'the meter still holds its former prices; the meter refused function 0x10 with exception 0x03' WHERE batch_id = 'B-7' AND skip = ''`)
+	require.NoError(t, err)
 	sup2.Header.Set("Accept-Language", "zh")
 	zh := sup2.Get("/batches/B-7").Body
+	require.Contains(t, zh, "表内仍为原价格；表计拒绝功能码 0x10，异常码 0x03")
 	for _, english := range []string{"Left alone", "Result per meter", "batches.", "state."} {
 		require.False(t, strings.Contains(zh, ">"+english), english)
 	}

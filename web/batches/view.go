@@ -142,7 +142,7 @@ func notices(ctx context.Context, b store.BatchRow) []components.NoticeView {
 	case b.State == billing.BatchPreviewed:
 		return []components.NoticeView{{Tone: components.Watch, Title: locale.T(ctx, "batches.preview_title"), Body: locale.T(ctx, "batches.preview_body")}}
 	case b.State == billing.BatchCancelled:
-		return []components.NoticeView{{Tone: components.Danger, Title: locale.T(ctx, "batches.cancelled_title", b.Cancelled), Body: b.EndReason}}
+		return []components.NoticeView{{Tone: components.Danger, Title: locale.T(ctx, "batches.cancelled_title", b.Cancelled), Body: locale.Sentence(ctx, b.EndReason)}}
 	case b.Doubtful > 0:
 		return []components.NoticeView{{Tone: components.Danger, Title: locale.T(ctx, "batches.doubt_title", b.Doubtful), Body: locale.T(ctx, "batches.doubt_body")}}
 	}
@@ -255,7 +255,7 @@ func why(ctx context.Context, b store.BatchRow, m store.BatchMemberRow) string {
 		}
 		add(locale.T(ctx, "batches.skew", strconv.Itoa(*m.SkewBeforeS), after))
 	}
-	add(m.Note)
+	add(locale.Sentence(ctx, m.Note))
 	return text
 }
 

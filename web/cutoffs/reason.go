@@ -77,6 +77,8 @@ func sentence(ctx context.Context, r reason) string {
 	for name, value := range r.Numbers {
 		if kind, ok := vocabularies[name]; ok {
 			value = locale.State(ctx, kind, value)
+		} else {
+			value = locale.Sentence(ctx, value)
 		}
 		pairs = append(pairs, "{"+name+"}", value)
 	}

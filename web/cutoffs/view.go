@@ -227,7 +227,7 @@ func restoreTable(ctx context.Context, rows []store.RestoreRow) components.Table
 // because is who or what a restore follows from.
 func because(ctx context.Context, o store.RestoreRow) templ.Component {
 	if o.RequestedName != "" {
-		return components.Lines(components.Text(o.RequestedName), o.Reason)
+		return components.Lines(components.Text(o.RequestedName), locale.Sentence(ctx, o.Reason))
 	}
 	return components.Text(restoreCause(ctx, o.Cause))
 }

@@ -116,11 +116,11 @@ func oddTable(ctx context.Context, results []store.CycleResult) components.Table
 		if state == "pending" || (state == string(billing.QualityActual) && !r.Doubtful) {
 			continue
 		}
-		result, why := components.StateBadge(locale.Quality, state), r.Error
+		result, why := components.StateBadge(locale.Quality, state), locale.Sentence(ctx, r.Error)
 		if key, ok := outcomeKeys[r.Outcome]; ok {
 			why = locale.T(ctx, key)
 			if r.Error != "" {
-				why += " · " + r.Error
+				why += " · " + locale.Sentence(ctx, r.Error)
 			}
 		}
 		if r.Doubtful {

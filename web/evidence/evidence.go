@@ -50,7 +50,7 @@ func (f frame) lines(ctx context.Context) string {
 		}
 	}
 	if f.Result != "" {
-		reply += "\n! " + f.Result
+		reply += "\n! " + locale.Sentence(ctx, f.Result)
 	}
 	return head + "\n→ " + spaced(f.Request) + "\n" + reply + "\n"
 }
@@ -88,7 +88,7 @@ func spaced(hex string) string {
 // facts are what a command set out to do and what proves it.
 func facts(ctx context.Context, c store.Command) []components.Fact {
 	fs := []components.Fact{
-		{ID: "command-state", Label: locale.T(ctx, "evidence.state"), Value: components.StateBadge(locale.Command, c.State), Hint: c.Error},
+		{ID: "command-state", Label: locale.T(ctx, "evidence.state"), Value: components.StateBadge(locale.Command, c.State), Hint: locale.Sentence(ctx, c.Error)},
 		{ID: "command-meter", Label: locale.T(ctx, "evidence.meter"), Value: components.Link("/meters/"+string(c.Meter), string(c.Meter))},
 		{ID: "command-sent", Label: locale.T(ctx, "evidence.sent"), Value: when(c.SentAt), Hint: locale.T(ctx, "evidence.attempts", c.Attempts)},
 	}

@@ -136,7 +136,7 @@ func subjectFacts(ctx context.Context, s subject) []components.Fact {
 		{ID: "meter", Label: locale.T(ctx, "exceptions.meter"), Value: components.Link(page.Home("meter", string(s.meter.ID)), string(s.meter.ID)), Hint: s.meter.Address},
 	}
 	if answer := lineAnswer(s.member.Numbers); answer != "" {
-		facts = append(facts, components.Fact{ID: "answer", Label: locale.T(ctx, "exceptions.answer"), Value: components.Muted(answer)})
+		facts = append(facts, components.Fact{ID: "answer", Label: locale.T(ctx, "exceptions.answer"), Value: components.Muted(locale.Sentence(ctx, answer))})
 	}
 	return facts
 }
@@ -174,7 +174,7 @@ func commandFacts(ctx context.Context, c store.Command) []components.Fact {
 		facts = append(facts, components.Fact{ID: "readback", Label: locale.T(ctx, "exceptions.readback"), Value: components.StateBadge(locale.Supply, c.Readback)})
 	}
 	if c.Error != "" {
-		facts = append(facts, components.Fact{ID: "error", Label: locale.T(ctx, "exceptions.answer"), Value: components.Text(c.Error)})
+		facts = append(facts, components.Fact{ID: "error", Label: locale.T(ctx, "exceptions.answer"), Value: components.Text(locale.Sentence(ctx, c.Error))})
 	}
 	return facts
 }
@@ -218,6 +218,6 @@ func decidedFacts(ctx context.Context, k store.CaseRow) []components.Fact {
 		{ID: "decision", Label: locale.T(ctx, "exceptions.decision"), Value: components.Text(decision)},
 		{ID: "by", Label: locale.T(ctx, "exceptions.by"), Value: components.Text(by)},
 		{ID: "at", Label: locale.T(ctx, "exceptions.at"), Value: components.When(*k.ResolvedAt)},
-		{ID: "reason", Label: locale.T(ctx, "exceptions.reason"), Value: components.Text(k.Reason)},
+		{ID: "reason", Label: locale.T(ctx, "exceptions.reason"), Value: components.Text(locale.Sentence(ctx, k.Reason))},
 	}
 }

@@ -286,4 +286,12 @@ func TestPages_inChinese(t *testing.T) {
 	a := b.Get("/exceptions/X1")
 	require.Contains(t, a.Find("why-doubt").Text(), "按本表近期用量最多应为 18.00 kWh")
 	require.False(t, strings.Contains(a.Body, "exceptions."), "no key without words")
+
+	fields := []string{"reason", "现场看过", "nonce", "m", "value-M1003-total", "29.00", "value-M1003-peak", "29.00"}
+	for _, register := range []string{"sharp", "flat", "valley", "deep_valley"} {
+		fields = append(fields, "value-M1003-"+register, "0")
+	}
+	refused := b.Post("/exceptions/X3/manual", fields...).Find("action-error").Text()
+	require.Contains(t, refused, "表 M1003：29.00 低于上次示数")
+	require.Contains(t, refused, "请核对表屏，或登记换表")
 }

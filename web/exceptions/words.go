@@ -88,6 +88,8 @@ func numberText(ctx context.Context, rule, name string, raw json.RawMessage, ser
 		return locale.T(ctx, "exceptions.no")
 	case name == "outcome":
 		return missText(ctx, text)
+	case name == "reason":
+		return locale.Sentence(ctx, text)
 	case name == "skew" || rule == "clock_skew" || rule == "estimate_limit":
 		return text
 	case rule == "credit_drift" || rule == "volume_drift" && name != "volume":

@@ -32,7 +32,7 @@ func utility(t *testing.T) (s *webtest.Server, meter billing.MeterID) {
 	require.NoError(t, s.Store.TellLines(ctx, []store.LineTold{{Gateway: "G-compound", Answered: &now, Asides: []store.AsideTold{{Unit: m.Unit, Tries: 3, Until: later}},
 		Faults: []store.FaultTold{{Kind: "silent", Count: 3, At: now, Text: "no answer from unit"}}}}))
 	require.NoError(t, s.Store.TellLines(ctx, []store.LineTold{{Gateway: "G-compound", Asides: []store.AsideTold{{Unit: m.Unit, Tries: 4, Until: later}},
-		Faults: []store.FaultTold{{Kind: "silent", Count: 1, At: now, Text: "still none"}}}}))
+		Faults: []store.FaultTold{{Kind: "silent", Count: 1, At: now, Text: "the meter does not answer: no answer in time"}}}}))
 	return s, meter
 }
 
@@ -49,7 +49,10 @@ func TestGateways(t *testing.T) {
 	one := b.Get("/gateways/G-compound")
 	require.Equal(t, http.StatusOK, one.Status, one.Body)
 	require.Contains(t, one.Find("row-"+string(meter)).Text(), "4", "the newest count of tries")
-	require.Contains(t, one.Find("row-silent").Text(), "still none")
+	require.Contains(t, one.Find("row-silent").Text(), "no answer in time")
+	b.Header.Set("Accept-Language", "zh-CN")
+	require.Contains(t, b.Get("/gateways/G-compound").Find("row-silent").Text(), "表计没有应答：超时无应答")
+	b.Header.Set("Accept-Language", "en")
 	require.Contains(t, one.Find("fact-faults").Text(), "4", "faults add up")
 	require.NotContains(t, one.Find("fact-answered").Text(), "None yet", "what was told before stands")
 	require.Contains(t, one.Find("why-link").Text(), "ask a administrator")

@@ -160,7 +160,7 @@ func faultTable(ctx context.Context, faults []store.LineFault) components.Table 
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "gateways.no_faults"), Body: locale.T(ctx, "gateways.no_faults_body")}}
 	for _, f := range faults {
 		t.Rows = append(t.Rows, components.Row{ID: f.Kind, Cells: []templ.Component{
-			components.Text(locale.State(ctx, locale.LineFault, f.Kind)), components.Count(f.Count), components.Text(locale.Stamp(ctx, f.LastReal)), components.Muted(f.LastText),
+			components.Text(locale.State(ctx, locale.LineFault, f.Kind)), components.Count(f.Count), components.Text(locale.Stamp(ctx, f.LastReal)), components.Muted(locale.Sentence(ctx, f.LastText)),
 		}})
 	}
 	return t

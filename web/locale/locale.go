@@ -10,6 +10,9 @@
 // and unused, without a language, or with different placeholders in the two. It finds keys as literals in
 // locale.T(ctx, "key") and, where a key travels as data, in the marker locale.Key("key").
 //
+// Sentences that are made where nobody knows a language (refusals, reasons, what devices answered) get their Chinese from sentences.json; a
+// test reads the code for them and fails on one that has none.
+//
 // It refuses to know pages, the database or business rules: it turns values into text, nothing else.
 package locale
 

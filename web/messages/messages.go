@@ -160,7 +160,7 @@ func facts(ctx context.Context, m store.MessageRow) []components.Fact {
 		fs[5].Value = components.When(*m.DeliveredAt)
 	}
 	if m.Error != "" {
-		fs = append(fs, components.Fact{ID: "error", Label: locale.T(ctx, "messages.error"), Value: components.Text(m.Error)})
+		fs = append(fs, components.Fact{ID: "error", Label: locale.T(ctx, "messages.error"), Value: components.Text(locale.Sentence(ctx, m.Error))})
 	}
 	return fs
 }

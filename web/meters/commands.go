@@ -20,7 +20,7 @@ func commandsOf(ctx context.Context, commands []store.Command) components.Timeli
 	}}
 	for _, c := range commands {
 		e := components.Event{
-			Business: c.RequestedAt, What: locale.State(ctx, locale.CommandKind, c.Kind), Kind: locale.Command, To: string(c.State), Why: c.Error,
+			Business: c.RequestedAt, What: locale.State(ctx, locale.CommandKind, c.Kind), Kind: locale.Command, To: string(c.State), Why: locale.Sentence(ctx, c.Error),
 			Workflow: c.Cause, WorkflowHref: page.TraceHref(c.Cause), EvidenceHref: page.TraceHref(string(c.ID)), EvidenceLabel: string(c.ID), Tone: components.ToneOf(locale.Command, string(c.State)),
 			Detail: proofOf(ctx, c),
 		}
@@ -43,7 +43,7 @@ func pushesOf(ctx context.Context, pushes []store.TariffPush) *components.Timeli
 	v := &components.TimelineView{Title: locale.T(ctx, "meters.pushes")}
 	for _, p := range pushes {
 		e := components.Event{
-			Business: p.DueAt, What: locale.T(ctx, "meters.push"), Kind: locale.PricePush, To: string(p.State), Why: p.Error, Workflow: string(p.Change), WorkflowHref: page.Home("tariff_change", string(p.Change)),
+			Business: p.DueAt, What: locale.T(ctx, "meters.push"), Kind: locale.PricePush, To: string(p.State), Why: locale.Sentence(ctx, p.Error), Workflow: string(p.Change), WorkflowHref: page.Home("tariff_change", string(p.Change)),
 			Tone: components.ToneOf(locale.PricePush, string(p.State)),
 		}
 		if p.SentAt != nil {

@@ -52,6 +52,17 @@ func TestMeters(t *testing.T) {
 	require.Contains(t, one.Find("frames").Text(), "no reply")
 	require.Contains(t, one.Find("table-fittings").Text(), "Fitted")
 
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO commands (id, site_id, account_id, meter_id, kind, state, cause, requested_by, deadline, attempts, frames, requested_at, error)
+		VALUES ('D2', 'compound', '1001', $1, 'close', 'refused', 'restore/O1', 'workflow', now(), 1,
+			'[{"sent_at":"2026-09-12T00:00:00Z","request":"0001","reply":"","result":"the meter does not answer: no answer in time"}]', business_now(),
+			'after sending (the answer is in doubt: no answer in time) the meter could not be read back: meter M1001 at 127.0.0.1:1 unit 1: the gateway can''t be reached: no connection to the gateway')`, m1)
+	require.NoError(t, err)
+	b.Header.Set("Accept-Language", "zh-CN")
+	zh := b.Get("/meters/" + string(m1))
+	require.Contains(t, zh.Find("commands").Text(), "下发后（应答存疑：超时无应答）表计未能回读：表 M1001（127.0.0.1:1，站号 1）：网关无法连接：没有连上网关")
+	require.Contains(t, zh.Find("commands").Text(), "! 表计没有应答：超时无应答", "what was wrong with a frame")
+	b.Header.Set("Accept-Language", "en")
+
 	require.Equal(t, http.StatusNotFound, b.Get("/meters/M2001").Status, "another site's meter")
 	require.Equal(t, http.StatusNotFound, b.Get("/meters/nothing").Status)
 }

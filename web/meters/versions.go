@@ -34,7 +34,7 @@ func versionTable(ctx context.Context, m store.MeterRow, versions []store.Versio
 		}
 		t.Rows = append(t.Rows, components.Row{ID: v.FreezeAt.UTC().Format("20060102T1504") + "-" + strconv.Itoa(v.Version), Cells: []templ.Component{
 			components.Lines(components.When(v.FreezeAt), locale.T(ctx, "rules.version_no", v.Version)), components.Quantity(v.Registers.Total(), m.Service.Scale(), ""), quality,
-			components.Lines(components.Text(by), takenText(ctx, v)), components.Text(v.Reason)}})
+			components.Lines(components.Text(by), takenText(ctx, v)), components.Text(locale.Sentence(ctx, v.Reason))}})
 	}
 	return t
 }

@@ -106,7 +106,7 @@ func Timeline(ctx context.Context, kind, entity string, rows []store.Event) comp
 func timelineEvent(ctx context.Context, kind, entity string, e store.Event) components.Event {
 	v := components.Event{
 		Business: e.BusinessAt, Real: e.RealAt, By: e.ActorName, Workflow: e.WorkflowID, What: eventWord(ctx, e.Event),
-		Kind: vocabularies[e.Kind], From: e.From, To: e.To, Why: e.Reason, Detail: detail(e.Data),
+		Kind: vocabularies[e.Kind], From: e.From, To: e.To, Why: locale.Sentence(ctx, e.Reason), Detail: detail(ctx, e.Data),
 	}
 	if e.From == e.To {
 		v.From = ""
@@ -133,20 +133,20 @@ func timelineEvent(ctx context.Context, kind, entity string, e store.Event) comp
 type datum struct{ name, text string }
 
 // detail shows what a journal row holds beside its states; nil when that is nothing.
-func detail(raw json.RawMessage) templ.Component {
+func detail(ctx context.Context, raw json.RawMessage) templ.Component {
 	var data map[string]json.RawMessage
 	if json.Unmarshal(raw, &data) != nil || len(data) == 0 {
 		return nil
 	}
 	facts := make([]datum, 0, len(data))
 	for _, name := range slices.Sorted(maps.Keys(data)) {
-		facts = append(facts, datum{name, datumText(name, data[name])})
+		facts = append(facts, datum{name, datumText(ctx, name, data[name])})
 	}
 	return details(facts)
 }
 
-// datumText writes amounts as money and everything else as it is stored.
-func datumText(name string, raw json.RawMessage) string {
+// datumText writes amounts as money, sentences of ours in the language of ctx, and everything else as it is stored.
+func datumText(ctx context.Context, name string, raw json.RawMessage) string {
 	if strings.HasSuffix(name, "fen") {
 		if fen, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
 			return locale.Money(fen)
@@ -154,7 +154,7 @@ func datumText(name string, raw json.RawMessage) string {
 	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
-		return text
+		return locale.Sentence(ctx, text)
 	}
 	return string(raw)
 }

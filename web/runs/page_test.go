@@ -129,6 +129,17 @@ func TestRun_stoppedByLimits(t *testing.T) {
 	require.Equal(t, 1, b.Get(path+"?q="+"客户1002").Find("table-bills").Find("tbody tr").Length(), "by name")
 }
 
+// A reader of Chinese learns in Chinese why a bill is held, and why an action is refused.
+func TestRun_heldInChinese(t *testing.T) {
+	s, _ := rated(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	b.Header.Set("Accept-Language", "zh-CN")
+	require.Contains(t, b.Get(path+"?state=held").Find("row-B1002-202609-1").Text(), "工单 X1 未处理")
+	require.Contains(t, b.Get("/bills/B1002-202609-1").Find("notice").Text(), "工单 X1 未处理")
+	a := b.Post(path+"/bills", "action", "hold", "id", "B1001-202609-1", "reason", "")
+	require.Contains(t, a.Find("error-reason").Text(), "请写明原因")
+}
+
 func TestHeldBills_furtherRun(t *testing.T) {
 	s, rec := rated(t)
 	ctx, by := context.Background(), store.By{Actor: "workflow"}

@@ -190,12 +190,12 @@ func pushTable(ctx context.Context, rows []store.TariffPush) components.Table {
 		{Label: locale.T(ctx, "tariffs.attempts"), Align: components.Number}, {Label: locale.T(ctx, "tariffs.set_at")}, {Label: locale.T(ctx, "tariffs.note")},
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "tariffs.no_meters"), Body: locale.T(ctx, "tariffs.no_meters_body")}}
 	for _, p := range rows {
-		at, note := components.Muted("–"), components.Muted(p.Error)
+		at, note := components.Muted("–"), components.Muted(locale.Sentence(ctx, p.Error))
 		if p.SentAt != nil && p.State == billing.PushVerified {
 			at = components.When(*p.SentAt)
 		}
 		if p.Case != nil {
-			note = linked(page.Home("case", string(*p.Case)), string(*p.Case), components.Muted(p.Error))
+			note = linked(page.Home("case", string(*p.Case)), string(*p.Case), components.Muted(locale.Sentence(ctx, p.Error)))
 		}
 		t.Rows = append(t.Rows, components.Row{ID: string(p.Meter), Href: page.Home("meter", string(p.Meter)), Cells: []templ.Component{
 			components.Lines(components.Text(string(p.Meter)), string(p.Gateway)), components.Text(string(p.Account)), components.StateBadge(locale.PricePush, p.State),
