@@ -536,10 +536,10 @@ func TestBatch_pricesOfYesterdayStay(t *testing.T) {
 	id := g.started(g.wish(billing.BatchPrice, "", g.other))
 	held := g.held()
 	g.dies("command", "sending", func() {
-		g.sql(`UPDATE accounts SET tariff_id = 'dearer' WHERE id = '` + string(g.other) + `'`)
+		g.sql(`SET session_replication_role = replica; UPDATE account_terms SET tariff_id = 'dearer' WHERE account_id = '` + string(g.other) + `'; RESET session_replication_role`)
 		g.refuses(g.batches.WorkMember, activities.BatchMemberRef{BatchID: id, Meter: g.meter(g.other), Gateway: "G1"})
 	})
-	g.sql(`UPDATE accounts SET tariff_id = 'meter-tou' WHERE id = '` + string(g.other) + `'`)
+	g.sql(`SET session_replication_role = replica; UPDATE account_terms SET tariff_id = 'meter-tou' WHERE account_id = '` + string(g.other) + `'; RESET session_replication_role`)
 	got := g.worked(id)[g.meter(g.other)]
 	require.Equal(t, billing.SkipTooLate, got.Skip)
 	require.Equal(t, held, g.held())
