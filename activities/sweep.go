@@ -23,7 +23,7 @@ import (
 // these again. Few at a time, because a long transaction holds up the lines if the database is on the same machine; all that have come while the
 // one before was stored, because lines may not wait for a database that is slow either.
 const (
-	storeAt    = 64
+	storeAt    = 128
 	storeMost  = 256
 	storeAfter = 2 * time.Second
 )

@@ -100,8 +100,8 @@ type Meter struct {
 }
 
 const meterColumns = `m.id, m.site_id, m.gateway_id, m.unit, m.serial, m.profile, m.service, m.digits, m.ratio, m.capacity_per_hour, m.state,
-	coalesce(m.box_id, '') AS box_id, coalesce((SELECT x.base_unit FROM boxes x WHERE x.id = m.box_id), 0) AS box_base,
-	coalesce((SELECT x.circuits FROM boxes x WHERE x.id = m.box_id), 0) AS box_circuits, m.units`
+	coalesce(m.box_id, '') AS box_id, CASE WHEN m.box_id IS NULL THEN 0 ELSE (SELECT x.base_unit FROM boxes x WHERE x.id = m.box_id) END AS box_base,
+	CASE WHEN m.box_id IS NULL THEN 0 ELSE (SELECT x.circuits FROM boxes x WHERE x.id = m.box_id) END AS box_circuits, m.units`
 
 // Meter reads one meter.
 func (s *Store) Meter(ctx context.Context, id billing.MeterID) (Meter, error) {
