@@ -120,7 +120,7 @@ func (b Sweeps) AgainstBareLoop(ctx context.Context, r *Report) error {
 	return b.resources(ctx, r, seen())
 }
 
-const rounds = 3
+const rounds = 10 // the bare loop alone varies by half from one to the next
 
 // swept is one cycle.
 type swept struct {
