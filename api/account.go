@@ -238,11 +238,11 @@ func (s *server) endProtection(ctx context.Context, in *endProtectionInput) (*bo
 	if err := may(ctx, auth.EndProtection, a.Site); err != nil {
 		return nil, err
 	}
-	second, err := s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, a.Site)
+	second, err := s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, auth.Protect, a.Site)
 	if err != nil {
 		return nil, err
 	}
-	third, err := s.agrees(ctx, in.Body.Third, in.Body.ThirdPassword, in.remote, a.Site)
+	third, err := s.agrees(ctx, in.Body.Third, in.Body.ThirdPassword, in.remote, auth.Protect, a.Site)
 	if err != nil {
 		return nil, err
 	}
@@ -252,8 +252,8 @@ func (s *server) endProtection(ctx context.Context, in *endProtectionInput) (*bo
 	return done(a.ID, "ended"), nil
 }
 
-// agrees is a colleague who has typed their own password and may protect customers at the site.
-func (s *server) agrees(ctx context.Context, user, password, remote string, site billing.SiteID) (billing.UserID, error) {
+// agrees is a colleague who has typed their own password and may do something at the site.
+func (s *server) agrees(ctx context.Context, user, password, remote string, action auth.Action, site billing.SiteID) (billing.UserID, error) {
 	colleague, err := s.Sessions.Confirm(ctx, billing.UserID(strings.TrimSpace(user)), password, remote)
 	if err != nil {
 		return "", err
@@ -261,5 +261,5 @@ func (s *server) agrees(ctx context.Context, user, password, remote string, site
 	if err := auth.NotMaker(colleague, me(ctx)); err != nil {
 		return "", err
 	}
-	return colleague.UserID, auth.Can(colleague, auth.Protect, site)
+	return colleague.UserID, auth.Can(colleague, action, site)
 }

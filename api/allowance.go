@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -97,18 +96,12 @@ func (s *server) allow(ctx context.Context, in *allowInput) (*body[Allowance], e
 	if mapped.Verified {
 		return nil, billing.Errorf(billing.CodeConflict, "the register map %s is verified: commands need no allowance", m.Profile)
 	}
-	second, err := s.Sessions.Confirm(ctx, billing.UserID(strings.TrimSpace(in.Body.Second)), in.Body.Password, in.remote)
+	second, err := s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, auth.OrderCut, m.Site)
 	if err != nil {
 		return nil, err
 	}
-	if err := auth.NotMaker(second, me(ctx)); err != nil {
-		return nil, err
-	}
-	if err := auth.Can(second, auth.OrderCut, m.Site); err != nil {
-		return nil, err
-	}
 	a, err := s.Store.AllowCommands(ctx, by(ctx, in.Body.Reason), store.Allowance{Meter: m.ID, Profile: mapped.Name, Version: mapped.Version, Reason: in.Body.Reason,
-		AgreedBy: second.UserID, UntilAt: in.Body.UntilAt})
+		AgreedBy: second, UntilAt: in.Body.UntilAt})
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -159,21 +158,15 @@ func (s *server) endPlan(ctx context.Context, in *endPlanInput) (*body[PaymentPl
 	if err != nil {
 		return nil, err
 	}
-	second, err := s.Sessions.Confirm(ctx, billing.UserID(strings.TrimSpace(in.Body.Second)), in.Body.Password, in.remote)
+	second, err := s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, auth.DecidePlan, p.Site)
 	if err != nil {
-		return nil, err
-	}
-	if err := auth.NotMaker(second, me(ctx)); err != nil {
-		return nil, err
-	}
-	if err := auth.Can(second, auth.DecidePlan, p.Site); err != nil {
 		return nil, err
 	}
 	to := billing.PlanCancelled
 	if p.State == billing.PlanProposed {
 		to = billing.PlanRejected
 	}
-	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, to, second.UserID); err != nil {
+	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, to, second); err != nil {
 		return nil, err
 	}
 	return s.plan(ctx, &in.PlanPath)

@@ -293,18 +293,10 @@ func (s *server) waiveLateFee(ctx context.Context, in *waiveInput) (*body[Waiver
 		return nil, err
 	}
 	var agreed billing.UserID
-	if name := strings.TrimSpace(in.Body.Second); name != "" {
-		second, err := s.Sessions.Confirm(ctx, billing.UserID(name), in.Body.Password, in.remote)
-		if err != nil {
+	if strings.TrimSpace(in.Body.Second) != "" {
+		if agreed, err = s.agrees(ctx, in.Body.Second, in.Body.Password, in.remote, auth.ApproveCorrection, b.Site); err != nil { // who may agree to giving money back
 			return nil, err
 		}
-		if err := auth.NotMaker(second, me(ctx)); err != nil {
-			return nil, err
-		}
-		if err := auth.Can(second, auth.ApproveCorrection, b.Site); err != nil { // who may agree to giving money back
-			return nil, err
-		}
-		agreed = second.UserID
 	}
 	w, err := s.Store.WaiveLateFee(ctx, by(ctx, in.Body.Reason), b.ID, in.Body.AmountFen, agreed)
 	if err != nil {

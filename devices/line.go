@@ -276,7 +276,6 @@ type session struct {
 	vain  bool
 	began time.Time
 	fresh bool // what a gateway may remember from before the job began is not believed
-	sent  bool // an order has left
 	// prof is the register map of the meter that the job is about.
 	prof   *profile.Profile
 	frames []Frame
@@ -366,7 +365,6 @@ func (s *session) write(m Meter, send func() (Frame, error)) error {
 		return err
 	}
 	s.line.ordered[m.Serial]++
-	s.sent = true
 	frame, err := send()
 	s.left = frame.Request != "" && !errors.Is(err, modbus.ErrNotConnected)
 	s.line.written[m.Unit] = time.Now()

@@ -101,7 +101,7 @@ func (s *session) rest(until time.Time) error {
 	defer func() { l.floor = outer }()
 	for left := time.Until(until); left > 0; left = time.Until(until) {
 		if s.ctx.Err() != nil {
-			if s.sent {
+			if s.left {
 				return fmt.Errorf("its caller didn't wait until gateway %s had forgotten what it remembers: %w", l.gateway, context.Cause(s.ctx))
 			}
 			return errors.Join(ErrExpired, context.Cause(s.ctx))

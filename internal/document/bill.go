@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,7 +60,7 @@ func (s *canvas) bill(b store.BillSheet) error {
 		s.billReadings(b, readings)
 		s.facts(s.billSums(b, taxes))
 		s.adjustments(b)
-		for _, p := range b.Plans {
+		for _, p := range paidLater(b) {
 			s.note(s.planned(p))
 		}
 		s.note(s.o.Lang.say("about"))
@@ -232,6 +233,13 @@ func (s *canvas) adjustments(b store.BillSheet) {
 	}
 }
 
+// paidLater are a bill's payment plans without those that ended before they were paid.
+func paidLater(b store.BillSheet) []store.PaymentPlan {
+	return slices.DeleteFunc(slices.Clone(b.Plans), func(p store.PaymentPlan) bool {
+		return p.State == billing.PlanRejected || p.State == billing.PlanCancelled
+	})
+}
+
 // planned says what may be paid later.
 func (s *canvas) planned(p store.PaymentPlan) string {
 	return s.o.Lang.say("planned", p.TotalFen.Grouped(), string(p.ID), p.PartFen.Grouped(), p.Outstanding.Grouped())
@@ -277,7 +285,7 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, taxes
 				fact{s.quantity(billed) + " → " + s.quantity(right) + " × " + l.Price.String() + " × " + factorText(billed), l.AmountFen().Grouped()})
 		}
 	}
-	for _, p := range b.Plans {
+	for _, p := range paidLater(b) {
 		lines = append(lines, fact{}, fact{say("plan", string(p.ID)), p.TotalFen.Grouped()}, fact{say("plan_part"), p.PartFen.Grouped()}, fact{say("plan_later"), p.Outstanding.Grouped()})
 	}
 	s.roll(say(string(b.Service)+"_bill"), copyName, lines)

@@ -321,7 +321,7 @@ func TestBills_linesWithoutARegister(t *testing.T) {
 // The statement of the period of a make-up says how it may be paid.
 func TestBills_plans(t *testing.T) {
 	b := theBill()
-	b.Plans = []store.PaymentPlan{{ID: "Y100123-20260910", TotalFen: 300_00, PartFen: 50_25, Outstanding: 249_75}}
+	b.Plans = []store.PaymentPlan{{ID: "Y100123-20260910", TotalFen: 300_00, PartFen: 50_25, Outstanding: 249_75}, {ID: "Y-rejected", State: billing.PlanRejected}, {ID: "Y-cancelled", State: billing.PlanCancelled}}
 	for _, paper := range []Paper{A4, Roll} {
 		for l, word := range map[Language]string{EN: "plan Y100123-20260910", ZH: "分期 Y100123-20260910"} {
 			var out bytes.Buffer
@@ -332,6 +332,7 @@ func TestBills_plans(t *testing.T) {
 			for _, shown := range []string{word, "300.00", "50.25", "249.75", "686.54"} {
 				require.Contains(t, read, shown)
 			}
+			require.NotContains(t, read, "Y-", "what is due at once is paid by no plan")
 		}
 	}
 }

@@ -86,18 +86,29 @@ func holdBilled(ctx context.Context, tx *Tx, r Run, bills []dueBill) ([]dueBill,
 	if err != nil {
 		return nil, err
 	}
+	return keepBack(bills, twice, func(b dueBill, other string) error {
+		return holdDue(ctx, tx, r, b, "the meter or account was billed for this time already, by bill "+other, other)
+	})
+}
+
+// keepBack holds the bills of a page that something was found about, and gives the others.
+func keepBack(bills []dueBill, found map[billing.BillID]string, hold func(b dueBill, found string) error) ([]dueBill, error) {
 	var rest []dueBill
 	for _, b := range bills {
-		other, billed := twice[b.ID]
-		if !billed {
+		what, held := found[b.ID]
+		if !held {
 			rest = append(rest, b)
 			continue
 		}
-		if err := holdDue(ctx, tx, r, b, "the meter or account was billed for this time already, by bill "+other, other); err != nil {
+		if err := hold(b, what); err != nil {
 			return nil, err
 		}
 	}
 	return rest, nil
+}
+
+func dueIDs(bills []dueBill) []billing.BillID {
+	return column(bills, func(b dueBill) billing.BillID { return b.ID })
 }
 
 func billedTwice(err error) bool {
@@ -108,16 +119,12 @@ func billedTwice(err error) bool {
 // billedAlready finds the bills of a page whose account, or a meter of which, was billed for that time by another bill, or by an earlier
 // bill of the page, with the number of that bill.
 func billedAlready(ctx context.Context, tx *Tx, bills []dueBill) (map[billing.BillID]string, error) {
-	ids := make([]billing.BillID, len(bills))
-	for i, b := range bills {
-		ids[i] = b.ID
-	}
 	rows, _ := tx.Query(ctx, `WITH page AS (SELECT * FROM bills WHERE id = ANY($1)),
 		m AS (SELECT m.* FROM page p CROSS JOIN LATERAL bill_meters_of(p.id, p.readings, p.period_from, p.version) m)
 		SELECT p.id, o.id FROM page p JOIN bills o ON o.account_id = p.account_id AND o.period_from = p.period_from AND o.state = 'issued'
 		UNION SELECT m.bill_id, o.bill_id FROM m JOIN bill_meters o ON o.meter_id = m.meter_id AND o.stands AND tstzrange(o.from_at, o.to_at) && tstzrange(m.from_at, m.to_at)
 		UNION SELECT m.bill_id, o.bill_id FROM m JOIN bill_meters o USING (meter_id, period_from, version, from_at)
-		UNION SELECT m.bill_id, o.bill_id FROM m JOIN m o ON o.meter_id = m.meter_id AND o.bill_id < m.bill_id AND tstzrange(o.from_at, o.to_at) && tstzrange(m.from_at, m.to_at)`, ids)
+		UNION SELECT m.bill_id, o.bill_id FROM m JOIN m o ON o.meter_id = m.meter_id AND o.bill_id < m.bill_id AND tstzrange(o.from_at, o.to_at) && tstzrange(m.from_at, m.to_at)`, dueIDs(bills))
 	twice := map[billing.BillID]string{}
 	var id billing.BillID
 	var other string

@@ -90,24 +90,9 @@ func sentBack(id billing.RunID, bills int) error {
 
 // holdRevised holds the bills of a page whose readings have changed since they were rated, and gives the others.
 func holdRevised(ctx context.Context, tx *Tx, r Run, bills []dueBill) ([]dueBill, error) {
-	ids := make([]billing.BillID, len(bills))
-	for i, b := range bills {
-		ids[i] = b.ID
-	}
-	revised, err := revisedDrafts(ctx, tx, r, ids)
+	revised, err := revisedDrafts(ctx, tx, r, dueIDs(bills))
 	if err != nil || len(revised) == 0 {
 		return bills, err
 	}
-	var rest []dueBill
-	for _, b := range bills {
-		why, held := revised[b.ID]
-		if !held {
-			rest = append(rest, b)
-			continue
-		}
-		if err := holdDue(ctx, tx, r, b, why); err != nil {
-			return nil, err
-		}
-	}
-	return rest, nil
+	return keepBack(bills, revised, func(b dueBill, why string) error { return holdDue(ctx, tx, r, b, why) })
 }

@@ -120,7 +120,7 @@ type BillSheet struct {
 	Lines      []BillLine    `db:"-"`
 	// Adjustments are the refunds and charges for a faulty meter that were booked in the bill's period. They aren't part of its total.
 	Adjustments []StatedAdjustment `db:"-"`
-	// Plans are the payment plans for a make-up in the bill's period, as they stand now; rejected and cancelled ones are left out.
+	// Plans are the payment plans for a make-up in the bill's period, as they stand now.
 	Plans []PaymentPlan `db:"-"`
 }
 

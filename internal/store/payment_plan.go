@@ -391,16 +391,16 @@ func (s *Store) PlanRow(ctx context.Context, id billing.PlanID, sites []billing.
 	return plans[0], nil
 }
 
-// statedPlans reads the payment plans that were made in their bills' periods and let the customer pay later, by bill.
+// statedPlans reads the payment plans that were made in their bills' periods, by bill, the newest first.
 func (s *Store) statedPlans(ctx context.Context, bills []billing.BillID) (map[billing.BillID][]PaymentPlan, error) {
 	type stated struct {
 		Bill billing.BillID
 		PaymentPlan
 	}
 	rows, _ := s.Pool.Query(ctx, `SELECT b.id AS bill, `+strings.TrimPrefix(planColumns, "SELECT ")+` FROM bills b JOIN sites s ON s.id = b.site_id
-		JOIN payment_plans y ON y.account_id = b.account_id AND y.state IN ('proposed', 'running', 'settled')
+		JOIN payment_plans y ON y.account_id = b.account_id
 			AND (y.proposed_at AT TIME ZONE s.time_zone)::date >= b.period_from AND (y.proposed_at AT TIME ZONE s.time_zone)::date < b.period_to
-		WHERE b.id = ANY($1) ORDER BY b.id, y.proposed_at, y.id`, bills)
+		WHERE b.id = ANY($1) ORDER BY b.id, y.proposed_at DESC, y.id DESC`, bills)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[stated])
 	by := map[billing.BillID][]PaymentPlan{}
 	for _, one := range all {

@@ -116,14 +116,7 @@ func tariffBelowCeilings(ctx context.Context, q querier, a Account, id billing.T
 	if err != nil {
 		return err
 	}
-	for _, v := range t.Versions {
-		_, until, err := t.VersionAt(v.From)
-		if err != nil {
-			return err
-		}
-		if v.From.Before(from) {
-			v.From = from
-		}
+	return versionsFrom(t, from, func(v billing.TariffVersion, until billing.Date) error {
 		if !next.IsZero() && (until.IsZero() || next.Before(until)) {
 			until = next
 		}
@@ -133,6 +126,24 @@ func tariffBelowCeilings(ctx context.Context, q querier, a Account, id billing.T
 		}
 		if breach := breaches(ceilings, a.Service, v); len(breach) > 0 {
 			return billing.Errorf(billing.CodeBlocked, "choose another tariff than %s for account %s: %w", id, a.ID, breach[0].Refusal())
+		}
+		return nil
+	})
+}
+
+// versionsFrom does something with each version of a tariff and its end, the beginning moved to a day where it lies before it. Those that end before the day
+// are among them: no ceiling holds in what is left of them.
+func versionsFrom(t billing.Tariff, from billing.Date, do func(v billing.TariffVersion, until billing.Date) error) error {
+	for _, v := range t.Versions {
+		_, until, err := t.VersionAt(v.From)
+		if err != nil {
+			return err
+		}
+		if v.From.Before(from) {
+			v.From = from
+		}
+		if err := do(v, until); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -196,24 +207,18 @@ func (s *Store) PricesAbove(ctx context.Context, sites []billing.SiteID, from bi
 	var above []PriceAbove
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		t, listed := all[id], map[billing.SiteID]bool{}
-		for _, v := range t.Versions {
-			_, until, err := t.VersionAt(v.From)
-			if err != nil {
-				return nil, err
-			}
-			if v.From.Before(from) {
-				v.From = from
-			}
+		err := versionsFrom(t, from, func(v billing.TariffVersion, until billing.Date) error {
 			found, err := s.CeilingBreaches(ctx, id, t.Service, v, until)
-			if err != nil {
-				return nil, err
-			}
 			for _, b := range found {
 				if !listed[b.Site] && slices.Contains(sites, b.Site) {
 					listed[b.Site] = true
 					above = append(above, PriceAbove{Tariff: t, CeilingBreach: b})
 				}
 			}
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return above, nil

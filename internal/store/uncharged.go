@@ -22,10 +22,7 @@ func (s *Store) NoteUncharged(ctx context.Context, by By, cycle billing.CycleID,
 		if err != nil {
 			return err
 		}
-		ids, reasons := make([]billing.AccountID, len(not)), make([]string, len(not))
-		for i, u := range not {
-			ids[i], reasons[i] = u.Account, u.Reason
-		}
+		ids, reasons := column(not, func(u Uncharged) billing.AccountID { return u.Account }), column(not, func(u Uncharged) string { return u.Reason })
 		rows, _ := tx.Query(ctx, `INSERT INTO uncharged (account_id, site_id, reason, since_at) SELECT n.account_id, $1, n.reason, $4 FROM unnest($2::text[], $3::text[]) n (account_id, reason)
 			ON CONFLICT (account_id) DO UPDATE SET reason = excluded.reason WHERE uncharged.reason <> excluded.reason RETURNING account_id, reason`, site.ID, ids, reasons, tx.Now)
 		fresh, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Uncharged])

@@ -50,23 +50,19 @@ func (in *Input) agrees(name, password string, alone error, but ...billing.UserI
 // Second checks the name and password of a second person who agrees at the signed-in person's screen: the fields "second" and
 // "password" of a posted form.
 func (d Deps) Second(r *http.Request) (auth.Actor, error) {
-	second, err := d.confirm(r, "second", "password")
-	if billing.CodeOf(err) == billing.CodeUnauthenticated {
-		// The code isn't "sign in first", because the first person is signed in.
-		return auth.Actor{}, billing.Errorf(billing.CodeForbidden, "the second person's name or password is wrong: nothing was changed")
-	}
-	return second, err
+	return d.confirm(r, "second", "password", billing.Errorf(billing.CodeForbidden, "the second person's name or password is wrong: nothing was changed"))
 }
 
 // Third is Second for the fields "third" and "third_password".
 func (d Deps) Third(r *http.Request) (auth.Actor, error) {
-	third, err := d.confirm(r, "third", "third_password")
-	if billing.CodeOf(err) == billing.CodeUnauthenticated {
-		return auth.Actor{}, billing.Errorf(billing.CodeForbidden, "the third person's name or password is wrong: nothing was changed")
-	}
-	return third, err
+	return d.confirm(r, "third", "third_password", billing.Errorf(billing.CodeForbidden, "the third person's name or password is wrong: nothing was changed"))
 }
 
-func (d Deps) confirm(r *http.Request, name, password string) (auth.Actor, error) {
-	return d.Sessions.Confirm(r.Context(), billing.UserID(Read(r).Text(name)), r.PostForm.Get(password), r.RemoteAddr)
+// confirm gives wrong instead of a code that says "sign in first", because the first person is signed in.
+func (d Deps) confirm(r *http.Request, name, password string, wrong error) (auth.Actor, error) {
+	who, err := d.Sessions.Confirm(r.Context(), billing.UserID(Read(r).Text(name)), r.PostForm.Get(password), r.RemoteAddr)
+	if billing.CodeOf(err) == billing.CodeUnauthenticated {
+		return auth.Actor{}, wrong
+	}
+	return who, err
 }

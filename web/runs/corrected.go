@@ -39,15 +39,8 @@ func (h handler) corrections(ctx context.Context, b store.BillSheet) ([]componen
 	for _, j := range adjusted {
 		list = append(list, components.NoticeView{Title: locale.T(ctx, "adjustments.of_bill", string(j.ID), locale.MoneySigned(j.TotalFen)), LinkHref: page.Home("adjustment", string(j.ID)), LinkLabel: string(j.ID)})
 	}
-	if err != nil {
-		return nil, err
-	}
-	zone := page.SiteZone(ctx, b.Site)
-	plans, _, err := h.Store.PlanPage(ctx, store.PlanFilter{Sites: page.Actor(ctx).Sites, Account: b.Account}, adjustedShown, 0)
-	for _, p := range plans {
-		if day := billing.DateOf(p.ProposedAt, zone); !day.Before(b.PeriodFrom) && day.Before(b.PeriodTo) {
-			list = append(list, components.NoticeView{Title: locale.T(ctx, "plans.of_bill", locale.Money(p.TotalFen), string(p.ID)), LinkHref: page.Home("payment_plan", string(p.ID)), LinkLabel: string(p.ID)})
-		}
+	for _, p := range b.Plans {
+		list = append(list, components.NoticeView{Title: locale.T(ctx, "plans.of_bill", locale.Money(p.TotalFen), string(p.ID)), LinkHref: page.Home("payment_plan", string(p.ID)), LinkLabel: string(p.ID)})
 	}
 	return list, err
 }
