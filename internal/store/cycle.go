@@ -314,21 +314,24 @@ func (s *Store) SaveSweep(ctx context.Context, by By, id billing.CycleID, pass i
 			return err
 		}
 		var readings []Reading
-		var members, meters, outcomes, errs, gateways []string
+		var members, meters, failed, outcomes, errs, gateways []string
 		for _, w := range swept {
-			meters, outcomes, errs, gateways = append(meters, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error), append(gateways, string(w.Gateway))
-			if w.Reading != nil {
-				readings = append(readings, *w.Reading)
-				members = append(members, w.Reading.member())
+			meters, gateways = append(meters, string(w.Meter)), append(gateways, string(w.Gateway))
+			if w.Reading == nil {
+				failed, outcomes, errs = append(failed, string(w.Meter)), append(outcomes, w.Outcome), append(errs, w.Error)
+				continue
 			}
+			readings = append(readings, *w.Reading)
+			members = append(members, w.Reading.member())
 		}
 		if err := insertReadings(ctx, tx, readings); err != nil {
 			return err
 		}
-		// Named as an array and not as a table, the meters are looked for by the key, also where nothing is known of the table's size yet.
-		_, err = tx.Exec(ctx, `UPDATE cycle_meters SET tries = $5,
-				outcome = ($3::text[])[array_position($2::text[], meter_id)], error = ($4::text[])[array_position($2::text[], meter_id)]
-			WHERE cycle_id = $1 AND meter_id = ANY($2::text[]) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, outcomes, errs, pass)
+		// Named as an array and not as a table, the meters are looked for by the key, also where nothing is known of the table's size yet. What the
+		// few that failed brought is looked for in arrays of their own, because that look goes through the whole array.
+		_, err = tx.Exec(ctx, `UPDATE cycle_meters SET tries = $6,
+				outcome = coalesce(($4::text[])[array_position($3::text[], meter_id)], 'read'), error = coalesce(($5::text[])[array_position($3::text[], meter_id)], '')
+			WHERE cycle_id = $1 AND meter_id = ANY($2::text[]) AND outcome IN ('planned', 'silent', 'refused', 'wrong')`, id, meters, failed, outcomes, errs, pass)
 		if err != nil {
 			return err
 		}
