@@ -39,7 +39,9 @@ func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, 
 			refs[i] = string(g)
 		}
 		var saved bool
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated' AND refs && $2)`, cycle, refs).Scan(&saved)
+		// OFFSET 0: looked for by the cycle's chain, and not by the gateways, which every cycle names.
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM (SELECT refs FROM journal WHERE chain = 'cycle/' || $1 AND event = 'gateway_validated' OFFSET 0) j WHERE refs && $2)`,
+			cycle, refs).Scan(&saved)
 		if err != nil || saved {
 			return err
 		}

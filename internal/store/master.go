@@ -127,7 +127,8 @@ type SubUse struct {
 func (s *Store) MasterUse(ctx context.Context, site billing.SiteID, freeze time.Time) ([]SubUse, error) {
 	rows, _ := s.Pool.Query(ctx, `
 		WITH masters AS (
-			SELECT f.service_point_id, f.meter_id, l.freeze_at FROM fittings f JOIN service_points sp ON sp.id = f.service_point_id AND sp.site_id = $1 CROSS JOIN LATERAL (
+			SELECT f.service_point_id, f.meter_id, l.freeze_at FROM (SELECT DISTINCT master_id FROM sub_points WHERE to_at IS NULL) o
+			JOIN service_points sp ON sp.id = o.master_id AND sp.site_id = $1 JOIN fittings f ON f.service_point_id = sp.id CROSS JOIN LATERAL (
 				SELECT g.freeze_at FROM good_readings g WHERE g.meter_id = f.meter_id AND g.freeze_at < $2 AND g.freeze_at >= f.from_at AND g.quality <> 'estimated'
 				ORDER BY g.freeze_at DESC LIMIT 1) l
 			WHERE f.to_at IS NULL AND EXISTS (SELECT 1 FROM sub_points x WHERE x.master_id = f.service_point_id AND x.from_at <= l.freeze_at AND x.to_at IS NULL)),

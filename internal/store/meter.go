@@ -353,8 +353,11 @@ func (s *Store) Connections(ctx context.Context, meters []billing.MeterID) (map[
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, a.id AS account_id, a.site_id, a.credit_mode,
 			coalesce(sp.wanted, 'on') AS wanted, coalesce(sp.state, 'unknown') AS supply, coalesce(sp.guarded, false) AS guarded,
 			EXISTS (SELECT 1 FROM commands c WHERE c.meter_id = f.meter_id AND c.state IN ('requested', 'sending', 'acknowledged', 'unknown')) AS open_command,
-			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at, account_tariff_now(a.id) AS tariff_id
+			coalesce(b.balance_fen, 0) AS balance_fen, b.moved_at,
+			(SELECT t.tariff_id FROM account_terms t WHERE t.account_id = a.id
+				ORDER BY from_day <= s.today DESC, CASE WHEN from_day <= s.today THEN from_day END DESC, from_day, version DESC LIMIT 1) AS tariff_id
 		FROM fittings f JOIN accounts a ON a.service_point_id = f.service_point_id
+		JOIN (SELECT id, (business_now() AT TIME ZONE time_zone)::date AS today FROM sites OFFSET 0) s ON s.id = a.site_id
 		LEFT JOIN supplies sp ON sp.account_id = a.id LEFT JOIN balances b ON b.account_id = a.id
 		WHERE f.meter_id = ANY($1) AND f.to_at IS NULL`, meters)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Connection])
