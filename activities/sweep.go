@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/failpoint"
@@ -243,7 +241,6 @@ func (sw *sweep) line(ctx context.Context, gateway store.Gateway, meters <-chan 
 		}
 		s.Gateway, s.Meter = gateway.ID, m.ID
 		came <- brought{s, m.Digits}
-		activity.RecordHeartbeat(ctx, m.ID)
 		failpoint.Hit("mid-sweep")
 	}
 	return nil

@@ -86,8 +86,7 @@ func (c *readingCycle) sweepOnce(ctx workflow.Context, pass int) (left int, err 
 // sweepLines reads the meters of gateways on whoever owns their lines. Gateways that can't be swept at all leave their meters to the next
 // pass, and then to a case: they must not hold up the others.
 func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.GatewayID, pass, asked int) (left int) {
-	var groups []activities.LineGroup
-	err := workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, activities.LineHoldersInput{Gateways: gateways}).Get(ctx, &groups)
+	groups, err := lineGroups(ctx, gateways)
 	if err != nil || asked == sweepAsks || asked >= ownerChanges && !sweepWaits(ctx) {
 		return len(gateways)
 	}
@@ -101,6 +100,17 @@ func (c *readingCycle) sweepLines(ctx workflow.Context, gateways []billing.Gatew
 	}
 	wg.Wait(ctx)
 	return left
+}
+
+// lineGroups are the gateways by the worker that owns their lines.
+func lineGroups(ctx workflow.Context, gateways []billing.GatewayID) (groups []activities.LineGroup, err error) {
+	in := activities.LineHoldersInput{Gateways: gateways}
+	if holdersLocally(ctx) {
+		err = workflow.ExecuteLocalActivity(withLocalStore(ctx), lines.LineHolders, in).Get(ctx, &groups)
+	} else {
+		err = workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, in).Get(ctx, &groups)
+	}
+	return groups, err
 }
 
 func (c *readingCycle) sweepGroup(ctx workflow.Context, group activities.LineGroup, pass, asked int) (left int) {

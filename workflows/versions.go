@@ -11,6 +11,9 @@ const (
 	changeStartsTogether = "starts-together"
 	// changeSweepWaits (November 2026): a sweep asks more often, and each time after a shorter wait, who owns its lines.
 	changeSweepWaits = "sweep-waits-shorter"
+	// changeHoldersLocally (November 2026): who owns a pass's lines is looked up by the worker of the workflow itself, without the way through the
+	// engine, during which every line stands idle.
+	changeHoldersLocally = "line-holders-locally"
 )
 
 // inChunks says whether a billing run works in chunks.
@@ -26,4 +29,9 @@ func startsTogether(ctx workflow.Context) bool {
 // sweepWaits says whether a sweep goes on asking after ownerChanges.
 func sweepWaits(ctx workflow.Context) bool {
 	return workflow.GetVersion(ctx, changeSweepWaits, workflow.DefaultVersion, 1) == 1
+}
+
+// holdersLocally says whether a sweep looks up its lines' owners in a local activity.
+func holdersLocally(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeHoldersLocally, workflow.DefaultVersion, 1) == 1
 }
