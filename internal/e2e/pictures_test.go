@@ -62,15 +62,19 @@ func TestAlbum(t *testing.T) {
 	for _, user := range []string{"supervisor1", "admin1"} {
 		v := signIn(t, p.browser, p.base, user)
 		paths := onePerKind(v, v.links(`[data-testid=nav] .nav-link`))
-		for _, path := range paths {
-			p.whole(v, user+"-wide-en"+path, path)
+		all := func(as string) {
+			for _, path := range paths {
+				p.whole(v, user+as+path, path)
+			}
 		}
+		all("-wide-en")
 		v.screen(phone, phoneHigh)
+		all("-phone-en")
 		v.open("/")
 		v.press(`[data-testid=lang]`)
-		for _, path := range paths {
-			p.whole(v, user+"-phone-zh"+path, path)
-		}
+		all("-phone-zh")
+		v.screen(wide, wideHigh)
+		all("-wide-zh")
 		v.forgive() // a live page that is left while it fetches itself says so
 	}
 }
