@@ -146,9 +146,6 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
-	if err := s.placeIsFree(ctx, c); err != nil {
-		return err
-	}
 	g := c.gateway()
 	g.Site = site
 	if c.Link == "dial_in" {
@@ -157,7 +154,12 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 		}
 		g.Secret = hashOf(c.Secret)
 	}
-	return s.AddGateway(ctx, by, g)
+	return s.Change(ctx, by, func(tx *Tx) error {
+		if err := holdPlace(ctx, tx, c); err != nil {
+			return err
+		}
+		return addGateway(ctx, tx, g)
+	})
 }
 
 // ChangeGateway changes how a gateway is reached. Its line is closed and opened again by its owner when it is used next. Nothing is changed and
@@ -167,11 +169,11 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
-	if err := s.placeIsFree(ctx, c); err != nil {
-		return err
-	}
 	g := c.gateway()
 	return s.Change(ctx, by, func(tx *Tx) error {
+		if err := holdPlace(ctx, tx, c); err != nil {
+			return err
+		}
 		rows, _ := tx.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1 FOR UPDATE`, c.ID)
 		old, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
 		if err != nil {
