@@ -112,10 +112,14 @@ func outcomeOf(err error) string {
 // deviceMeter is a meter as package devices expects it.
 func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
 	millis := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	barred := ""
+	if err := g.CommandsBarred(); err != nil {
+		barred = billing.MessageOf(err)
+	}
 	return devices.Meter{
 		Address: devices.Address{
 			Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit),
-			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis)},
+			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis), Barred: barred},
 		},
 		Serial: m.Serial, Profile: m.Profile, Box: devices.Box{Base: byte(m.BoxBase), Circuits: m.BoxCircuits},
 	}

@@ -36,6 +36,8 @@ type Link struct {
 	Pause time.Duration
 	// CachesReads is for how long the gateway answers reads from its memory. What it may remember is no proof: a command waits until it is forgotten.
 	CachesReads time.Duration
+	// Barred is why no command may go over it, in a whole sentence; empty when commands may go. It is read over all the same.
+	Barred string
 }
 
 // Address is the place of one meter: unit id Unit on the one line of a gateway.

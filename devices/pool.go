@@ -395,6 +395,9 @@ func (p *Pool) mayCommandAt(ctx context.Context, m Meter) (*profile.Profile, err
 	if m.Serial == "" {
 		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
 	}
+	if m.Link.Barred != "" {
+		return nil, about(m, fmt.Errorf("%w: %s", ErrBarred, m.Link.Barred))
+	}
 	if err := p.trusted(ctx, m, prof); err != nil {
 		return nil, about(m, err)
 	}

@@ -100,6 +100,17 @@ func (c GatewayChange) check() error {
 	return nil
 }
 
+// CommandsBarred says why no command may go to the gateway's meters: what it remembers of reads for longer than ChangeGateway takes, it would answer a
+// read-back with beyond the time of a step. A gateway that was stored before there was that limit still has it; reads go on.
+// billing.CodeBlocked; nil when commands may go.
+func (g Gateway) CommandsBarred() error {
+	if g.CachesMillis <= mostCachesMillis {
+		return nil
+	}
+	return billing.Errorf(billing.CodeBlocked, "gateway %s answers reads from memory for %d ms, and only %d ms can be waited for: no command is sent to its meters before an administrator has shortened that, at the gateway and on its page",
+		g.ID, g.CachesMillis, mostCachesMillis)
+}
+
 func checkHostPort(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	n, bad := strconv.Atoi(port)
