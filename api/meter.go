@@ -9,6 +9,7 @@ import (
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // Meter is a physical meter with what hangs on it and what it said last.
@@ -32,13 +33,14 @@ type Meter struct {
 	Doubtful   bool                `json:"doubtful"`
 	Registers  []int64             `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; empty before the first reading."`
 	ReadSupply string              `json:"supply_as_read,omitempty"`
+	CanHoldOn  bool                `json:"can_hold_on" doc:"Whether it can be held on, so that it can't cut by itself. One that holds a bought volume can't: recharge before that is used up, or exchange it."`
 	OpenCases  int                 `json:"open_cases"`
 }
 
 func meterOf(m store.MeterRow) Meter {
 	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Box: m.Box, Units: m.Units, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
 		State: m.State, Account: m.Account, Supply: m.Supply, Wanted: m.Wanted, ReadAt: utcOrNil(m.ReadAt), Quality: m.Quality, Doubtful: m.Doubtful,
-		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, OpenCases: m.OpenCases}
+		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, CanHoldOn: workflows.CanHoldOn(m.Profile), OpenCases: m.OpenCases}
 }
 
 // Command is one order to a meter, with its proof.

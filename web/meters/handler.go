@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 const base = "/meters"
@@ -88,6 +89,11 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	if k.commands, err = h.Store.MeterCommands(ctx, m.ID, commandRows); err != nil {
 		return err
+	}
+	if m.Account != "" && workflows.HoldsVolume(m.Profile) {
+		if k.waiting, err = h.Store.LitresWaiting(ctx, m.Account); err != nil {
+			return err
+		}
 	}
 	if k.fittings, err = h.Store.MeterFittings(ctx, m.ID); err != nil {
 		return err

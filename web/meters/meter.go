@@ -30,6 +30,7 @@ type known struct {
 	allowances []store.Allowance
 	exchanges  []store.MeterExchange
 	pushes     []store.TariffPush
+	waiting    int64 // litres of an exchanged meter that go with the next recharge
 	now        time.Time
 }
 
@@ -193,7 +194,12 @@ func supplyFacts(ctx context.Context, k known) []components.Fact {
 		{ID: "why", Label: locale.T(ctx, "meters.why"), Value: components.Text(supplyWhy(ctx, m))},
 		{ID: "balance", Label: locale.T(ctx, "meters.balance"), Value: components.Money(m.BalanceFen), Hint: locale.State(ctx, locale.CreditMode, m.CreditMode)},
 	}
+	if k.waiting > 0 {
+		facts = append(facts, components.Fact{ID: "with-next", Label: locale.T(ctx, "meters.with_next"), Value: components.Quantity(k.waiting, billing.Water.Scale(), billing.Water.Unit()), Hint: locale.T(ctx, "meters.with_next_why")})
+	}
 	switch {
+	case m.CreditMode == billing.CreditMeter && !workflows.CanHoldOn(m.Profile):
+		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "meters.no_hold")), Hint: locale.T(ctx, "meters.no_hold_why")})
 	case m.Guarded:
 		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Text(locale.T(ctx, "meters.guarded_why"))})
 	case m.HeldBy != "":
