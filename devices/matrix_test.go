@@ -41,12 +41,7 @@ var matrixLinks = []struct {
 }
 
 // matrixFaults are what goes wrong, each with the request that it strikes.
-var matrixFaults = []struct {
-	name  string
-	fault simulator.Fault
-	// after says that it begins once the command is out.
-	after bool
-}{
+var matrixFaults = []matrixFault{
 	{name: "none"},
 	{name: "silent, once, at the read", fault: simulator.Fault{Kind: simulator.FaultSilent, On: "read", Times: 1}},
 	{name: "silent, once, at the write", fault: simulator.Fault{Kind: simulator.FaultSilent, On: "write", Times: 1}},
@@ -79,6 +74,13 @@ var matrixFaults = []struct {
 	{name: "registers jump", fault: simulator.Fault{Kind: simulator.FaultRegisterJump, Offset: 1000}},
 	{name: "ratio wrong", fault: simulator.Fault{Kind: simulator.FaultWrongRatio, Offset: 7}},
 	{name: "counts too little", fault: simulator.Fault{Kind: simulator.FaultUnderCount, Offset: 500}},
+}
+
+type matrixFault struct {
+	name  string
+	fault simulator.Fault
+	// after says that it begins once the command is out.
+	after bool
 }
 
 const (
@@ -346,19 +348,13 @@ func (c *cell) switched(
 	})
 }
 
-// calm ends all faults.
+// calm ends what goes wrong on the line; what is wrong with the meter stays.
 func (c *cell) calm() {
 	c.pool.OnPoint = nil
-	for _, kind := range simulatorKinds {
+	for _, kind := range simulator.LineFaults {
 		_, err := c.fleet.Clear(simulator.Fault{Kind: kind})
 		require.NoError(c.t, err)
 	}
-}
-
-var simulatorKinds = []simulator.FaultKind{
-	simulator.FaultSilent, simulator.FaultMute, simulator.FaultSlow, simulator.FaultLostReply, simulator.FaultWrongUnit, simulator.FaultDropLink,
-	simulator.FaultRepeatWrite, simulator.FaultBadSum, simulator.FaultShort, simulator.FaultLong, simulator.FaultOverlong,
-	simulator.FaultGatewaySilent,
 }
 
 func ending(o devices.Outcome, err error, settle func() string) string {
@@ -389,6 +385,9 @@ func kindOf(err error) string {
 // TestFaultMatrix runs every fault against every operation on every link, and compares the end states with the table in docs.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
+	for _, kind := range slices.Concat(simulator.LineFaults, simulator.MeterFaults) {
+		require.True(t, slices.ContainsFunc(matrixFaults, func(f matrixFault) bool { return f.fault.Kind == kind }), "%s has no row in the matrix", kind)
+	}
 	got := map[string]string{}
 	var mu sync.Mutex
 	var cells sync.WaitGroup
