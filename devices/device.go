@@ -75,6 +75,8 @@ const (
 	SupplyOn     SupplyState = "on"
 	SupplyOff    SupplyState = "off"
 	SupplyMoving SupplyState = "moving"
+	// SupplyAllowed: off, and the customer's button closes it.
+	SupplyAllowed SupplyState = "allowed"
 	// SupplyFault: the switch says so itself, or says that it is off while the load flows on: welded contacts, a valve that leaks.
 	SupplyFault   SupplyState = "fault"
 	SupplyUnknown SupplyState = "unknown"

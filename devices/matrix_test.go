@@ -89,7 +89,7 @@ const (
 )
 
 // The operations; from the water read on they are on water meters, the last one on a meter that holds a volume.
-var matrixOps = []string{"read", "credit", "trip", "close", "keep on", "release", "price", "clock", "water read", "valve close", "valve open", "volume"}
+var matrixOps = []string{"read", "credit", "trip", "close", "allow closing", "keep on", "release", "price", "clock", "water read", "valve close", "valve open", "volume"}
 
 // cantBe says why a cell can't exist; empty for one that does.
 func cantBe(link, fault, op string) string {
@@ -98,6 +98,8 @@ func cantBe(link, fault, op string) string {
 	switch {
 	case own && (op == "credit" || op == "price" || op == "clock" || op == "volume"):
 		return "no such command in these protocols' maps"
+	case !own && op == "allow closing":
+		return "only DL/T 645 has this command"
 	case strings.HasSuffix(op, "read") && atWrite:
 		return "a read writes nothing"
 	case fault == "counts too little":
@@ -107,7 +109,7 @@ func cantBe(link, fault, op string) string {
 	case link == "tcp" && strings.Contains(fault, "checksum"):
 		return "Modbus TCP has no checksum of its own"
 	case strings.Contains(fault, "welded"):
-		if op == "close" || op == "valve open" {
+		if op == "close" || op == "allow closing" || op == "valve open" {
 			return "what doesn't cut needs no giving back"
 		}
 		if op != "trip" && op != "valve close" {
@@ -218,6 +220,8 @@ func (c *cell) run(op string) string {
 		return c.switched(ctx, c.pool.Trip, c.power, simulator.SupplyOff, "off")
 	case "close":
 		return c.switched(ctx, c.pool.Close, c.power, simulator.SupplyOn, "")
+	case "allow closing":
+		return c.switched(ctx, c.pool.AllowClosing, c.power, simulator.SupplyOff, "")
 	case "keep on":
 		return c.switched(ctx, c.pool.KeepClosed, c.power, simulator.SupplyOn, "on")
 	case "release":
@@ -311,7 +315,7 @@ func (c *cell) look(ctx context.Context, m devices.Meter) string {
 func (c *cell) prepare(ctx context.Context, op string) {
 	do, m := c.pool.Trip, c.power
 	switch op {
-	case "close":
+	case "close", "allow closing":
 	case "release":
 		do = c.pool.KeepClosed
 	case "valve open":
