@@ -145,7 +145,7 @@ func readingOf(m store.Meter, zone *time.Location, freeze, taken time.Time, shot
 		Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: taken, TakenReal: shot.TakenAt, Quality: billing.QualityActual,
 		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen), RemainingLitres: shot.RemainingLitres,
 		Supply: string(shot.Supply), StatusWord: int(shot.StatusWord), PowerW: shot.PowerW, RecordedBy: actorWorkflow,
-		Profile: shot.Profile, ProfileVersion: &shot.ProfileVersion,
+		Profile: shot.Profile, ProfileVersion: &shot.ProfileVersion, Reverse: shot.Reverse,
 	}
 	if wall := shot.MeterClock; !wall.IsZero() {
 		shown := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)

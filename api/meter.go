@@ -80,6 +80,7 @@ type Reading struct {
 	TakenAt       time.Time        `json:"taken_at"`
 	Quality       billing.Quality  `json:"quality"`
 	Registers     []int64          `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; total first."`
+	Reverse       *int64           `json:"reverse,omitempty" doc:"What went the other way, in the units of registers; absent where the meter doesn't tell. It is in none of them, and is never netted."`
 	RemainingFen  *billing.Money   `json:"remaining_fen,omitempty" doc:"Credit in the meter."`
 	Litres        *int64           `json:"remaining_litres,omitempty" doc:"Bought volume left in a meter that holds one."`
 	PurchaseCount *int64           `json:"purchase_count,omitempty"`
@@ -95,7 +96,7 @@ type Reading struct {
 }
 
 func readingOf(r store.Reading) Reading {
-	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)),
+	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)), Reverse: r.Reverse,
 		RemainingFen: r.RemainingFen, Litres: r.RemainingLitres, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
 		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason, Profile: r.Profile, MapVersion: r.ProfileVersion}
 }

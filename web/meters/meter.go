@@ -109,6 +109,11 @@ func registerTable(ctx context.Context, m store.MeterRow, r *store.Reading) comp
 			components.Text(registerWord(ctx, i)), components.Quantity(raw, m.Service.Scale(), ""),
 		}})
 	}
+	if r.Reverse != nil {
+		t.Rows = append(t.Rows, components.Row{ID: "reverse", Cells: []templ.Component{
+			components.Lines(components.Text(locale.T(ctx, "meters.reverse")), locale.T(ctx, "meters.reverse_why")), components.Quantity(*r.Reverse, m.Service.Scale(), ""),
+		}})
+	}
 	return t
 }
 
