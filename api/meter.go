@@ -106,7 +106,7 @@ type metersInput struct {
 	Text    string            `query:"q" doc:"Part of the number, serial, account or name."`
 	Gateway billing.GatewayID `query:"gateway"`
 	Service billing.Service   `query:"service" enum:"power,water"`
-	Supply  string            `query:"supply" enum:"on,off,unknown"`
+	Supply  string            `query:"supply" enum:"on,off,allowed,unknown"`
 	Command string            `query:"command" enum:"open,refused,unknown,verified" doc:"Only those with such a command."`
 	Removed bool              `query:"removed"`
 }

@@ -88,6 +88,8 @@ func notices(ctx context.Context, a store.AccountRow, profile string) []componen
 	switch a.Supply {
 	case billing.SupplyOff:
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_off", locale.DateTime(ctx, a.SupplySince)), Body: cause(ctx, a)})
+	case billing.SupplyAllowed:
+		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "accounts.is_allowed", locale.DateTime(ctx, a.SupplySince)), Body: locale.T(ctx, "accounts.is_allowed_body")})
 	case billing.SupplyUnknown:
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_unknown"), Body: locale.T(ctx, "accounts.is_unknown_body"),
 			LinkHref: "/exceptions?kind=supply_unknown&state=open", LinkLabel: locale.T(ctx, "accounts.see_cases")})

@@ -38,7 +38,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	today := billing.DateOf(page.Now(ctx), locale.Zone(ctx))
 	f := store.MeterFilter{
 		Sites: page.Sites(ctx), Gateway: billing.GatewayID(l.Get("gateway")), Service: billing.Service(l.One("service", "power", "water")),
-		Supply: l.One("supply", "on", "off", "unknown"), Command: l.One("command", "open", "refused", "unknown"),
+		Supply: l.One("supply", "on", "off", "allowed", "unknown"), Command: l.One("command", "open", "refused", "unknown"),
 		Silent: l.Get("silent") != "", SilentSince: today.Start(locale.Zone(ctx)), Text: l.Get("q"),
 	}
 	rows, total, err := h.Store.MeterPage(ctx, f, l.Limit(), l.Offset())

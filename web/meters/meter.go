@@ -217,6 +217,8 @@ func supplyWhy(ctx context.Context, m store.MeterRow) string {
 	switch {
 	case m.Supply == billing.SupplyUnknown:
 		return locale.T(ctx, "meters.why_unknown")
+	case m.Supply == billing.SupplyAllowed:
+		return locale.T(ctx, "meters.why_allowed")
 	case m.Supply != m.Wanted:
 		return locale.T(ctx, "meters.why_differs")
 	case m.Supply == billing.SupplyOff && causeKeys[m.CutCause] != "":
