@@ -112,10 +112,14 @@ func outcomeOf(err error) string {
 // deviceMeter is a meter as package devices expects it.
 func deviceMeter(g store.Gateway, m store.Meter) devices.Meter {
 	millis := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	barred := ""
+	if err := g.CommandsBarred(); err != nil {
+		barred = billing.MessageOf(err)
+	}
 	return devices.Meter{
 		Address: devices.Address{
 			Gateway: string(g.ID), HostPort: g.Address, Unit: byte(m.Unit),
-			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis)},
+			Link: devices.Link{Kind: devices.LinkKind(g.Link), Timeout: millis(g.TimeoutMillis), Pause: millis(g.PauseMillis), CachesReads: millis(g.CachesMillis), Barred: barred},
 		},
 		Serial: m.Serial, Profile: m.Profile, Box: devices.Box{Base: byte(m.BoxBase), Circuits: m.BoxCircuits},
 	}
@@ -141,7 +145,7 @@ func readingOf(m store.Meter, zone *time.Location, freeze, taken time.Time, shot
 		Meter: m.ID, FreezeAt: freeze, Version: 1, TakenAt: taken, TakenReal: shot.TakenAt, Quality: billing.QualityActual,
 		Registers: billing.Registers(shot.Registers), PurchaseCount: shot.PurchaseCount, RemainingFen: (*billing.Money)(shot.RemainingFen), RemainingLitres: shot.RemainingLitres,
 		Supply: string(shot.Supply), StatusWord: int(shot.StatusWord), PowerW: shot.PowerW, RecordedBy: actorWorkflow,
-		Profile: shot.Profile, ProfileVersion: &shot.ProfileVersion,
+		Profile: shot.Profile, ProfileVersion: &shot.ProfileVersion, Reverse: shot.Reverse,
 	}
 	if wall := shot.MeterClock; !wall.IsZero() {
 		shown := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)

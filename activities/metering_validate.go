@@ -108,6 +108,11 @@ func (a *Metering) validateGroups(ctx context.Context, c store.Cycle, groups []*
 		if err := g.noteTrips(ctx); err != nil {
 			return err
 		}
+		for _, b := range g.buttons {
+			if err := a.Store.NoteButton(ctx, byWorkflow(ctx), b); err != nil {
+				return err
+			}
+		}
 		activity.RecordHeartbeat(ctx, g.gateways[0])
 	}
 	return nil
@@ -152,6 +157,7 @@ type validator struct {
 
 	gateway billing.GatewayID
 	trips   []store.OwnTrip // meters that were found to have tripped by themselves
+	buttons []store.ButtonSeen
 	found   store.Findings
 }
 
@@ -257,6 +263,7 @@ func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, read
 		if v.ownTrip(j) {
 			j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
 		}
+		v.button(j)
 		if j.reading != nil && metering.Accepted(j.findings) {
 			v.lookBack(j, s)
 		}
@@ -330,6 +337,17 @@ func (v *validator) ownTrip(j judged) bool {
 	return true
 }
 
+// button notices a meter that its customer has closed, or may close, where we took it for something else.
+func (v *validator) button(j judged) {
+	if j.reading == nil || j.conn.Account == "" {
+		return
+	}
+	read := supplyOf(j.reading.Supply)
+	if was := j.conn.Supply; read == billing.SupplyOn && was == billing.SupplyAllowed || read == billing.SupplyAllowed && was == billing.SupplyOn {
+		v.buttons = append(v.buttons, store.ButtonSeen{Account: j.conn.Account, Meter: j.meter.ID, Supply: read, SeenReal: j.reading.TakenReal, Refs: []string{string(v.cycle.ID)}})
+	}
+}
+
 func (v *validator) noteTrips(ctx context.Context) error {
 	for _, t := range v.trips {
 		if _, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, t); err != nil {
@@ -361,7 +379,7 @@ func commanded(conn store.Connection) billing.SupplyState {
 
 func supplyOf(read string) billing.SupplyState {
 	switch s := billing.SupplyState(read); s {
-	case billing.SupplyOn, billing.SupplyOff:
+	case billing.SupplyOn, billing.SupplyOff, billing.SupplyAllowed:
 		return s
 	}
 	return billing.SupplyUnknown // moving, fault

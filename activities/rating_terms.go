@@ -17,7 +17,7 @@ func (m *metered) wantQuantities(ctx context.Context, s *store.Store, spans []sp
 	var ids []billing.AccountID
 	first, last := spans[0].from, spans[0].to
 	for _, sp := range spans {
-		if m.monthly(sp) {
+		if m.monthly(sp) || m.reversed(sp) != nil {
 			ids = append(ids, sp.account.ID)
 			first, last = earlier(first, sp.from), later(last, sp.to)
 		}
@@ -146,10 +146,34 @@ func (m *metered) ratedTerms(sp span, tariff billing.TariffID) []rating.Terms {
 	return list
 }
 
-// months are the quantities on file of the span's month.
+// reversed is the energy in kWh that went the other way in a span, by the meter's own reverse register, after ratio; nil where the meter doesn't tell,
+// or not for all of the span: at an exchange nobody reads that register. It is reported, never netted.
+func (m *metered) reversed(sp span) *billing.Quantity {
+	if sp.account.Service != billing.Power {
+		return nil
+	}
+	for _, f := range m.fittings[sp.account.ServicePoint] {
+		if f.FromAt.After(sp.from) || f.ToAt != nil && f.ToAt.Before(sp.to) {
+			continue
+		}
+		first, last := m.readings[store.MeterAt{Meter: f.Meter, At: sp.from.UTC()}], m.readings[store.MeterAt{Meter: f.Meter, At: sp.to.UTC()}]
+		if first.Reverse == nil || last.Reverse == nil {
+			return nil
+		}
+		use, err := billing.Usage(billing.Registers{*first.Reverse}, billing.Registers{*last.Reverse}, f.Digits)
+		if err != nil || use[0] == 0 {
+			return nil
+		}
+		quantity := sp.account.Service.Quantity(use[0] * int64(f.Ratio))
+		return &quantity
+	}
+	return nil
+}
+
+// months are the quantities of the span's month: those on file, and by the meter's own showing the reverse energy that nobody has entered.
 func (m *metered) months(sp span) []rating.Month {
-	month := rating.Month{First: billing.MonthPeriod(billing.DateOf(sp.from, m.site.Zone)).From}
-	found := false
+	month := rating.Month{First: billing.MonthPeriod(billing.DateOf(sp.from, m.site.Zone)).From, Reverse: m.reversed(sp)}
+	found := month.Reverse != nil
 	for _, q := range m.quantities[sp.account.ID] {
 		if q.Month != month.First {
 			continue

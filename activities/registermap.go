@@ -71,5 +71,16 @@ func NewMeterOf(n store.NewMeter) (store.NewMeter, error) {
 	return n, nil
 }
 
+// CanHoldOn says whether meters with a register map can be held on, so that they can't cut by themselves. One that holds a volume can't. Of a map
+// that this process doesn't know nothing is claimed: true.
+func CanHoldOn(name string) bool {
+	p, err := profile.Get(name)
+	if err != nil {
+		return true
+	}
+	_, ok := p.Command(profile.KeepClosed)
+	return ok
+}
+
 // HoldsVolume says whether meters with a register map hold a bought volume instead of money.
 func HoldsVolume(name string) bool { return devices.HoldsVolume(name) }

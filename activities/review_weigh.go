@@ -361,6 +361,9 @@ func (w *weighing) reread(ctx context.Context, pool *devices.Pool, gateway store
 		v := results[i].Reading
 		v.TakenAt, v.TakenReal, v.RecordedBy, v.ClockSkewS, v.DeviceRatio = r.TakenAt, r.TakenReal, actorWorkflow, r.ClockSkewS, r.DeviceRatio
 		v.Profile, v.ProfileVersion = r.Profile, r.ProfileVersion
+		if !v.Interpolated { // else it is of another instant
+			v.Reverse = r.Reverse
+		}
 		v.RemainingFen, v.RemainingLitres, v.PurchaseCount, v.Supply, v.Forced, v.StatusWord, v.PowerW = r.RemainingFen, r.RemainingLitres, r.PurchaseCount, r.Supply, r.Forced, r.StatusWord, r.PowerW
 	}
 	if err != nil {

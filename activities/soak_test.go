@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -175,6 +176,9 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("%v, %d faults, struck %v", s.done, s.injected, s.fleet.Faults().Hit)
 	require.Equal(t, soakFaults, s.injected)
+	for _, kind := range soakKinds() {
+		require.Positive(t, s.fleet.Faults().Injected[kind], "%s was never drawn", kind)
+	}
 	for _, kind := range []string{"read", "credit", "trip", "close", "valve", "price", "clock", "cycle"} {
 		require.Positive(t, s.done[kind], kind)
 	}
@@ -184,15 +188,32 @@ func TestSoak(t *testing.T) {
 	s.intact()
 }
 
+// notDrawn are the faults of meters that show wrongly what they are, each with the reason: the soak compares the tables with what the meters are, and they agree with
+// what the meters show. The matrix of faults has them, and validation judges them.
+var notDrawn = map[simulator.FaultKind]string{
+	simulator.FaultWelded:       "the relay says off and the load flows on: a cut in doubt until a person has been there",
+	simulator.FaultWrongClock:   "read as it is shown",
+	simulator.FaultRegisterJump: "read as it is shown",
+	simulator.FaultWrongRatio:   "read as it is shown",
+	simulator.FaultUnderCount:   "no answer differs",
+}
+
+// soakKinds are the faults that are drawn: all that the simulator knows but those.
+func soakKinds() (kinds []simulator.FaultKind) {
+	for _, kind := range slices.Concat(simulator.LineFaults, simulator.MeterFaults) {
+		if notDrawn[kind] == "" {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
 // strike injects one fault, mostly for one request of one meter.
 func (s *soak) strike() {
 	m := s.meters[s.IntN(len(s.meters))]
 	f := simulator.Fault{Gateway: m.device.Gateway, Unit: m.device.Unit, Times: 1, On: []string{"", "read", "write"}[s.IntN(3)]}
-	kinds := []simulator.FaultKind{
-		simulator.FaultSilent, simulator.FaultMute, simulator.FaultSlow, simulator.FaultWrongUnit, simulator.FaultDropLink, simulator.FaultBadSum, simulator.FaultShort,
-		simulator.FaultLong, simulator.FaultGatewaySilent, simulator.FaultLostReply, simulator.FaultRepeatWrite, simulator.FaultStuckRelay, simulator.FaultStuckValve, simulator.FaultMovingValve,
-	}
-	switch f.Kind = kinds[s.IntN(len(kinds))]; f.Kind {
+	kinds := soakKinds()
+	switch f.Kind = kinds[s.injected%len(kinds)]; f.Kind { // in turn, so that none is left out
 	case simulator.FaultSlow:
 		f.DelayMillis = 100 + s.IntN(200)
 	case simulator.FaultMovingValve:

@@ -125,7 +125,7 @@ func (a *Supply) CutOff(ctx context.Context, in CutRef) (CutState, error) {
 		if err != nil {
 			return CutState{}, err
 		}
-		if seen.Readback != string(billing.SupplyOn) {
+		if !uncut(seen) {
 			return a.settleCut(ctx, in, step.Command, seen, terms(policy))
 		}
 		attempt.SeenOn = true
@@ -210,6 +210,11 @@ func (a *Supply) settleCut(ctx context.Context, in CutRef, cmd store.Command, o 
 	return state, err
 }
 
+// uncut says that a look shows the cut not to have happened: supply is on, or as the restore before it left it, with the customer's button.
+func uncut(o store.SwitchOutcome) bool {
+	return o.Readback == string(billing.SupplyOn) || o.Readback == string(billing.SupplyAllowed)
+}
+
 // switchOutcome turns what the meter showed into what is stored. With an error nothing was sent in this call.
 func switchOutcome(r devices.SwitchResult, err error) store.SwitchOutcome {
 	out := store.SwitchOutcome{State: commandState(r.Outcome), Note: r.Note, Frames: frames(r.Frames)}
@@ -251,7 +256,7 @@ func (a *Supply) look(ctx context.Context, c store.Command) (store.SwitchOutcome
 
 // orders are the switching commands as the meters know them.
 var orders = map[billing.CommandKind]devices.Order{
-	billing.CommandTrip: devices.OrderTrip, billing.CommandClose: devices.OrderClose,
+	billing.CommandTrip: devices.OrderTrip, billing.CommandClose: devices.OrderClose, billing.CommandAllowClosing: devices.OrderAllow,
 	billing.CommandKeepOn: devices.OrderKeepClosed, billing.CommandRelease: devices.OrderRelease,
 }
 
@@ -274,7 +279,7 @@ func (a *Supply) LookAtCut(ctx context.Context, in CutRef) (CutState, error) {
 	if err != nil {
 		return CutState{}, err
 	}
-	if seen.Readback == string(billing.SupplyOn) {
+	if uncut(seen) {
 		sup, err := a.Store.Supply(ctx, c.Account)
 		if err != nil {
 			return CutState{}, err

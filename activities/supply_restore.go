@@ -76,8 +76,12 @@ func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState
 	if err != nil {
 		return state, err
 	}
+	button, err := a.byButton(ctx, acc, policy)
+	if err != nil {
+		return state, err
+	}
 	for range restoreOrders + 1 {
-		step, err := a.Store.BeginRestore(ctx, byWorkflow(ctx), in.RestoreID)
+		step, err := a.Store.BeginRestore(ctx, byWorkflow(ctx), in.RestoreID, button)
 		if err != nil {
 			return state, err
 		}
@@ -106,6 +110,16 @@ func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState
 	return state, nil
 }
 
+// byButton says whether the account's meter is only allowed to close, and its customer presses the button: where the site wants it so, the meter can, and
+// the credit is ours. A meter that holds its own credit closes by itself.
+func (a *Supply) byButton(ctx context.Context, acc store.Account, policy Policy) (bool, error) {
+	if !policy.Supply.CustomerCloses || acc.CreditMode == billing.CreditMeter {
+		return false, nil
+	}
+	m, err := a.Store.FittedMeter(ctx, acc.ID)
+	return err == nil && devices.AllowsClosing(m.Profile), err
+}
+
 // order sends a switching command other than a trip and records what came of it.
 func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms) (store.SwitchSettled, error) {
 	m, err := commandMeter(ctx, a.Store, cmd.Meter)
@@ -113,7 +127,7 @@ func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms
 		return store.SwitchSettled{}, err
 	}
 	send := map[billing.CommandKind]func(context.Context, devices.Meter) (devices.SwitchResult, error){
-		billing.CommandClose: a.Pool.Close, billing.CommandKeepOn: a.Pool.KeepClosed, billing.CommandRelease: a.Pool.Release,
+		billing.CommandClose: a.Pool.Close, billing.CommandAllowClosing: a.Pool.AllowClosing, billing.CommandKeepOn: a.Pool.KeepClosed, billing.CommandRelease: a.Pool.Release,
 	}[cmd.Kind]
 	if send == nil {
 		return store.SwitchSettled{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)

@@ -568,3 +568,40 @@ func TestCutOff_keptClosedByOthers(t *testing.T) {
 	require.Equal(t, "on", g.relay(serialPlatform))
 	g.intact()
 }
+
+// A gateway that answers from memory for longer than can be waited for gets no command, and says why: a cut is planned anew, supply that is owed is
+// a case, and goes on by itself once the gateway is set right. It is read all the same.
+func TestSwitch_barredByTheGatewaysCache(t *testing.T) {
+	const why = "answers reads from memory for 10001 ms, and only 10000 ms can be waited for"
+	ctx := context.Background()
+	g, ref := due(t)
+	g.sql(`UPDATE gateways SET caches_reads_ms = 10001`)
+	require.Equal(t, store.CutPlanned, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	cut, err := g.Cutoff(ctx, ref.CutoffID)
+	require.NoError(t, err)
+	cmd, err := g.Command(ctx, cut.CommandID)
+	require.NoError(t, err)
+	require.Contains(t, cmd.Error, why)
+
+	g.sql(`UPDATE gateways SET caches_reads_ms = 0`)
+	g.setNow(g.now.Add(time.Hour))
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	g.sql(`UPDATE gateways SET caches_reads_ms = 10001`)
+	id, err := g.OrderRestore(ctx, byTest, g.plain, "n", "paid in cash")
+	require.NoError(t, err)
+	r := run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: id})
+	require.Equal(t, store.RestoreUnknown, r.State)
+	require.NotEmpty(t, r.Case, "a person hears of it")
+	restore, err := g.Restore(ctx, id)
+	require.NoError(t, err)
+	cmd, err = g.Command(ctx, restore.CommandID)
+	require.NoError(t, err)
+	require.Contains(t, cmd.Error, why)
+	require.Equal(t, "off", g.relay(serialPlatform))
+
+	g.sql(`UPDATE gateways SET caches_reads_ms = 0`)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: id}).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}

@@ -193,8 +193,20 @@ func (sw *sweep) carryBack(ctx context.Context, came []brought) error {
 		}
 		r := b.Reading
 		at, err := metering.Interpolate(metering.Reading{At: before.At, Registers: before.Registers}, metering.Reading{At: r.TakenAt, Registers: r.Registers}, r.FreezeAt, b.digits)
-		if err == nil {
-			r.Registers, r.Interpolated = at, true
+		if err != nil {
+			continue
+		}
+		r.Registers, r.Interpolated = at, true
+		if r.Reverse == nil {
+			continue
+		}
+		if before.Reverse == nil {
+			r.Reverse = nil // what it showed later is not what it showed then
+			continue
+		}
+		back, err := metering.Interpolate(metering.Reading{At: before.At, Registers: billing.Registers{*before.Reverse}}, metering.Reading{At: r.TakenAt, Registers: billing.Registers{*r.Reverse}}, r.FreezeAt, b.digits)
+		if r.Reverse = nil; err == nil {
+			r.Reverse = &back[0]
 		}
 	}
 	return nil

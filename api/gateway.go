@@ -37,13 +37,18 @@ type Gateway struct {
 	CalledAt   *time.Time `json:"called_at,omitempty"`
 	Asides     int        `json:"meters_aside" doc:"Meters that sweeps leave alone now."`
 	Faults     int        `json:"faults_24h"`
+	Barred     string     `json:"commands_barred,omitempty" doc:"Why no command goes to its meters, which are read all the same; absent when commands go."`
 }
 
 func gatewayOf(g store.GatewayRow) Gateway {
+	barred := ""
+	if err := g.CommandsBarred(); err != nil {
+		barred = billing.MessageOf(err)
+	}
 	return Gateway{ID: g.ID, Site: g.Site, GatewayLink: GatewayLink{Name: g.Name, Link: g.Link, Address: g.Address, Registration: g.Registration,
 		TimeoutMillis: g.TimeoutMillis, WorstMillis: g.WorstMillis, PauseMillis: g.PauseMillis, CachesMillis: g.CachesMillis},
 		Meters: g.Meters, Owner: g.Holder, LeaseUntil: utcOrNil(g.LeaseReal), AnsweredAt: utcOrNil(g.AnsweredReal), AsideUntil: utcOrNil(g.AsideUntil),
-		CalledFrom: g.CalledFrom, CalledAt: utcOrNil(g.CalledReal), Asides: g.Asides, Faults: g.Faults}
+		CalledFrom: g.CalledFrom, CalledAt: utcOrNil(g.CalledReal), Asides: g.Asides, Faults: g.Faults, Barred: barred}
 }
 
 // MeterAside is a meter that sweeps leave alone because it didn't answer.

@@ -9,6 +9,7 @@ import (
 	"github.com/meterflow/meterflow/internal/auth"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // Meter is a physical meter with what hangs on it and what it said last.
@@ -32,13 +33,14 @@ type Meter struct {
 	Doubtful   bool                `json:"doubtful"`
 	Registers  []int64             `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; empty before the first reading."`
 	ReadSupply string              `json:"supply_as_read,omitempty"`
+	CanHoldOn  bool                `json:"can_hold_on" doc:"Whether it can be held on, so that it can't cut by itself. One that holds a bought volume can't: recharge before that is used up, or exchange it."`
 	OpenCases  int                 `json:"open_cases"`
 }
 
 func meterOf(m store.MeterRow) Meter {
 	return Meter{ID: m.ID, Site: m.Site, Gateway: m.Gateway, Unit: m.Unit, Box: m.Box, Units: m.Units, Serial: m.Serial, Profile: m.Profile, Service: m.Service, Ratio: m.Ratio,
 		State: m.State, Account: m.Account, Supply: m.Supply, Wanted: m.Wanted, ReadAt: utcOrNil(m.ReadAt), Quality: m.Quality, Doubtful: m.Doubtful,
-		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, OpenCases: m.OpenCases}
+		Registers: orNone([]int64(m.Registers)), ReadSupply: m.ReadSupply, CanHoldOn: workflows.CanHoldOn(m.Profile), OpenCases: m.OpenCases}
 }
 
 // Command is one order to a meter, with its proof.
@@ -78,6 +80,7 @@ type Reading struct {
 	TakenAt       time.Time        `json:"taken_at"`
 	Quality       billing.Quality  `json:"quality"`
 	Registers     []int64          `json:"registers" doc:"Raw units before the ratio: 0.01 kWh or litres; total first."`
+	Reverse       *int64           `json:"reverse,omitempty" doc:"What went the other way, in the units of registers; absent where the meter doesn't tell. It is in none of them, and is never netted."`
 	RemainingFen  *billing.Money   `json:"remaining_fen,omitempty" doc:"Credit in the meter."`
 	Litres        *int64           `json:"remaining_litres,omitempty" doc:"Bought volume left in a meter that holds one."`
 	PurchaseCount *int64           `json:"purchase_count,omitempty"`
@@ -93,7 +96,7 @@ type Reading struct {
 }
 
 func readingOf(r store.Reading) Reading {
-	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)),
+	return Reading{FreezeAt: utc(r.FreezeAt), Version: r.Version, TakenAt: utc(r.TakenAt), Quality: r.Quality, Registers: orNone([]int64(r.Registers)), Reverse: r.Reverse,
 		RemainingFen: r.RemainingFen, Litres: r.RemainingLitres, PurchaseCount: r.PurchaseCount, Supply: r.Supply, PowerW: r.PowerW, Interpolated: r.Interpolated,
 		Doubtful: r.Doubtful, Cycle: r.Cycle, RecordedBy: r.RecordedBy, Reason: r.Reason, Profile: r.Profile, MapVersion: r.ProfileVersion}
 }
@@ -103,7 +106,7 @@ type metersInput struct {
 	Text    string            `query:"q" doc:"Part of the number, serial, account or name."`
 	Gateway billing.GatewayID `query:"gateway"`
 	Service billing.Service   `query:"service" enum:"power,water"`
-	Supply  string            `query:"supply" enum:"on,off,unknown"`
+	Supply  string            `query:"supply" enum:"on,off,allowed,unknown"`
 	Command string            `query:"command" enum:"open,refused,unknown,verified" doc:"Only those with such a command."`
 	Removed bool              `query:"removed"`
 }

@@ -259,3 +259,21 @@ func TestCachingGateway_waitEndsWithItsCaller(t *testing.T) {
 	require.Equal(t, devices.OutcomeUnknown, r.Outcome)
 	require.Less(t, time.Since(acked), 1500*time.Millisecond)
 }
+
+// A line over which no command may go is read all the same.
+func TestBarredLineIsReadOnly(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testSpec(t))
+	m := b.meter(single)
+	m.Link.Barred = "its gateway remembers for too long"
+	_, err := b.pool.Snapshot(t.Context(), m)
+	require.NoError(t, err)
+	_, err = b.pool.Trip(t.Context(), m)
+	require.ErrorIs(t, err, devices.ErrBarred)
+	require.ErrorContains(t, err, m.Link.Barred)
+	_, err = b.pool.SetPrices(t.Context(), m, newPrices, nil)
+	require.ErrorIs(t, err, devices.ErrBarred)
+	_, err = b.pool.DeliverCredit(t.Context(), m, devices.CreditOrder{AmountFen: 100, Count: 1}, nil)
+	require.ErrorIs(t, err, devices.ErrBarred)
+	require.Equal(t, "on", string(b.read(single).Supply))
+}

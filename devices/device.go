@@ -36,6 +36,8 @@ type Link struct {
 	Pause time.Duration
 	// CachesReads is for how long the gateway answers reads from its memory. What it may remember is no proof: a command waits until it is forgotten.
 	CachesReads time.Duration
+	// Barred is why no command may go over it, in a whole sentence; empty when commands may go. It is read over all the same.
+	Barred string
 }
 
 // Address is the place of one meter: unit id Unit on the one line of a gateway.
@@ -73,6 +75,8 @@ const (
 	SupplyOn     SupplyState = "on"
 	SupplyOff    SupplyState = "off"
 	SupplyMoving SupplyState = "moving"
+	// SupplyAllowed: off, and the customer's button closes it.
+	SupplyAllowed SupplyState = "allowed"
 	// SupplyFault: the switch says so itself, or says that it is off while the load flows on: welded contacts, a valve that leaks.
 	SupplyFault   SupplyState = "fault"
 	SupplyUnknown SupplyState = "unknown"

@@ -30,6 +30,8 @@ var (
 	ErrUnsupported = errors.New("this meter can't do that")
 	// ErrKeptClosed: the meter is forced closed (keep-power). It is not tripped before somebody releases it.
 	ErrKeptClosed = errors.New("the meter is kept closed; release it first")
+	// ErrBarred: no command may go over the meter's line as it is set; nothing was sent.
+	ErrBarred = errors.New("no command may go over this line")
 	// ErrSetAside: the meter or its line was silent several times and is skipped by sweeps for a while.
 	ErrSetAside = errors.New("set aside after several tries without an answer")
 	// ErrCountMismatch: the meter's purchase count is not the one before the order's; nothing was sent.

@@ -41,12 +41,7 @@ var matrixLinks = []struct {
 }
 
 // matrixFaults are what goes wrong, each with the request that it strikes.
-var matrixFaults = []struct {
-	name  string
-	fault simulator.Fault
-	// after says that it begins once the command is out.
-	after bool
-}{
+var matrixFaults = []matrixFault{
 	{name: "none"},
 	{name: "silent, once, at the read", fault: simulator.Fault{Kind: simulator.FaultSilent, On: "read", Times: 1}},
 	{name: "silent, once, at the write", fault: simulator.Fault{Kind: simulator.FaultSilent, On: "write", Times: 1}},
@@ -81,13 +76,20 @@ var matrixFaults = []struct {
 	{name: "counts too little", fault: simulator.Fault{Kind: simulator.FaultUnderCount, Offset: 500}},
 }
 
+type matrixFault struct {
+	name  string
+	fault simulator.Fault
+	// after says that it begins once the command is out.
+	after bool
+}
+
 const (
 	matrixTimeout = 400 * time.Millisecond
 	matrixLate    = 600
 )
 
 // The operations; from the water read on they are on water meters, the last one on a meter that holds a volume.
-var matrixOps = []string{"read", "credit", "trip", "close", "keep on", "release", "price", "clock", "water read", "valve close", "valve open", "volume"}
+var matrixOps = []string{"read", "credit", "trip", "close", "allow closing", "keep on", "release", "price", "clock", "water read", "valve close", "valve open", "volume"}
 
 // cantBe says why a cell can't exist; empty for one that does.
 func cantBe(link, fault, op string) string {
@@ -96,6 +98,8 @@ func cantBe(link, fault, op string) string {
 	switch {
 	case own && (op == "credit" || op == "price" || op == "clock" || op == "volume"):
 		return "no such command in these protocols' maps"
+	case !own && op == "allow closing":
+		return "only DL/T 645 has this command"
 	case strings.HasSuffix(op, "read") && atWrite:
 		return "a read writes nothing"
 	case fault == "counts too little":
@@ -105,7 +109,7 @@ func cantBe(link, fault, op string) string {
 	case link == "tcp" && strings.Contains(fault, "checksum"):
 		return "Modbus TCP has no checksum of its own"
 	case strings.Contains(fault, "welded"):
-		if op == "close" || op == "valve open" {
+		if op == "close" || op == "allow closing" || op == "valve open" {
 			return "what doesn't cut needs no giving back"
 		}
 		if op != "trip" && op != "valve close" {
@@ -216,6 +220,8 @@ func (c *cell) run(op string) string {
 		return c.switched(ctx, c.pool.Trip, c.power, simulator.SupplyOff, "off")
 	case "close":
 		return c.switched(ctx, c.pool.Close, c.power, simulator.SupplyOn, "")
+	case "allow closing":
+		return c.switched(ctx, c.pool.AllowClosing, c.power, simulator.SupplyOff, "")
 	case "keep on":
 		return c.switched(ctx, c.pool.KeepClosed, c.power, simulator.SupplyOn, "on")
 	case "release":
@@ -309,7 +315,7 @@ func (c *cell) look(ctx context.Context, m devices.Meter) string {
 func (c *cell) prepare(ctx context.Context, op string) {
 	do, m := c.pool.Trip, c.power
 	switch op {
-	case "close":
+	case "close", "allow closing":
 	case "release":
 		do = c.pool.KeepClosed
 	case "valve open":
@@ -346,19 +352,13 @@ func (c *cell) switched(
 	})
 }
 
-// calm ends all faults.
+// calm ends what goes wrong on the line; what is wrong with the meter stays.
 func (c *cell) calm() {
 	c.pool.OnPoint = nil
-	for _, kind := range simulatorKinds {
+	for _, kind := range simulator.LineFaults {
 		_, err := c.fleet.Clear(simulator.Fault{Kind: kind})
 		require.NoError(c.t, err)
 	}
-}
-
-var simulatorKinds = []simulator.FaultKind{
-	simulator.FaultSilent, simulator.FaultMute, simulator.FaultSlow, simulator.FaultLostReply, simulator.FaultWrongUnit, simulator.FaultDropLink,
-	simulator.FaultRepeatWrite, simulator.FaultBadSum, simulator.FaultShort, simulator.FaultLong, simulator.FaultOverlong,
-	simulator.FaultGatewaySilent,
 }
 
 func ending(o devices.Outcome, err error, settle func() string) string {
@@ -389,6 +389,9 @@ func kindOf(err error) string {
 // TestFaultMatrix runs every fault against every operation on every link, and compares the end states with the table in docs.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
+	for _, kind := range slices.Concat(simulator.LineFaults, simulator.MeterFaults) {
+		require.True(t, slices.ContainsFunc(matrixFaults, func(f matrixFault) bool { return f.fault.Kind == kind }), "%s has no row in the matrix", kind)
+	}
 	got := map[string]string{}
 	var mu sync.Mutex
 	var cells sync.WaitGroup

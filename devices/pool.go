@@ -282,7 +282,7 @@ func (s *session) snapshot(m Meter, prof *profile.Profile) (Snapshot, error) {
 		Supply: supplyOf(values.Supply), ForcedOff: values.ForcedOff, ForcedOn: values.ForcedOn,
 		Profile: prof.Name, ProfileVersion: prof.Version, InArrears: values.Arrears, StatusWord: values.Status, PowerW: values.Power, Ratio: values.Ratio,
 	}
-	if shot.Supply == SupplyOff && shot.loaded() {
+	if (shot.Supply == SupplyOff || shot.Supply == SupplyAllowed) && shot.loaded() {
 		shot.Supply = SupplyFault
 	}
 	return shot, nil
@@ -365,6 +365,8 @@ func supplyOf(s profile.Supply) SupplyState {
 		return SupplyMoving
 	case profile.SupplyFault:
 		return SupplyFault
+	case profile.SupplyAllowed:
+		return SupplyAllowed
 	default:
 		return SupplyUnknown
 	}
@@ -394,6 +396,9 @@ func (p *Pool) mayCommandAt(ctx context.Context, m Meter) (*profile.Profile, err
 	}
 	if m.Serial == "" {
 		return nil, about(m, fmt.Errorf("%w: a command needs the meter's serial number", ErrBadOrder))
+	}
+	if m.Link.Barred != "" {
+		return nil, about(m, fmt.Errorf("%w: %s", ErrBarred, m.Link.Barred))
 	}
 	if err := p.trusted(ctx, m, prof); err != nil {
 		return nil, about(m, err)

@@ -21,6 +21,10 @@ var (
 	// forcedTrip also wants the forced control to hold the relay open: a meter that tripped by itself would close again.
 	forcedTrip = switching{profile.Trip, priorityCut, func(s Snapshot) bool { return s.Supply == SupplyOff && s.ForcedOff }}
 	closing    = switching{profile.Close, priorityRestore, func(s Snapshot) bool { return s.Supply == SupplyOn && !s.ForcedOff }}
+	// allowing also stands when the customer has closed already.
+	allowing = switching{profile.AllowClosing, priorityRestore, func(s Snapshot) bool {
+		return s.Supply == SupplyAllowed || s.Supply == SupplyOn && !s.ForcedOff
+	}}
 	keepClosed = switching{profile.KeepClosed, priorityRestore, func(s Snapshot) bool { return s.Supply == SupplyOn && s.ForcedOn }}
 	release    = switching{profile.Release, priorityRestore, func(s Snapshot) bool { return !s.ForcedOn && !s.ForcedOff }}
 )
@@ -32,6 +36,7 @@ type Order string
 const (
 	OrderTrip       Order = profile.Trip
 	OrderClose      Order = profile.Close
+	OrderAllow      Order = profile.AllowClosing
 	OrderKeepClosed Order = profile.KeepClosed
 	OrderRelease    Order = profile.Release
 	OrderSetClock   Order = profile.SetClock
@@ -56,7 +61,7 @@ func CanDo(profileName string, order Order, allowed func(mapVersion int) error) 
 
 // Trip cuts the supply: relay forced open, or valve closed. It stays so until Close, KeepClosed or Release. A meter that is
 // kept closed is not tripped (ErrKeptClosed).
-// For all four commands: an error means that nothing was sent; after sending, the result's Outcome speaks. A switch that
+// For all five commands: an error means that nothing was sent; after sending, the result's Outcome speaks. A switch that
 // already stands as commanded is not sent and comes back verified with Sent false.
 func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
 	prof, err := profile.Get(m.Profile)
@@ -70,6 +75,22 @@ func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
 // credit stays open, which comes back as refused. A forced close (keep-power) is left as it is.
 func (p *Pool) Close(ctx context.Context, m Meter) (SwitchResult, error) {
 	return p.change(ctx, m, closing)
+}
+
+// AllowClosing lets the customer close the relay by the meter's button (合闸允许). Verified is what the meter shows: that closing is allowed, or that it is closed
+// already. A meter that holds itself open for lack of its own credit, or that is kept closed, is left as it is.
+func (p *Pool) AllowClosing(ctx context.Context, m Meter) (SwitchResult, error) {
+	return p.change(ctx, m, allowing)
+}
+
+// AllowsClosing reports whether meters of a profile can be told to let their customers close the relay.
+func AllowsClosing(profileName string) bool {
+	prof, err := profile.Get(profileName)
+	if err != nil {
+		return false
+	}
+	_, ok := prof.Command(profile.AllowClosing)
+	return ok
 }
 
 // KeepClosed forces the relay closed whatever the balance (保电).
@@ -86,7 +107,7 @@ func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
 // it shows anything else. A trip stands here also when the meter holds itself open: nothing reaches the customer. An error means that
 // the meter was not read.
 func (p *Pool) Look(ctx context.Context, m Meter, o Order) (SwitchResult, error) {
-	w, ok := map[Order]switching{OrderTrip: trip, OrderClose: closing, OrderKeepClosed: keepClosed, OrderRelease: release}[o]
+	w, ok := map[Order]switching{OrderTrip: trip, OrderClose: closing, OrderAllow: allowing, OrderKeepClosed: keepClosed, OrderRelease: release}[o]
 	if !ok {
 		return SwitchResult{}, about(m, fmt.Errorf("%w: %q is no switching command", ErrBadOrder, o))
 	}

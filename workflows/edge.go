@@ -61,6 +61,9 @@ func DefaultRules(policy json.RawMessage, service billing.Service) (RuleSet, err
 // ParseRules reads a stored or sent rule set and refuses one that lacks a limit or holds a negative one.
 func ParseRules(raw json.RawMessage) (RuleSet, error) { return activities.ParseRules(raw) }
 
+// CanHoldOn says whether meters with a register map can be held on, so that they can't cut by themselves.
+func CanHoldOn(profile string) bool { return activities.CanHoldOn(profile) }
+
 // HoldsVolume says whether meters with a register map hold a bought volume instead of money.
 func HoldsVolume(profile string) bool { return activities.HoldsVolume(profile) }
 

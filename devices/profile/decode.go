@@ -19,6 +19,8 @@ const (
 	SupplyOn
 	SupplyMoving
 	SupplyFault
+	SupplyAllowed // off, and the customer's button closes it
+	SupplyUnknown // the meter tells nothing of a switch
 )
 
 // Values are the decoded integers of one meter: registers in the profile's order, in 0.01 kWh or litres.
@@ -87,6 +89,9 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 	}
 	v.Registers = make([]int64, len(p.Registers))
 	for i, name := range p.Registers {
+		if name == "" {
+			continue
+		}
 		if v.Registers[i], err = p.number(name, raw); err != nil {
 			return Values{}, err
 		}
@@ -112,11 +117,13 @@ func (p *Profile) Decode(raw Raw) (Values, error) {
 	if v.Ratio, err = p.orZero("ratio", raw); err != nil {
 		return Values{}, err
 	}
-	status, err := p.number("status", raw)
+	status, err := p.optional("status", raw)
 	if err != nil {
 		return Values{}, err
 	}
-	v.setStatus(uint16(status), p.Supply)
+	if v.Supply = SupplyUnknown; status != nil {
+		v.setStatus(uint16(*status), p.Supply)
+	}
 	v.Clock = p.clock(raw)
 	return v, nil
 }
@@ -140,6 +147,8 @@ func (v *Values) setStatus(status uint16, bits SupplyBits) {
 		v.Supply = SupplyFault // a fault bit, both positions at once, or phases that differ
 	case on:
 		v.Supply = SupplyOn
+	case off && bits.CommandedOff != 0 && status&bits.CommandedOff == 0:
+		v.Supply = SupplyAllowed
 	case off:
 		v.Supply = SupplyOff
 	default:

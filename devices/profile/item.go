@@ -132,7 +132,7 @@ func (p *Profile) checkItemCommands() error {
 		c := p.Commands[name]
 		allowed := itemCodes[p.Protocol][name]
 		switch {
-		case name != Trip && name != Close && name != KeepClosed && name != Release:
+		case name != Trip && name != Close && name != AllowClosing && name != KeepClosed && name != Release:
 			wrong.add(fmt.Errorf("command %q is unknown with %s", name, p.Protocol))
 		case c.Code == 0 || c.Function != 0 || len(c.Values) != 0:
 			wrong.add(fmt.Errorf("command %s needs a code and nothing else", name))
@@ -148,7 +148,7 @@ func (p *Profile) checkItemCommands() error {
 // itemCodes are the orders of the protocols without registers, as their standards have them: a code in the wrong place would cut whom it is to
 // help.
 var itemCodes = map[Protocol]map[string][]byte{
-	DLT645: {Trip: {dlt645.Trip}, Close: {dlt645.Close, dlt645.AllowClosing}, KeepClosed: {dlt645.KeepPower}, Release: {dlt645.EndKeepPower}},
+	DLT645: {Trip: {dlt645.Trip}, Close: {dlt645.Close}, AllowClosing: {dlt645.AllowClosing}, KeepClosed: {dlt645.KeepPower}, Release: {dlt645.EndKeepPower}},
 	CJT188: {Trip: {cjt188.ValveClose}, Close: {cjt188.ValveOpen}},
 }
 

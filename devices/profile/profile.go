@@ -92,7 +92,10 @@ type SupplyBits struct {
 	ForcedMode   uint16 `json:"forced_mode"`   // forced control is on
 	ForcedClosed uint16 `json:"forced_closed"` // with forced control: forced to supply
 	Arrears      uint16 `json:"arrears"`       // the meter holds itself open for lack of credit
-	BatteryLow   uint16 `json:"battery_low"`   // any of these set: the meter's battery is nearly empty; 0 where the meter doesn't tell
+	// CommandedOff: any of these set, the switch was told to be off; clear while it is off, closing is allowed, and the customer's button closes it.
+	// 0 where the meter doesn't tell.
+	CommandedOff uint16 `json:"commanded_off,omitempty"`
+	BatteryLow   uint16 `json:"battery_low"` // any of these set: the meter's battery is nearly empty; 0 where the meter doesn't tell
 }
 
 // Command is one write. Values are fixed; a purchase has none and is built from amount and count.
@@ -119,12 +122,13 @@ type Profile struct {
 	Note                string `json:"note"`
 	WordOrder           string `json:"word_order"`
 	// CircuitUnits is how many unit ids a circuit of a multi-circuit box takes; 0 for meters that are no circuit.
-	CircuitUnits int                `json:"circuit_units,omitempty"`
-	Blocks       []Block            `json:"blocks"`
-	Fields       []Field            `json:"fields"`
-	Registers    []string           `json:"registers"`
-	Supply       SupplyBits         `json:"supply"`
-	Commands     map[string]Command `json:"commands"`
+	CircuitUnits int     `json:"circuit_units,omitempty"`
+	Blocks       []Block `json:"blocks"`
+	Fields       []Field `json:"fields"`
+	// Registers are the fields of a reading, total first. An empty name is a band that the meter doesn't have, which counts nothing.
+	Registers []string           `json:"registers"`
+	Supply    SupplyBits         `json:"supply"`
+	Commands  map[string]Command `json:"commands"`
 	// MaxPriceFen is the highest price per unit (kWh) that the meter can be set to. It only bounds how much credit can have
 	// been used up between two snapshots when a delivery is checked.
 	MaxPriceFen int64 `json:"max_price_fen"`
@@ -139,7 +143,9 @@ const (
 	Close      = "close"
 	KeepClosed = "keep_closed"
 	Release    = "release"
-	SetClock   = "clock"
+	// AllowClosing lets the customer close the relay by the meter's button; until then it stays open.
+	AllowClosing = "allow_closing"
+	SetClock     = "clock"
 	// SetVolume writes the remaining volume of a water meter, an absolute register without a count.
 	SetVolume = "set_volume"
 )

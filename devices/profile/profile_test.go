@@ -15,7 +15,7 @@ func TestEmbeddedMaps(t *testing.T) {
 	names, err := Names()
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"acrel-adf300", "acrel-adf300-three", "acrel-ddsy1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-adf300", "sim-adf300-three", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsy1352",
+		"acrel-adf300", "acrel-adf300-three", "acrel-ddsy1352", "acrel-dtsd1352", "acrel-dtsy1352", "cjt188-2004", "dlt645-2007", "sim-adf300", "sim-adf300-three", "sim-cjt188", "sim-ddsy1352", "sim-dlt645", "sim-dtsd1352", "sim-dtsy1352",
 		"sim-valve-water", "sim-volume-water", "xintai-valve-water",
 	}, names)
 	for _, name := range names {
@@ -85,6 +85,7 @@ func TestStatusWord(t *testing.T) {
 	t.Parallel()
 	three := SupplyBits{On: 0xE000, Fault: 0x0100, ForcedMode: 8, ForcedClosed: 7, Arrears: 0x20}
 	valve := SupplyBits{On: 1, Off: 2, Fault: 4}
+	button := SupplyBits{Off: 1 << 4, CommandedOff: 1 << 6}
 	for _, test := range []struct {
 		bits                SupplyBits
 		word                uint16
@@ -104,6 +105,10 @@ func TestStatusWord(t *testing.T) {
 		{bits: valve, word: 8, want: SupplyMoving},
 		{bits: valve, word: 6, want: SupplyFault},
 		{bits: valve, word: 3, want: SupplyFault},
+		{bits: button, word: 0, want: SupplyOn},
+		{bits: button, word: 1<<4 | 1<<6, want: SupplyOff},
+		{bits: button, word: 1 << 4, want: SupplyAllowed}, // told to close, and open: the customer's button closes it
+		{bits: button, word: 1 << 6, want: SupplyOn},
 	} {
 		var v Values
 		v.setStatus(test.word, test.bits)
@@ -230,6 +235,44 @@ func TestItemMapsKnowTheirCodes(t *testing.T) {
 		require.NoError(t, err)
 		_, err = Parse(data)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// Closing that is allowed is told from a cut by bits that the map names.
+func TestAllowClosingNeedsItsBits(t *testing.T) {
+	t.Parallel()
+	good, err := embedded.ReadFile("maps/sim-dlt645.json")
+	require.NoError(t, err)
+	_, err = Parse([]byte(strings.Replace(string(good), `, "commanded_off": 64`, "", 1)))
+	require.ErrorContains(t, err, "supply.commanded_off must name the bits")
+	_, err = Parse([]byte(strings.Replace(string(good), `"close": {"code": 28`, `"close": {"code": 27`, 1)))
+	require.ErrorContains(t, err, "command close has the code 1B")
+}
+
+// A meter without a relay shows nothing of one, and is told nothing; a band that it doesn't have counts nothing.
+func TestTwoWayMeter(t *testing.T) {
+	t.Parallel()
+	p, err := Get("acrel-dtsd1352")
+	require.NoError(t, err)
+	raw := Raw{"serial": {0, 0, 0, 0, 0, 1}, "energy": make([]byte, 24)}
+	raw["energy"][3], raw["energy"][15], raw["energy"][23] = 100, 100, 7 // forward total, its flat, and reverse
+	v, err := p.Decode(raw)
+	require.NoError(t, err)
+	require.Equal(t, []int64{100, 0, 0, 100, 0, 0}, v.Registers)
+	require.Equal(t, int64(7), *v.Reverse)
+	require.Equal(t, SupplyUnknown, v.Supply)
+	good, err := embedded.ReadFile("maps/acrel-dtsd1352.json")
+	require.NoError(t, err)
+	for was, is := range map[string]string{
+		`"commands": {}`:        `"commands": {"trip": {"function": 6, "address": "0x0001", "values": [1]}}`,
+		`"supply": {"on": 0`:    `"supply": {"on": 1`,
+		`["total", "sharp"`:     `["", "sharp"`,
+		`"valley", ""]`:         `"valley"]`,
+		`"flat", "valley", ""]`: `"flat", "valley", "deep_valley"]`,
+	} {
+		require.Contains(t, string(good), was)
+		_, err = Parse([]byte(strings.Replace(string(good), was, is, 1)))
+		require.Error(t, err, is)
 	}
 }
 

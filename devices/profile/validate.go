@@ -167,11 +167,16 @@ func (p *Profile) checkRegisters() error {
 	wrong.when(len(p.Registers) != want, "%s has %d registers; list %d, total first", p.Service, len(p.Registers), want)
 	_, ok := p.field("board")
 	wrong.when(ok != (p.CircuitUnits != 0), "a circuit of a box has circuit_units and the field board; other meters have neither")
-	for _, name := range append([]string{"serial", "status"}, p.Registers...) {
+	for i, name := range append([]string{"serial"}, p.Registers...) {
 		_, ok := p.field(name)
-		wrong.when(!ok, "field %s is missing", name)
+		wrong.when(!ok && (name != "" || i < 2), "field %s is missing", name)
 	}
-	wrong.when(p.Supply.On == 0 && (p.Protocol == Modbus || p.Supply.Off == 0), "supply.on must name the bits that mean supplied")
+	// A meter without a switch tells nothing of one, and is told nothing.
+	_, switches := p.field("status")
+	wrong.when(!switches && (len(p.Commands) > 0 || p.Supply != SupplyBits{}), "field status is missing: only a map without commands and supply does without it")
+	wrong.when(switches && p.Supply.On == 0 && (p.Protocol == Modbus || p.Supply.Off == 0), "supply.on must name the bits that mean supplied")
+	_, allows := p.Commands[AllowClosing]
+	wrong.when(allows && p.Supply.CommandedOff == 0, "supply.commanded_off must name the bits by which a closing that is allowed is told from a cut")
 	return wrong.all()
 }
 

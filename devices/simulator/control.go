@@ -26,6 +26,7 @@ type Exchange struct {
 //	DELETE /faults            a Fault as pattern, see Fleet.Clear; answers {"cleared": n}
 //	GET    /faults            FaultCounts
 //	POST   /exchange          an Exchange
+//	POST   /press             {"serial": …}: a customer presses the meter's button
 //	GET    /gateways          {"gateway id": "host:port"}
 //	GET    /lines             {"gateway id": LineUse}
 //	GET    /lines/{gateway}   the LineUse of one gateway
@@ -37,6 +38,7 @@ func (f *Fleet) Control() http.Handler {
 	mux.HandleFunc("DELETE /faults", f.deleteFaults)
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, f.Faults()) })
 	mux.HandleFunc("POST /exchange", f.postExchange)
+	mux.HandleFunc("POST /press", f.postPress)
 	mux.HandleFunc("GET /gateways", func(w http.ResponseWriter, _ *http.Request) {
 		addresses := make(map[string]string, len(f.gateways))
 		for _, g := range f.gateways {
@@ -84,6 +86,20 @@ func (f *Fleet) postExchange(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := f.ExchangeMeter(exchange.Gateway, exchange.Unit, exchange.Meter); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *Fleet) postPress(w http.ResponseWriter, r *http.Request) {
+	var at struct {
+		Serial string `json:"serial"`
+	}
+	if !readJSON(w, r, &at) {
+		return
+	}
+	if err := f.Press(at.Serial); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -34,12 +34,17 @@ const (
 	FaultOverlong      FaultKind = "overlong"       // the answer has more data than was asked for, in a frame that is sound
 )
 
-var faultKinds = map[FaultKind]bool{
-	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
-	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
-	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
-	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true, FaultOverlong: true,
-}
+// LineFaults are those of the line and the gateway; MeterFaults those of the meter itself, whatever the line brings. Every fault is in one of the two: what
+// isn't can't be injected.
+var (
+	LineFaults = []FaultKind{
+		FaultSilent, FaultMute, FaultSlow, FaultLostReply, FaultWrongUnit, FaultDropLink, FaultRepeatWrite, FaultGatewaySilent, FaultBadSum, FaultShort, FaultLong,
+		FaultOverlong,
+	}
+	MeterFaults = []FaultKind{
+		FaultStuckRelay, FaultWelded, FaultStuckValve, FaultMovingValve, FaultWrongClock, FaultRegisterJump, FaultWrongRatio, FaultUnderCount,
+	}
+)
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.
 type Fault struct {
@@ -127,7 +132,7 @@ func newFaults(r *record, entries []RecordEntry) *faults {
 }
 
 func (f *faults) inject(fault Fault, business time.Time) (string, error) {
-	if !faultKinds[fault.Kind] {
+	if !slices.Contains(LineFaults, fault.Kind) && !slices.Contains(MeterFaults, fault.Kind) {
 		return "", fmt.Errorf("fault kind %q is unknown", fault.Kind)
 	}
 	if fault.On != "" && fault.On != onRead && fault.On != onWrite {

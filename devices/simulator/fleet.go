@@ -301,6 +301,25 @@ func (m *meter) remove(now time.Time) error {
 	return m.commit(c)
 }
 
+// Press is a customer who presses the meter's button: the relay closes if closing is allowed. An error says that it didn't.
+func (f *Fleet) Press(serial string) error {
+	m, err := f.find(serial)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.advance(f.now())
+	moved := m.press(c)
+	if err := m.commit(c); err != nil {
+		return err
+	}
+	if !moved {
+		return fmt.Errorf("meter %s doesn't close at its button: it is closed, or nobody has allowed it", serial)
+	}
+	return nil
+}
+
 // MeterState is the truth about a meter now.
 func (f *Fleet) MeterState(serial string) (State, error) {
 	m, err := f.find(serial)

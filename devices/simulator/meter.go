@@ -113,11 +113,17 @@ func (m *meter) consume(c *change, local, seconds int64) {
 	if fault, ok := m.faults.standing(FaultUnderCount, m.place(), c.state.At); ok {
 		before, after = before-before*fault.Offset/1000, after-after*fault.Offset/1000
 	}
-	c.state.Remainder += after - before
 	unit := int64(mWhPerUnit) * m.spec.Ratio
 	if m.spec.water() {
 		unit = mlPerUnit
 	}
+	if after < before {
+		c.state.ReverseRemainder += before - after
+		m.count(&c.state.Reverse, c.state.ReverseRemainder/unit)
+		c.state.ReverseRemainder %= unit
+		return
+	}
+	c.state.Remainder += after - before
 	steps := c.state.Remainder / unit
 	c.state.Remainder -= steps * unit
 	m.count(&c.state.Registers[0], steps)
@@ -189,9 +195,13 @@ func (m *meter) count(register *int64, steps int64) {
 	*register = (*register + steps) % m.spec.rollover()
 }
 
-// slotAmount is the load of the slot around a local second, in mWh or ml.
+// slotAmount is the load of the slot around a local second, in mWh or ml; below zero when the customer's own generator gives more than the load takes.
 func (m *meter) slotAmount(local int64) int64 {
-	return m.load.slots[m.seriesSecond(local)/secondsPerSlot] * m.spec.ScalePermille
+	amount := m.load.slots[m.seriesSecond(local)/secondsPerSlot] * m.spec.ScalePermille
+	if hour := floorMod(local, secondsPerDay) / 3600; hour >= 10 && hour < 14 {
+		amount -= m.spec.FeedWatts * 1000 * secondsPerSlot / 3600
+	}
+	return amount
 }
 
 // seriesSecond maps a local second to a second of the repeating series.
@@ -293,10 +303,32 @@ func (m *meter) force(c *change, mode string) {
 	}
 }
 
+// allow ends forced control and leaves it to the customer's button to close the relay; a meter that holds itself open for lack of credit goes on doing so.
+func (m *meter) allow(c *change) {
+	s := &c.state
+	s.Forced, s.SelfTripped = forcedNone, m.inArrears(s)
+	c.note(EntryAllow, RecordEntry{})
+}
+
+// inArrears says that the meter holds itself open: its own credit is used up.
+func (m *meter) inArrears(s *State) bool {
+	return m.spec.CreditMode && (s.RemainingFen <= -m.spec.OverdraftFen || s.SelfTripped && s.RemainingFen <= 0)
+}
+
+// press is the customer at the meter's button: a relay that is open closes, unless something holds it open. It reports whether it moved.
+func (m *meter) press(c *change) bool {
+	s := &c.state
+	if s.RelayOn || s.Forced != forcedNone || s.SelfTripped || m.spec.water() || !m.moveRelay(c, true) {
+		return false
+	}
+	c.note(EntryButton, RecordEntry{})
+	return true
+}
+
 // release gives control back to the meter: it closes unless it holds itself open for lack of credit.
 func (m *meter) release(c *change) {
 	s := &c.state
-	inArrears := m.spec.CreditMode && (s.RemainingFen <= -m.spec.OverdraftFen || s.SelfTripped && s.RemainingFen <= 0)
+	inArrears := m.inArrears(s)
 	s.SelfTripped = inArrears
 	if !inArrears {
 		m.moveRelay(c, true)

@@ -26,6 +26,8 @@ const (
 	EntryPrices       = "prices"        // new prices were accepted; the state has them
 	EntryTrip         = "trip"          // forced off by command, or the valve told to close
 	EntryClose        = "close"         // forced on by command (keep-power)
+	EntryAllow        = "allow"         // closing is allowed: the customer's button closes the relay
+	EntryButton       = "button"        // the customer pressed the meter's button
 	EntryRelease      = "release"       // forced control off, or the valve told to open
 	EntrySelfTrip     = "self-trip"     // the meter tripped for lack of credit
 	EntrySelfClose    = "self-close"    // the meter closed itself after a purchase
@@ -153,6 +155,21 @@ func Purchases(entries []RecordEntry, serial string) []RecordEntry {
 
 // RelayAt tells what a meter's relay or valve was at a real instant, and false when the record does not reach back to it.
 func RelayAt(entries []RecordEntry, serial string, at time.Time) (SupplyState, bool) {
+	s, known := stateAt(entries, serial, at)
+	if !known {
+		return "", false
+	}
+	return s.supplyAt(at), true
+}
+
+// ClosingAllowedAt tells whether a meter's relay was open at a real instant and its button would have closed it.
+func ClosingAllowedAt(entries []RecordEntry, serial string, at time.Time) bool {
+	s, known := stateAt(entries, serial, at)
+	return known && !s.RelayOn && s.Forced == forcedNone && !s.SelfTripped
+}
+
+// stateAt is the last state of a meter that was recorded by a real instant.
+func stateAt(entries []RecordEntry, serial string, at time.Time) (*State, bool) {
 	own := make([]RecordEntry, 0, 16)
 	for _, entry := range entries {
 		if entry.Serial == serial && entry.State != nil {
@@ -161,7 +178,7 @@ func RelayAt(entries []RecordEntry, serial string, at time.Time) (SupplyState, b
 	}
 	next := sort.Search(len(own), func(i int) bool { return own[i].Real.After(at) })
 	if next == 0 {
-		return "", false
+		return nil, false
 	}
-	return own[next-1].State.supplyAt(at), true
+	return own[next-1].State, true
 }

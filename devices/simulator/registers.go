@@ -45,6 +45,8 @@ func (m *meter) execute(c *change, function byte, data []byte) (reply []byte, ex
 	switch {
 	case function == fnRead:
 		return m.read(c, data)
+	case m.spec.twoWay():
+		return nil, exFunction
 	case function == fnWrite1 && m.spec.water():
 		return m.writeValve(c, data)
 	case function == fnWriteN && m.spec.volume():
@@ -221,8 +223,11 @@ func (s span) holds(address int) bool { return address >= s.from && address < s.
 // counts only the requests that see what it changes.
 func (m *meter) image(c *change, asked span) map[int]uint16 {
 	total, clock := 0x0215, 0x0228
-	if m.spec.water() {
+	switch {
+	case m.spec.water():
 		total, clock = 0x0001, 0x0016
+	case m.spec.twoWay():
+		total = 0x000A
 	}
 	shown := m.shownRegisters(c, asked.holds(total))
 	wall := c.state.At.In(m.location)
@@ -230,9 +235,12 @@ func (m *meter) image(c *change, asked span) map[int]uint16 {
 		wall = m.wall(c)
 	}
 	image := make(map[int]uint16, 160)
-	if m.spec.water() {
+	switch {
+	case m.spec.water():
 		m.waterImage(image, c, shown, wall)
-	} else {
+	case m.spec.twoWay():
+		m.twoWayImage(image, c, shown)
+	default:
 		ratio := m.spec.Ratio
 		if asked.holds(0x0214) {
 			if fault, ok := m.faults.take(FaultWrongRatio, m.place(), c.state.At); ok {
@@ -319,6 +327,14 @@ func (m *meter) electricityImage(image map[int]uint16, c *change, shown []int64,
 		put32(image, address, []int64{price / 10_000})
 	}
 	image[0x0057], image[0x0058] = forcedWords(s.Forced)
+}
+
+// twoWayImage is the register space of a meter that counts both ways: at 0000 all that passed, whichever way, at 000A what was taken, at 0014 what was given.
+func (m *meter) twoWayImage(image map[int]uint16, c *change, shown []int64) {
+	put32(image, 0x0000, []int64{(shown[0] + c.state.Reverse) % m.spec.rollover()})
+	put32(image, 0x000A, shown[:5])
+	put32(image, 0x0014, []int64{c.state.Reverse})
+	putBytes(image, 0x0043, packBCD(m.spec.Serial))
 }
 
 func forcedWords(forced string) (mode, trip uint16) {

@@ -115,6 +115,9 @@ func (m *meter) item645(c *change, item string) ([]byte, byte) {
 		if !c.state.RelayOn {
 			word |= 1 << 4
 		}
+		if c.state.Forced == forcedOff || c.state.SelfTripped {
+			word |= 1 << 6 // what the relay was told last
+		}
 		if c.state.Forced == forcedOn {
 			word |= 1 << 12
 		}
@@ -155,6 +158,11 @@ func (m *meter) control645(c *change, data []byte) byte {
 			return refuseOther // keep-power
 		}
 		m.force(c, forcedOff)
+	case 0x1B:
+		if c.state.Forced == forcedOn {
+			return refuseOther // keep-power: closed already
+		}
+		m.allow(c)
 	case 0x1C:
 		m.force(c, forcedNone)
 	case 0x3A:

@@ -74,12 +74,15 @@ func (b BoxSpec) holds(unit byte, units int) bool {
 type MeterSpec struct {
 	Unit    byte   `json:"unit"`
 	Serial  string `json:"serial"`  // 12 digits
-	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-volume-water, sim-dlt645, sim-cjt188, and sim-adf300 or sim-adf300-three for a circuit of a box
+	Profile string `json:"profile"` // sim-ddsy1352, sim-dtsy1352, sim-valve-water, sim-volume-water, sim-dlt645, sim-cjt188, sim-dtsd1352, and sim-adf300 or sim-adf300-three for a circuit of a box
 	// LoadProfile is the id of a series; ScalePermille multiplies it (1000 = as measured; 0 is read as 1000);
 	// OffsetDays shifts the day at which it starts.
 	LoadProfile   string `json:"load_profile"`
 	ScalePermille int64  `json:"scale_permille"`
 	OffsetDays    int    `json:"offset_days"`
+	// FeedWatts is what the customer's own generator gives from 10:00 to 14:00 local time. What the load doesn't take goes the other way and is counted by the
+	// reverse register; only sim-dtsd1352 has one.
+	FeedWatts int64 `json:"feed_watts,omitempty"`
 	// OpeningRegisters are the registers at the first start, total first: 0.01 kWh (6 values) or litres (1 value).
 	OpeningRegisters []int64 `json:"opening_registers"`
 	// RegisterDigits is the width of the counters in digits of the raw unit: they roll over at 10^RegisterDigits. 0 is 8
@@ -131,11 +134,15 @@ const (
 	profileBox    = "sim-adf300"
 	profileBox3   = "sim-adf300-three"
 	profileThree  = "sim-dtsy1352"
+	profileTwoWay = "sim-dtsd1352"
 )
 
 func (s MeterSpec) water() bool {
 	return s.Profile == profileWater || s.Profile == profile188 || s.volume()
 }
+
+// twoWay says whether the meter counts what goes the other way. Such a meter has four bands, no relay and no credit.
+func (s MeterSpec) twoWay() bool { return s.Profile == profileTwoWay }
 
 // volume says whether the meter holds a bought volume.
 func (s MeterSpec) volume() bool { return s.Profile == profileVolume }
@@ -144,7 +151,7 @@ func (s MeterSpec) volume() bool { return s.Profile == profileVolume }
 func (s MeterSpec) modbus() bool { return s.Profile != profile645 && s.Profile != profile188 }
 
 func (s MeterSpec) phases() int {
-	if s.Profile == profileThree || s.Profile == profileBox3 {
+	if s.Profile == profileThree || s.Profile == profileBox3 || s.twoWay() {
 		return 3
 	}
 	return 1
@@ -206,8 +213,8 @@ func (s MeterSpec) validate() error {
 		return fail("the serial must be %d digits", serialDigits)
 	case s.Unit < 1 || s.Unit > 247:
 		return fail("the unit id must be 1 to 247")
-	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.water() && s.circuitUnits() == 0:
-		return fail("profile %q must be one of %s, %s, %s, %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileWater, profileVolume, profile645, profile188, profileBox, profileBox3)
+	case s.Profile != profileSingle && s.Profile != profileThree && s.Profile != profile645 && !s.twoWay() && !s.water() && s.circuitUnits() == 0:
+		return fail("profile %q must be one of %s, %s, %s, %s, %s, %s, %s, %s, %s", s.Profile, profileSingle, profileThree, profileTwoWay, profileWater, profileVolume, profile645, profile188, profileBox, profileBox3)
 	case s.ScalePermille < 0 || s.ScalePermille > 1_000_000:
 		return fail("scale_permille %d must be 1 to 1000000", s.ScalePermille)
 	case s.Ratio < 1 || s.Ratio > 10_000:
@@ -218,6 +225,10 @@ func (s MeterSpec) validate() error {
 		return fail("opening_registers has %d values; it takes %d", len(s.OpeningRegisters), s.registers())
 	case s.LossPermille < 0 || s.LossPermille > 1000:
 		return fail("loss_permille %d must be 0 to 1000", s.LossPermille)
+	case s.FeedWatts != 0 && (!s.twoWay() || s.FeedWatts < 0):
+		return fail("feed_watts %d: only %s counts what is fed back, which is above zero", s.FeedWatts, profileTwoWay)
+	case s.twoWay() && (s.CreditMode || len(s.SumOf) > 0):
+		return fail("a meter of this kind holds no credit and sums no others")
 	case s.CreditMode && len(s.SumOf) > 0:
 		return fail("a master meter holds no credit")
 	case s.CreditMode && s.water() && !s.volume():
@@ -234,6 +245,9 @@ func (s MeterSpec) validate() error {
 		}
 		if span.Band < BandSharp || span.Band > BandDeepValley {
 			return fail("band %d must be 1 (sharp) to 5 (deep valley)", span.Band)
+		}
+		if s.twoWay() && span.Band == BandDeepValley {
+			return fail("a meter of this kind has no deep valley")
 		}
 	}
 	if _, err := findSeries(s.water(), s.LoadProfile); err != nil {

@@ -29,6 +29,9 @@ type State struct {
 	At time.Time `json:"at"`
 	// Registers are 0.01 kWh (total, sharp, peak, flat, valley, deep valley) or litres (total).
 	Registers []int64 `json:"registers"`
+	// Reverse is what went the other way, in 0.01 kWh; ReverseRemainder what doesn't fill a unit yet, in mWh.
+	Reverse          int64 `json:"reverse,omitempty"`
+	ReverseRemainder int64 `json:"reverse_remainder,omitempty"`
 	// Remainder is what does not fill a register unit yet, in mWh or ml.
 	Remainder int64 `json:"remainder"`
 	// Passed is what passed the meter since its start, counted or not, total and bands, in mWh or ml; kept where a master sums it.

@@ -41,10 +41,15 @@ type SupplyState string
 
 // The supply states. Unknown is worked on until a reading settles it.
 const (
-	SupplyOn      SupplyState = "on"
-	SupplyOff     SupplyState = "off"
+	SupplyOn  SupplyState = "on"
+	SupplyOff SupplyState = "off"
+	// SupplyAllowed: given back by us, and off until the customer presses the meter's button.
+	SupplyAllowed SupplyState = "allowed"
 	SupplyUnknown SupplyState = "unknown"
 )
+
+// Dark says that nothing reaches the customer, whoever is to end that.
+func (s SupplyState) Dark() bool { return s == SupplyOff || s == SupplyAllowed }
 
 // CycleState is the progress of a reading cycle.
 type CycleState string
@@ -129,11 +134,13 @@ type CommandKind string
 
 // The command kinds. Release ends keep-on; it does not cut.
 const (
-	CommandCredit  CommandKind = "credit"
-	CommandTrip    CommandKind = "trip"
-	CommandClose   CommandKind = "close"
-	CommandKeepOn  CommandKind = "keep_on"
-	CommandRelease CommandKind = "release"
+	CommandCredit CommandKind = "credit"
+	CommandTrip   CommandKind = "trip"
+	CommandClose  CommandKind = "close"
+	// CommandAllowClosing gives supply back as a permission: the customer closes the relay by the meter's button.
+	CommandAllowClosing CommandKind = "allow_close"
+	CommandKeepOn       CommandKind = "keep_on"
+	CommandRelease      CommandKind = "release"
 	// CommandSetPrices and CommandSetClock are settings of a meter; they don't touch supply.
 	CommandSetPrices CommandKind = "set_prices"
 	CommandSetClock  CommandKind = "set_clock"
@@ -141,7 +148,7 @@ const (
 
 // Switches says whether the command is about supply: only then does a read-back of relay or valve prove it.
 func (k CommandKind) Switches() bool {
-	return k == CommandTrip || k == CommandClose || k == CommandKeepOn || k == CommandRelease
+	return k == CommandTrip || k == CommandClose || k == CommandAllowClosing || k == CommandKeepOn || k == CommandRelease
 }
 
 // CommandState is the progress of a command. Only verified is proof: the

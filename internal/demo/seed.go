@@ -249,7 +249,7 @@ func (w *seeder) people(ctx context.Context) error {
 
 func (w *seeder) gateways(ctx context.Context) error {
 	for _, g := range w.u.Gateways {
-		if _, err := w.tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, address, timeout_ms) VALUES ($1, $2, $3, $4, $5)`,
+		if _, err := w.tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, address, timeout_ms, worst_case_ms) VALUES ($1, $2, $3, $4, $5, $5)`,
 			g.ID, g.Site, g.Name, w.addresses[g.ID], timeoutMillis); err != nil {
 			return err
 		}

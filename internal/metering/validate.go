@@ -342,7 +342,7 @@ func (v *validation) low() {
 
 // on says whether supply was on at both ends, as far as known.
 func (v *validation) on() bool {
-	return v.Previous.Supply != billing.SupplyOff && v.Current.Supply != billing.SupplyOff
+	return !v.Previous.Supply.Dark() && !v.Current.Supply.Dark()
 }
 
 func (v *validation) sum() {

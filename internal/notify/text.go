@@ -31,7 +31,7 @@ type Facts struct {
 }
 
 // Kinds lists every kind of message.
-var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"}
+var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "allowed", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"}
 
 // A message says amount, new balance and receipt number where there are any: a text without them makes people call.
 var texts = map[Language]map[string]string{
@@ -48,6 +48,7 @@ var texts = map[Language]map[string]string{
 		"part_due":     "【{{.Site}}】户号{{.Account}}补收款本月应交{{.Amount}}元已到期,余额{{.Balance}}元,请及时充值。",
 		"plan_ended":   "【{{.Site}}】户号{{.Account}}补收款分月交纳已结束,未到期的{{.Amount}}元现已到期,余额{{.Balance}}元,请及时充值。",
 		"restored":     "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
+		"allowed":      "【{{.Site}}】户号{{.Account}}已于{{.Now}}允许合闸,余额{{.Balance}}元。请确认用电安全后按住电表上的按键合闸,即恢复供{{.Supply}}。不便操作请联系我们。",
 	},
 	English: {
 		"level1":       "[{{.Site}}] Account {{.Account}} ({{.Word}}) has {{.Balance}} yuan left. Please top up soon.",
@@ -62,6 +63,7 @@ var texts = map[Language]map[string]string{
 		"part_due":     "[{{.Site}}] This month's part of {{.Amount}} yuan of account {{.Account}} is due. Balance {{.Balance}} yuan: please top up in time.",
 		"plan_ended":   "[{{.Site}}] The monthly payment of account {{.Account}} has ended: the remaining {{.Amount}} yuan are due now. Balance {{.Balance}} yuan: please top up in time.",
 		"restored":     "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
+		"allowed":      "[{{.Site}}] Account {{.Account}} may be switched on since {{.Now}}. Balance {{.Balance}} yuan. Make sure that it is safe, then hold down the button on your meter: {{.Supply}} is back then. Call us if you can't.",
 	},
 }
 

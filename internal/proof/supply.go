@@ -13,7 +13,7 @@ import (
 // verifiedWasTrue: every supply state that we call verified was what the simulated relay or valve was at the instant of the read-back.
 func (c *checker) verifiedWasTrue(ctx context.Context, inv *Invariant) error {
 	rows, _ := c.tx.Query(ctx, `SELECT c.id, c.kind, m.serial, coalesce(c.readback, ''), c.readback_real
-		FROM commands c JOIN meters m ON m.id = c.meter_id WHERE c.kind IN ('trip', 'close', 'keep_on', 'release') AND c.state = 'verified'`)
+		FROM commands c JOIN meters m ON m.id = c.meter_id WHERE c.kind IN ('trip', 'close', 'allow_close', 'keep_on', 'release') AND c.state = 'verified'`)
 	type command struct {
 		ID, Kind, Serial, Readback string
 		At                         *time.Time
@@ -33,6 +33,10 @@ func (c *checker) verifiedWasTrue(ctx context.Context, inv *Invariant) error {
 		}
 		was, known := simulator.RelayAt(c.record[v.Serial], v.Serial, *v.At)
 		switch {
+		case known && v.Kind == "allow_close" && v.Readback == "allowed":
+			if !simulator.ClosingAllowedAt(c.record[v.Serial], v.Serial, *v.At) {
+				inv.violate("command %s of meter %s read back that closing is allowed; the relay was %q, and no button closed it", v.ID, v.Serial, was)
+			}
 		case !known:
 			inv.violate("command %s: the record of meter %s doesn't reach back to its read-back", v.ID, v.Serial)
 		case string(was) != v.Readback:

@@ -267,7 +267,7 @@ const factsOfMeters = `SELECT m.id AS meter_id, a.id AS account_id, m.gateway_id
 		EXISTS (SELECT 1 FROM reminders n WHERE n.account_id = a.id AND n.state IN ` + openReminderStates + `) AS arrears,
 		EXISTS (SELECT 1 FROM case_members x JOIN cases k ON k.id = x.case_id WHERE x.meter_id = m.id AND x.outcome = '' AND k.state = 'open' AND k.kind IN ('missing', 'gateway_silent')) AS silent,
 		EXISTS (SELECT 1 FROM tariff_pushes t WHERE t.meter_id = m.id AND t.state <> 'verified') AS price_push,
-		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ('trip', 'close', 'keep_on', 'release') AND d.state IN ('requested', 'sending', 'acknowledged')) AS switch_open,
+		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ` + switchKinds + ` AND d.state IN ('requested', 'sending', 'acknowledged')) AS switch_open,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ('set_prices', 'set_clock') AND d.state IN ('requested', 'sending', 'acknowledged')) AS set_open,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind = 'set_clock' AND (d.sent_at AT TIME ZONE y.time_zone)::date = (business_now() AT TIME ZONE y.time_zone)::date) AS set_today,
 		ARRAY(SELECT a.profile_version FROM command_allowances a WHERE ` + standingAllowance + `) AS allowed,

@@ -70,6 +70,30 @@ func (b Bill) Taxes() ([]billing.Component, error) {
 	return slices.DeleteFunc(v.Components, func(c billing.Component) bool { return c.Kind != billing.KindTax }), nil
 }
 
+// Reverse is the energy in kWh that went the other way in the bill's months, as it was known when it was rated: reported, never netted. Zero where nobody knows of
+// any.
+func (b Bill) Reverse() (billing.Quantity, error) {
+	var in struct {
+		Months []struct {
+			Reverse billing.Quantity `json:"reverse"`
+		} `json:"months"`
+	}
+	var sum billing.Quantity
+	if len(b.Input) == 0 {
+		return sum, nil
+	}
+	if err := json.Unmarshal(b.Input, &in); err != nil {
+		return sum, err
+	}
+	for _, m := range in.Months {
+		var err error
+		if sum, err = sum.Add(m.Reverse); err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
 // BillReading is what one fitting brought to a bill: raw registers at both ends.
 type BillReading struct {
 	Meter     billing.MeterID   `json:"meter"`

@@ -22,8 +22,12 @@ func TestAddBox(t *testing.T) {
 	require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(box("B0", 2, 36)))
 	require.Equal(t, billing.CodeInvalidInput, billing.CodeOf(box("B0", 1, 20)))
 	require.NoError(t, box("B1", 1, 36))
-	require.Equal(t, billing.CodeConflict, billing.CodeOf(box("B2", 25, 12)), "overlaps B1")
-	require.Equal(t, billing.CodeConflict, billing.CodeOf(box("B2", 73, 36)), "a meter of its own has unit 100")
+	err := box("B2", 25, 12)
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(err))
+	require.ErrorContains(t, err, "box B1 has units 1 to 36 already: choose a free base unit")
+	err = box("B2", 73, 36)
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(err))
+	require.ErrorContains(t, err, "which is in no box, has unit 100 already: choose a free base unit")
 	_, spare := u.Account(storetest.NewAccount{Unit: 120})
 	fit := func(id, serial, box string, unit, units int) error {
 		point := billing.ServicePointID("P-" + id)
@@ -36,14 +40,16 @@ func TestAddBox(t *testing.T) {
 	}
 	require.NoError(t, fit("C1", "000000009001", "B1", 1, 1))
 	require.NoError(t, fit("C2", "000000009002", "B1", 34, 3))
-	for name, err := range map[string]error{
-		"outside of the box":       fit("C3", "000000009003", "B1", 37, 1),
-		"in the box by its unit":   fit("C4", "000000009004", "", 2, 1),
-		"its phases leave the box": fit("C5", "000000009005", "B1", 35, 3),
-		"a unit of another's":      fit("C6", "000000009006", "B1", 36, 1),
-		"three units on its own":   fit("C7", "000000009007", "", 130, 3),
+	// Each refusal names the unit that is meant.
+	for want, err := range map[string]error{
+		"unit 37 of gateway G1 is not a circuit of the box":            fit("C3", "000000009003", "B1", 37, 1),
+		"unit 2 of gateway G1 is not a circuit of the box":             fit("C4", "000000009004", "", 2, 1),
+		"box B1 ends at unit 36: choose a lower unit id than 35":       fit("C5", "000000009005", "B1", 35, 3),
+		"circuit C2 of box B1 has units 34 to 36 already: choose free": fit("C6", "000000009006", "B1", 36, 1),
+		"no box has unit 130: add the box first, or correct the unit":  fit("C7", "000000009007", "", 130, 3),
 	} {
-		require.Equal(t, billing.CodeConflict, billing.CodeOf(err), "%s: %v", name, err)
+		require.Equal(t, billing.CodeConflict, billing.CodeOf(err), "%s: %v", want, err)
+		require.ErrorContains(t, err, want)
 	}
 	m, err := u.Meter(ctx, "C2")
 	require.NoError(t, err)

@@ -44,6 +44,9 @@ type Command struct {
 	SettledAt                                                                              *time.Time
 }
 
+// switchKinds are the kinds of commands that are about supply: billing.CommandKind.Switches.
+const switchKinds = `('trip', 'close', 'allow_close', 'keep_on', 'release')`
+
 const selectCommand = `SELECT id, site_id, account_id, meter_id, kind, state, cause, requested_by, decision, deadline, amount_fen, count_before, count_intended,
 	count_after, remaining_before_fen, remaining_after_fen, registers_before,
 	volume_litres, volume_carried, volume_price_e8, volume_before, volume_target, volume_after, volume_total_after, coalesce(readback, '') AS readback, readback_real, readback_power_w, attempts,

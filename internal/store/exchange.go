@@ -248,7 +248,7 @@ func exchangeable(ctx context.Context, tx querier, e Exchange) error {
 	var busy bool
 	err := tx.QueryRow(ctx, `SELECT (SELECT id FROM meters WHERE id = $1), (SELECT id FROM meters WHERE serial = $2),
 			(SELECT id FROM meters WHERE gateway_id = $3 AND unit = $4 AND state = 'fitted' AND id <> $5),
-			EXISTS (SELECT 1 FROM commands WHERE meter_id = $5 AND kind IN ('credit', 'trip', 'close', 'keep_on', 'release')
+			EXISTS (SELECT 1 FROM commands WHERE meter_id = $5 AND (kind = 'credit' OR kind IN `+switchKinds+`)
 				AND (state IN ('sending', 'acknowledged') OR state = 'requested' AND kind <> 'credit'))`,
 		e.New.ID, e.New.Serial, e.New.Gateway, e.New.Unit, e.Old).Scan(&sameID, &sameSerial, &sameUnit, &busy)
 	switch {
@@ -329,7 +329,7 @@ func cancelCommand(ctx context.Context, tx *Tx, c Command) error {
 // proved at the new one: a hold is ordered anew, a switching order in doubt ends, and a cut that was done is neither forgotten nor ordered
 // at the new meter.
 func turnSupply(ctx context.Context, tx *Tx, sup Supply, x MeterExchange) (hold string, err error) {
-	rows, _ := tx.Query(ctx, selectCommand+` WHERE meter_id = $1 AND kind IN ('trip', 'close', 'keep_on', 'release') AND state = 'unknown' FOR UPDATE`, x.Old)
+	rows, _ := tx.Query(ctx, selectCommand+` WHERE meter_id = $1 AND kind IN `+switchKinds+` AND state = 'unknown' FOR UPDATE`, x.Old)
 	doubtful, err := pgx.CollectRows(rows, pgx.RowToStructByName[Command])
 	if err != nil {
 		return "", err

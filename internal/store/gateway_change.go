@@ -100,6 +100,17 @@ func (c GatewayChange) check() error {
 	return nil
 }
 
+// CommandsBarred says why no command may go to the gateway's meters: what it remembers of reads for longer than ChangeGateway takes, it would answer a
+// read-back with beyond the time of a step. A gateway that was stored before there was that limit still has it; reads go on.
+// billing.CodeBlocked; nil when commands may go.
+func (g Gateway) CommandsBarred() error {
+	if g.CachesMillis <= mostCachesMillis {
+		return nil
+	}
+	return billing.Errorf(billing.CodeBlocked, "gateway %s answers reads from memory for %d ms, and only %d ms can be waited for: no command is sent to its meters before an administrator has shortened that, at the gateway and on its page",
+		g.ID, g.CachesMillis, mostCachesMillis)
+}
+
 func checkHostPort(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	n, bad := strconv.Atoi(port)
@@ -146,9 +157,6 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
-	if err := s.placeIsFree(ctx, c); err != nil {
-		return err
-	}
 	g := c.gateway()
 	g.Site = site
 	if c.Link == "dial_in" {
@@ -157,7 +165,12 @@ func (s *Store) RegisterGateway(ctx context.Context, by By, site billing.SiteID,
 		}
 		g.Secret = hashOf(c.Secret)
 	}
-	return s.AddGateway(ctx, by, g)
+	return s.Change(ctx, by, func(tx *Tx) error {
+		if err := holdPlace(ctx, tx, c); err != nil {
+			return err
+		}
+		return addGateway(ctx, tx, g)
+	})
 }
 
 // ChangeGateway changes how a gateway is reached. Its line is closed and opened again by its owner when it is used next. Nothing is changed and
@@ -167,11 +180,11 @@ func (s *Store) ChangeGateway(ctx context.Context, by By, c GatewayChange, mayDi
 	if err := c.checkWith(mayDial); err != nil {
 		return err
 	}
-	if err := s.placeIsFree(ctx, c); err != nil {
-		return err
-	}
 	g := c.gateway()
 	return s.Change(ctx, by, func(tx *Tx) error {
+		if err := holdPlace(ctx, tx, c); err != nil {
+			return err
+		}
 		rows, _ := tx.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.id = $1 FOR UPDATE`, c.ID)
 		old, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Gateway])
 		if err != nil {

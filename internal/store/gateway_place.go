@@ -22,16 +22,16 @@ const (
 // GatewayAt finds the gateway that we dial at an address, under whatever name either of them is written; billing.CodeNotFound when there is none.
 // unknown are the names that couldn't be resolved, so that nobody can say where they lead.
 func (s *Store) GatewayAt(ctx context.Context, hostPort string) (g Gateway, unknown []string, err error) {
-	return s.gatewayAt(ctx, hostPort, "")
+	return gatewayAt(ctx, s.Pool, hostPort, "")
 }
 
 // gatewayAt is GatewayAt among the gateways but one.
-func (s *Store) gatewayAt(ctx context.Context, hostPort string, except billing.GatewayID) (g Gateway, unknown []string, err error) {
+func gatewayAt(ctx context.Context, q querier, hostPort string, except billing.GatewayID) (g Gateway, unknown []string, err error) {
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return Gateway{}, nil, checkHostPort(hostPort)
 	}
-	rows, _ := s.Pool.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.address LIKE '%:' || $1::text AND g.id <> $3 ORDER BY g.address <> $2, g.id`, port, hostPort, except)
+	rows, _ := q.Query(ctx, `SELECT `+gatewayColumns+` FROM gateways g WHERE g.address LIKE '%:' || $1::text AND g.id <> $3 ORDER BY g.address <> $2, g.id`, port, hostPort, except)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Gateway])
 	switch {
 	case err != nil:
@@ -78,12 +78,21 @@ func resolved(ctx context.Context, hosts []string) [][]netip.Addr {
 	return leads
 }
 
-// placeIsFree refuses an address that leads to where another gateway is dialled: two owners of one bus would take each other's answers.
-func (s *Store) placeIsFree(ctx context.Context, c GatewayChange) error {
+// holdPlace refuses an address that leads to where another gateway is dialled: two owners of one bus would take each other's answers. Until the
+// transaction ends nobody else enters a gateway at this port: of two who enter the same one at the same moment under two names, the second
+// sees what the first has entered. The port is what both surely write alike; a name may lead elsewhere a moment later.
+func holdPlace(ctx context.Context, tx *Tx, c GatewayChange) error {
 	if c.Address == "" {
 		return nil
 	}
-	other, _, err := s.gatewayAt(ctx, c.Address, c.ID)
+	_, port, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		return checkHostPort(c.Address)
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('gateway place ' || $1::text, 0))`, port); err != nil {
+		return err
+	}
+	other, _, err := gatewayAt(ctx, tx, c.Address, c.ID)
 	switch {
 	case billing.CodeOf(err) == billing.CodeNotFound, err == nil && other.Address == c.Address: // the tables refuse the same text by themselves
 		return nil

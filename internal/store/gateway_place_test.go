@@ -49,3 +49,38 @@ func TestGatewayAt(t *testing.T) {
 	_, err = u.Gateway(ctx, "P4")
 	require.Equal(t, billing.CodeNotFound, billing.CodeOf(err))
 }
+
+// Two people who enter one gateway at the same moment under two names: the second gets the sentence that the first one has it.
+func TestGatewayIsEnteredOnceAtATime(t *testing.T) {
+	t.Parallel()
+	u := storetest.NewUtility(t, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	ctx := t.Context()
+	// Nobody's row is stored before both have looked whether the place is free, or wait for the other to end.
+	hold, err := u.Pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = hold.Rollback(ctx) }()
+	_, err = hold.Exec(ctx, `LOCK TABLE gateways IN SHARE ROW EXCLUSIVE MODE`)
+	require.NoError(t, err)
+	ended := make(chan error, 2)
+	for id, address := range map[billing.GatewayID]string{"P1": "localhost:4001", "P2": "127.0.0.1:4001"} {
+		go func() {
+			ended <- u.RegisterGateway(ctx, storetest.By, u.Site, store.GatewayChange{ID: id, Name: "entered twice", Link: "transparent", Address: address, TimeoutMillis: 2500}, nil)
+		}()
+	}
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := u.Pool.QueryRow(ctx, `SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting)
+		return err == nil && waiting == 2
+	}, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, hold.Commit(ctx))
+	first, second := <-ended, <-ended
+	if first != nil {
+		first, second = second, first
+	}
+	require.NoError(t, first)
+	require.Equal(t, billing.CodeConflict, billing.CodeOf(second))
+	require.ErrorContains(t, second, "has this address already, written as")
+	var stored int
+	require.NoError(t, u.Pool.QueryRow(ctx, `SELECT count(*) FROM gateways WHERE name = 'entered twice'`).Scan(&stored))
+	require.Equal(t, 1, stored)
+}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -145,4 +146,32 @@ func TestGatewaySettings(t *testing.T) {
 		spoil(&bad)
 		require.Error(t, s.AddGateway(t.Context(), storetest.By, bad), name)
 	}
+}
+
+// What was stored before there were the limits of entry: the usual worst case is filled in, with its journal, and a cache that is too long bars commands.
+func TestGatewayStoredBeforeTheLimits(t *testing.T) {
+	t.Parallel()
+	u := storetest.NewUtility(t, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	ctx := t.Context()
+	_, err := u.Pool.Exec(ctx, `INSERT INTO gateways (id, site_id, name, link, address, timeout_ms, worst_case_ms, caches_reads_ms)
+		VALUES ('O1', $1, 'old', 'modbus_tcp', '10.8.0.1:502', 700, 0, 0), ('O2', $1, 'old', 'transparent', '10.8.0.2:502', 2500, 0, 0), ('O3', $1, 'old', 'modbus_tcp', '10.8.0.3:502', 2500, 2400, 10001)`, u.Site)
+	require.NoError(t, err)
+	migration, err := os.ReadFile("migrations/0106_known_worst_case.sql")
+	require.NoError(t, err)
+	for range 2 {
+		_, err = u.Pool.Exec(ctx, string(migration))
+		require.NoError(t, err)
+	}
+	for id, want := range map[billing.GatewayID][2]int{"O1": {2000, 2000}, "O2": {2500, 1000}, "O3": {2500, 2400}} {
+		g, err := u.Gateway(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, want, [2]int{g.TimeoutMillis, g.WorstMillis}, id)
+		require.Equal(t, id == "O3", g.CommandsBarred() != nil, id)
+	}
+	var changed int
+	require.NoError(t, u.Pool.QueryRow(ctx, `SELECT count(*) FROM journal WHERE kind = 'gateway' AND event = 'changed' AND entity IN ('O1', 'O2', 'O3')`).Scan(&changed))
+	require.Equal(t, 2, changed, "one row each, of the two that were changed")
+	intact, err := u.ChainIntact(ctx, "gateway", "O1")
+	require.NoError(t, err)
+	require.True(t, intact)
 }

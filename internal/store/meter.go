@@ -67,15 +67,17 @@ func (s *Store) AddGateway(ctx context.Context, by By, g Gateway) error {
 	if g.Link == "" {
 		g.Link = "modbus_tcp"
 	}
-	return s.Change(ctx, by, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, link, address, registration_id, secret_sha256, pause_ms, timeout_ms, worst_case_ms, caches_reads_ms)
-			VALUES ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9, $10, $11)`,
-			g.ID, g.Site, g.Name, g.Link, g.Address, g.Registration, g.Secret, g.PauseMillis, g.TimeoutMillis, g.WorstMillis, g.CachesMillis)
-		if err != nil {
-			return err
-		}
-		return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added", Data: linkData(g)})
-	})
+	return s.Change(ctx, by, func(tx *Tx) error { return addGateway(ctx, tx, g) })
+}
+
+func addGateway(ctx context.Context, tx *Tx, g Gateway) error {
+	_, err := tx.Exec(ctx, `INSERT INTO gateways (id, site_id, name, link, address, registration_id, secret_sha256, pause_ms, timeout_ms, worst_case_ms, caches_reads_ms)
+		VALUES ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), $7, $8, $9, $10, $11)`,
+		g.ID, g.Site, g.Name, g.Link, g.Address, g.Registration, g.Secret, g.PauseMillis, g.TimeoutMillis, g.WorstMillis, g.CachesMillis)
+	if err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: g.Site, Kind: "gateway", ID: string(g.ID), Event: "added", Data: linkData(g)})
 }
 
 // Meter is a physical meter at (gateway, unit).

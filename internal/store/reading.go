@@ -38,6 +38,9 @@ type Reading struct {
 	DeviceRatio   *int // transformer ratio that the meter showed; nil when it shows none
 	// RemainingLitres is the bought volume left in a meter that holds one, negative in overdraft; nil for others.
 	RemainingLitres *int64
+	// Reverse is what the meter showed of energy that went the other way, in the units of Registers; nil where it doesn't tell. It is reported,
+	// never netted (rule 16).
+	Reverse *int64
 	// Profile is the register map, and its version, that it was decoded with; empty and nil for what no line brought.
 	Profile        string
 	ProfileVersion *int
@@ -45,13 +48,13 @@ type Reading struct {
 }
 
 const readingColumns = `r.meter_id, r.freeze_at, r.version, r.taken_at, r.taken_real, r.quality, r.registers, r.remaining_fen, r.purchase_count,
-	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason, r.device_ratio, r.method, r.remaining_litres, r.profile, r.profile_version`
+	r.supply, r.forced, r.status_word, r.power_w, r.clock_skew_s, r.interpolated, r.doubtful, r.cycle_id, r.recorded_by, r.reason, r.device_ratio, r.method, r.remaining_litres, r.profile, r.profile_version, r.reverse`
 
 var readingNames = strings.Split(strings.NewReplacer("r.", "", "\n", "", "\t", "", " ", "").Replace(readingColumns), ",")
 
 func (r Reading) values() []any {
 	return []any{r.Meter, r.FreezeAt, r.Version, r.TakenAt, r.TakenReal, r.Quality, []int64(r.Registers), (*int64)(r.RemainingFen), r.PurchaseCount,
-		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason, r.DeviceRatio, r.Method, r.RemainingLitres, r.Profile, r.ProfileVersion}
+		r.Supply, r.Forced, r.StatusWord, r.PowerW, r.ClockSkewS, r.Interpolated, r.Doubtful, r.Cycle, r.RecordedBy, r.Reason, r.DeviceRatio, r.Method, r.RemainingLitres, r.Profile, r.ProfileVersion, r.Reverse}
 }
 
 // member is the canonical text of a reading in the digest of a batch.
@@ -72,9 +75,9 @@ func insertReadings(ctx context.Context, tx *Tx, rs []Reading) error {
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`)
 		SELECT meter_id, freeze_at, version, taken_at, taken_real, quality, registers::bigint[], remaining_fen, purchase_count,
-			supply, forced, status_word, power_w, clock_skew_s, interpolated, doubtful, cycle_id, recorded_by, reason, device_ratio, method, remaining_litres, profile, profile_version
+			supply, forced, status_word, power_w, clock_skew_s, interpolated, doubtful, cycle_id, recorded_by, reason, device_ratio, method, remaining_litres, profile, profile_version, reverse
 		FROM unnest($1::text[], $2::timestamptz[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
-			$10::text[], $11::text[], $12::integer[], $13::bigint[], $14::integer[], $15::boolean[], $16::boolean[], $17::text[], $18::text[], $19::text[], $20::integer[], $21::text[], $22::bigint[], $23::text[], $24::integer[])
+			$10::text[], $11::text[], $12::integer[], $13::bigint[], $14::integer[], $15::boolean[], $16::boolean[], $17::text[], $18::text[], $19::text[], $20::integer[], $21::text[], $22::bigint[], $23::text[], $24::integer[], $25::bigint[])
 			AS r (`+strings.Join(readingNames, ", ")+`)
 		ON CONFLICT DO NOTHING`,
 		column(rs, func(r Reading) string { return string(r.Meter) }), column(rs, func(r Reading) time.Time { return r.FreezeAt }),
@@ -88,7 +91,8 @@ func insertReadings(ctx context.Context, tx *Tx, rs []Reading) error {
 		column(rs, func(r Reading) *string { return (*string)(r.Cycle) }), column(rs, func(r Reading) string { return r.RecordedBy }),
 		column(rs, func(r Reading) string { return r.Reason }), column(rs, func(r Reading) *int { return r.DeviceRatio }),
 		column(rs, func(r Reading) string { return r.Method }), column(rs, func(r Reading) *int64 { return r.RemainingLitres }),
-		column(rs, func(r Reading) string { return r.Profile }), column(rs, func(r Reading) *int { return r.ProfileVersion }))
+		column(rs, func(r Reading) string { return r.Profile }), column(rs, func(r Reading) *int { return r.ProfileVersion }),
+		column(rs, func(r Reading) *int64 { return r.Reverse }))
 	return err
 }
 
@@ -124,7 +128,7 @@ func addVersion(ctx context.Context, tx *Tx, r Reading) (int, error) {
 			return 0, err
 		}
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`, r.values()...)
+	_, err = tx.Exec(ctx, `INSERT INTO readings (`+strings.Join(readingNames, ", ")+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`, r.values()...)
 	return r.Version, err
 }
 
@@ -213,14 +217,15 @@ type Point struct {
 	// What the device showed of itself; nil when it shows none, and for an opening.
 	ClockSkewS  *int
 	DeviceRatio *int
+	Reverse     *int64
 }
 
 // LastPoints reads each fitted meter's last known point before an instant; a meter that was fitted later has none.
 func (s *Store) LastPoints(ctx context.Context, meters []billing.MeterID, before time.Time) (map[billing.MeterID]Point, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, coalesce(r.freeze_at, f.from_at) AS at, coalesce(r.registers, f.opening) AS registers, coalesce(r.quality, 'actual') AS quality,
-			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio
+			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio, r.reverse
 		FROM fittings f LEFT JOIN LATERAL (
-			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio FROM good_readings g
+			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio, g.reverse FROM good_readings g
 			WHERE g.meter_id = f.meter_id AND g.freeze_at < $2 AND g.freeze_at >= f.from_at ORDER BY g.freeze_at DESC LIMIT 1) r ON true
 		WHERE f.meter_id = ANY($1) AND f.from_at < $2 AND (f.to_at IS NULL OR f.to_at >= $2)`, meters, before)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
@@ -234,11 +239,11 @@ func (s *Store) LastPoints(ctx context.Context, meters []billing.MeterID, before
 // GoodPoints reads the good readings of meters in [from, to), oldest first, with the opening of a fitting that began in that time.
 // It is what the history of daily use is computed from.
 func (s *Store) GoodPoints(ctx context.Context, meters []billing.MeterID, from, to time.Time) (map[billing.MeterID][]Point, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT meter_id, at, registers, quality, supply, clock_skew_s, device_ratio FROM (
-			SELECT r.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio FROM good_readings r
+	rows, _ := s.Pool.Query(ctx, `SELECT meter_id, at, registers, quality, supply, clock_skew_s, device_ratio, reverse FROM (
+			SELECT r.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio, r.reverse FROM good_readings r
 			WHERE r.meter_id = ANY($1) AND r.freeze_at >= $2 AND r.freeze_at < $3
 			UNION ALL
-			SELECT f.meter_id, f.from_at, f.opening, 'actual', 'unknown', NULL::integer, NULL::integer FROM fittings f
+			SELECT f.meter_id, f.from_at, f.opening, 'actual', 'unknown', NULL::integer, NULL::integer, NULL::bigint FROM fittings f
 			WHERE f.meter_id = ANY($1) AND f.from_at >= $2 AND f.from_at < $3
 				AND NOT EXISTS (SELECT 1 FROM good_readings g WHERE g.meter_id = f.meter_id AND g.freeze_at = f.from_at)
 		) p ORDER BY meter_id, at`, meters, from, to)
@@ -253,7 +258,7 @@ func (s *Store) GoodPoints(ctx context.Context, meters []billing.MeterID, from, 
 // NextPoints reads each meter's first measured good reading after an instant, in the same fitting; meters without one are missing. An
 // estimate is no ground for another.
 func (s *Store) NextPoints(ctx context.Context, meters []billing.MeterID, after time.Time) (map[billing.MeterID]Point, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT w.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
+	rows, _ := s.Pool.Query(ctx, `SELECT w.meter_id, r.freeze_at AS at, r.registers, r.quality, r.supply, r.clock_skew_s, r.device_ratio, r.reverse FROM unnest($1::text[]) w (meter_id) CROSS JOIN LATERAL (
 			SELECT * FROM good_readings g WHERE g.meter_id = w.meter_id AND g.freeze_at > $2 AND g.quality <> 'estimated' ORDER BY g.freeze_at LIMIT 1) r`, meters, after)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Point])
 	by := map[billing.MeterID]Point{}

@@ -149,7 +149,7 @@ func owesRestore(ctx context.Context, tx *Tx, sup Supply, a Account, balance bil
 	if balance <= a.CutLimit {
 		return false, nil
 	}
-	if sup.State != billing.SupplyOn || sup.Wanted != billing.SupplyOn {
+	if sup.State != billing.SupplyOn && sup.State != billing.SupplyAllowed || sup.Wanted != billing.SupplyOn {
 		return sup.CutCause != CutByPerson && balance >= terms.Connect, nil
 	}
 	if !sup.Guarded || sup.HeldBy != "" {

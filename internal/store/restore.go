@@ -42,6 +42,12 @@ func (r Restore) refs() []string {
 	return []string{string(r.Account), string(r.CommandID), parts[len(parts)-1]}
 }
 
+// byButton says that the restore may be left to the customer's button: it follows from money alone.
+func (r Restore) byButton() bool {
+	kind := splitCause(r.Cause)[0]
+	return kind == "recharge" || kind == "balance"
+}
+
 // Restore reads one restore.
 func (s *Store) Restore(ctx context.Context, id string) (Restore, error) {
 	rows, _ := s.Pool.Query(ctx, selectRestore+` WHERE id = $1`, id)
@@ -109,7 +115,7 @@ func (s *Store) OpenRestores(ctx context.Context, site billing.SiteID) ([]string
 // of a guard that isn't needed any more. It names all open restores that such a look opened.
 func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleID, terms Terms) ([]string, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT s.account_id FROM supplies s JOIN cycles c ON c.site_id = s.site_id JOIN accounts a ON a.id = s.account_id JOIN balances b ON b.account_id = s.account_id
-		WHERE c.id = $1 AND b.balance_fen + deferred_fen(a.id) > a.cut_limit_fen AND (s.guarded OR s.state <> 'on' OR s.wanted <> 'on')
+		WHERE c.id = $1 AND b.balance_fen + deferred_fen(a.id) > a.cut_limit_fen AND (s.guarded OR s.state NOT IN ('on', 'allowed') OR s.wanted <> 'on')
 			AND NOT EXISTS (SELECT 1 FROM reminders n WHERE n.account_id = s.account_id AND n.state IN `+openReminderStates+` AND s.wanted = 'on') ORDER BY 1`, cycle)
 	accounts, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
 	if err != nil {
@@ -148,7 +154,7 @@ func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleI
 // RestoreStep says what to do next about a restore.
 type RestoreStep struct {
 	Restore Restore
-	// Command is the order to be sent now, of kind close or release; in any other state than sending there is nothing to send.
+	// Command is the order to be sent now, of kind close, allow_close or release; in any other state than sending there is nothing to send.
 	Command Command
 	Send    bool
 	Guarded bool // the guard stands, to be released after supply is proved
@@ -156,10 +162,12 @@ type RestoreStep struct {
 	Busy bool
 }
 
-// BeginRestore marks the next order of a restore as sending: close while supply isn't proved on, then release while the guard stands.
-// Both are harmless when they are carried out twice, so an attempt that died is simply made again. They have no deadline: supply is owed until it is back, and
+// BeginRestore marks the next order of a restore as sending: close while supply isn't proved on, then release while the guard stands. With button a
+// meter is only allowed to close, and the customer presses its button; then supply is given back when that is proved. What follows from a
+// payment is given back so; a person's order, and a meter that tripped when it should not have, are closed for the customer (rule 61).
+// All are harmless when they are carried out twice, so an attempt that died is simply made again. They have no deadline: supply is owed until it is back, and
 // each attempt asks anew what is.
-func (s *Store) BeginRestore(ctx context.Context, by By, id string) (RestoreStep, error) {
+func (s *Store) BeginRestore(ctx context.Context, by By, id string, button bool) (RestoreStep, error) {
 	var out RestoreStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
 		sup, r, err := lockRestore(ctx, tx, id)
@@ -175,7 +183,11 @@ func (s *Store) BeginRestore(ctx context.Context, by By, id string) (RestoreStep
 			return err
 		}
 		cause, kind := "restore/"+id, billing.CommandClose
-		needed := sup.State != billing.SupplyOn || sup.Wanted != billing.SupplyOn || r.State == RestoreUnknown
+		back := sup.State == billing.SupplyOn
+		if button && r.byButton() {
+			kind, back = billing.CommandAllowClosing, back || sup.State == billing.SupplyAllowed
+		}
+		needed := !back || sup.Wanted != billing.SupplyOn || r.State == RestoreUnknown
 		switch {
 		case needed && hold:
 			kind = billing.CommandKeepOn
@@ -248,7 +260,7 @@ func newestCommandOf(ctx context.Context, tx *Tx, cause string) (*Command, error
 
 // switchBusy says whether another switching command of the account is out.
 func switchBusy(ctx context.Context, tx *Tx, account billing.AccountID) (busy bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM commands WHERE account_id = $1 AND kind IN ('trip', 'close', 'keep_on', 'release') AND state IN ('requested', 'sending', 'acknowledged'))`, account).Scan(&busy)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM commands WHERE account_id = $1 AND kind IN `+switchKinds+` AND state IN ('requested', 'sending', 'acknowledged'))`, account).Scan(&busy)
 	return busy, err
 }
 

@@ -83,7 +83,7 @@ func recordSwitch(ctx context.Context, tx *Tx, c Command, o SwitchOutcome) (Comm
 // restores says that the command is to give supply back: close, or, where the meter's own credit is used up, keep_on.
 func (c Command) restores() bool {
 	owner, _ := c.Owner()
-	return c.Kind == billing.CommandClose || c.Kind == billing.CommandKeepOn && owner == "restore"
+	return c.Kind == billing.CommandClose || c.Kind == billing.CommandAllowClosing || c.Kind == billing.CommandKeepOn && owner == "restore"
 }
 
 // switchesSupply says that the command changes whether supply reaches the customer, so that a doubt about it needs a person.
@@ -95,6 +95,11 @@ func recordSupply(ctx context.Context, tx *Tx, sup Supply, c Command, o SwitchOu
 	switch o.Readback {
 	case string(billing.SupplyOn), string(billing.SupplyOff):
 		sup.State = billing.SupplyState(o.Readback)
+	case string(billing.SupplyAllowed):
+		sup.State = billing.SupplyAllowed
+		if c.Kind == billing.CommandClose { // told to close and open: its customer may be able to do what it didn't, and nobody knows
+			sup.State = billing.SupplyUnknown
+		}
 	default:
 		if c.switchesSupply() {
 			sup.State = billing.SupplyUnknown
@@ -192,7 +197,11 @@ func followClose(ctx context.Context, tx *Tx, id string, c Command, terms Terms,
 		if err != nil {
 			return err
 		}
-		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: "restored", Cause: "restore/" + id + "/restored", Balance: balance}, terms.Text); err != nil {
+		message := "restored"
+		if c.Readback == string(billing.SupplyAllowed) {
+			message = "allowed"
+		}
+		if out.Message, err = queueMessage(ctx, tx, NewMessage{Account: r.Account, Kind: message, Cause: "restore/" + id + "/restored", Balance: balance}, terms.Text); err != nil {
 			return err
 		}
 		if to = RestoreVerified; sup.Guarded && c.Kind == billing.CommandClose {
@@ -334,6 +343,35 @@ func nextCause(ctx context.Context, tx *Tx, cause string) (string, error) {
 		return cause, err
 	}
 	return fmt.Sprintf("%s/%d", cause, n+1), nil
+}
+
+// ButtonSeen is what a reading shows of a meter that closes by its customer's button.
+type ButtonSeen struct {
+	Account  billing.AccountID
+	Meter    billing.MeterID
+	Supply   billing.SupplyState // as read: on, or allowed
+	SeenReal time.Time           // real instant of the reading
+	Refs     []string            // the cycle, for instance
+}
+
+// NoteButton records that a customer has closed the meter by its button, or that a meter allows closing which was taken to be on. Nothing changes while an
+// order is out, or when it is known already.
+func (s *Store) NoteButton(ctx context.Context, by By, b ButtonSeen) error {
+	return s.Change(ctx, by, func(tx *Tx) error {
+		sup, err := lockSupply(ctx, tx, b.Account)
+		if err != nil {
+			return err
+		}
+		event := map[[2]billing.SupplyState]string{
+			{billing.SupplyAllowed, billing.SupplyOn}: "closed_by_button", {billing.SupplyOn, billing.SupplyAllowed}: "closing_allowed_seen",
+		}[[2]billing.SupplyState{sup.State, b.Supply}]
+		if event == "" || sup.CommandID != "" || sup.Wanted != billing.SupplyOn {
+			return nil
+		}
+		was := sup
+		sup.State = b.Supply
+		return saveSupply(ctx, tx, was, sup, event, append([]string{string(b.Meter)}, b.Refs...), map[string]any{"seen_real": b.SeenReal})
+	})
 }
 
 // OwnTrip is a meter that was found off though it should be on: it tripped by itself.

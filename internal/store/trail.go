@@ -38,11 +38,11 @@ func (t Trail) Open() (anchor Point, estimates []Reading) {
 // estimates.
 func (s *Store) Trails(ctx context.Context, meters []billing.MeterID, before time.Time) (map[billing.MeterID]Trail, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, coalesce(r.freeze_at, f.from_at) AS at, coalesce(r.registers, f.opening) AS registers, coalesce(r.quality, 'actual') AS quality,
-			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio,
+			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio, r.reverse,
 			(SELECT max(b.period_to)::timestamp AT TIME ZONE s.time_zone FROM bills b WHERE b.account_id = a.id AND b.state = 'issued' AND b.period_to::timestamp AT TIME ZONE s.time_zone <= $2) AS billed_to
 		FROM fittings f JOIN meters m ON m.id = f.meter_id JOIN sites s ON s.id = m.site_id LEFT JOIN accounts a ON a.service_point_id = f.service_point_id
 		LEFT JOIN LATERAL (
-			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio FROM good_readings g
+			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio, g.reverse FROM good_readings g
 			WHERE g.meter_id = f.meter_id AND g.freeze_at < $2 AND g.freeze_at >= f.from_at
 				AND (g.quality <> 'estimated' OR g.freeze_at = a.opened_on::timestamp AT TIME ZONE s.time_zone)
 			ORDER BY g.freeze_at DESC LIMIT 1) r ON true

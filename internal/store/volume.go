@@ -44,6 +44,18 @@ type VolumeDue struct {
 // Litres is both together: by so much the meter's volume is raised.
 func (d VolumeDue) Litres() int64 { return d.Bought + d.Carried }
 
+// litresWaiting are the litres of an account's exchanged meters that no delivery has taken along yet; $1 is the account.
+const litresWaiting = `((SELECT coalesce(sum(remaining_litres), 0) FROM exchanges WHERE account_id = $1 AND credit = 'with_next')
+			- (SELECT coalesce(sum(volume_carried), 0) FROM commands WHERE account_id = $1 AND kind = 'credit' AND amount_fen IS NOT NULL
+				AND state IN ('sending', 'acknowledged', 'unknown', 'verified')))::bigint`
+
+// LitresWaiting is what an account's exchanged meters still held, too little to be delivered alone, that goes with its next recharge; 0 when
+// there is nothing, or when it is on its way.
+func (s *Store) LitresWaiting(ctx context.Context, account billing.AccountID) (litres int64, err error) {
+	err = s.Pool.QueryRow(ctx, `SELECT `+litresWaiting, account).Scan(&litres)
+	return litres, translate(err)
+}
+
 // VolumeDue is what a recharge of an account brings its meter at a price: what the money buys, given what the account bought at that price
 // before, on whatever meter, and the few litres of exchanged meters that wait for a recharge to go with.
 func (s *Store) VolumeDue(ctx context.Context, account billing.AccountID, amount billing.Money, priceE8 int64) (VolumeDue, error) {
@@ -51,9 +63,7 @@ func (s *Store) VolumeDue(ctx context.Context, account billing.AccountID, amount
 	var bought int64
 	var d VolumeDue
 	err := s.Pool.QueryRow(ctx, `SELECT coalesce(sum(amount_fen), 0)::bigint, coalesce(sum(volume_litres - volume_carried), 0)::bigint,
-			((SELECT coalesce(sum(remaining_litres), 0) FROM exchanges WHERE account_id = $1 AND credit = 'with_next')
-			- (SELECT coalesce(sum(volume_carried), 0) FROM commands WHERE account_id = $1 AND kind = 'credit' AND amount_fen IS NOT NULL
-				AND state IN ('sending', 'acknowledged', 'unknown', 'verified')))::bigint
+			`+litresWaiting+`
 		FROM commands WHERE account_id = $1 AND kind = 'credit' AND state = 'verified' AND volume_price_e8 = $2`, account, priceE8).Scan(&paid, &bought, &d.Carried)
 	d.Bought = LitresFor(paid, bought, amount, priceE8)
 	return d, translate(err)

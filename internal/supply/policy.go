@@ -61,6 +61,8 @@ type Policy struct {
 	// Level1 warns first, Level2 later; both above DisconnectFen.
 	Level1 LowLevel `json:"level1"`
 	Level2 LowLevel `json:"level2"`
+	// CustomerCloses gives supply back after a payment as a permission, where the meter can: closing is allowed, and the customer presses the button.
+	CustomerCloses bool `json:"customer_closes"`
 	// ManagerFor lists the classes whose cut a manager approves.
 	ManagerFor []billing.CustomerClass `json:"manager_for"`
 }

@@ -126,6 +126,21 @@ func TestShow_tellsTheStory(t *testing.T) {
 	require.Contains(t, a.Find("timeline").Text(), "Protection")
 }
 
+// Closing allowed: given back by us, and off until the customer presses the button; a person can close it for them.
+func TestShow_closingAllowed(t *testing.T) {
+	s := webtest.New(t)
+	account(t, s.Store, webtest.Compound, "1000001", 5000)
+	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE supplies SET state = 'allowed' WHERE account_id = '1000001'`)
+	require.NoError(t, err)
+	b := s.SignIn(t, webtest.Supervisor)
+	a := b.Get("/accounts/1000001")
+	require.Contains(t, a.Find("notice").Text(), "Given back by us: closing is allowed since")
+	require.Equal(t, 1, a.Find("action-restore").Find("form").Length())
+	require.Equal(t, 1, b.Get("/accounts?is=off").Find("row-1000001").Length())
+	b.Header.Set("Accept-Language", "zh-CN")
+	require.Contains(t, b.Get("/accounts/1000001").Find("notice").Text(), "等用户按表上的按键")
+}
+
 func TestRestore_needsRightReasonAndEngine(t *testing.T) {
 	s := webtest.New(t)
 	account(t, s.Store, webtest.Compound, "1000001", 5000)

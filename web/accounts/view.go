@@ -15,6 +15,7 @@ import (
 	"github.com/meterflow/meterflow/web/components"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // showView is one account with its whole story.
@@ -44,7 +45,7 @@ func viewOf(r *http.Request, s story) showView {
 	ctx := r.Context()
 	a := s.row
 	v := showView{
-		head: head(ctx, a), notices: notices(ctx, a), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s), asOf: s.asOf,
+		head: head(ctx, a), notices: notices(ctx, a, s.meter.Profile), facts: facts(ctx, a), balance: balanceChart(ctx, s), usage: usageChart(ctx, s), asOf: s.asOf,
 		open: openTable(ctx, s), fittings: fittingTable(ctx, s), protections: protectionTable(ctx, s), terms: termsTable(ctx, s), bills: billTable(ctx, s), adjustments: adjustmentTable(ctx, s), plans: planTable(ctx, s), recharges: rechargeTable(ctx, s),
 		messages: messageTable(ctx, s), timeline: page.Timeline(ctx, "account", string(a.ID), s.events), actions: actions(r, s),
 		more: map[string]string{"recharges": "/recharges?q=" + string(a.ID), "messages": "/messages?q=" + string(a.ID)},
@@ -82,11 +83,13 @@ func cause(ctx context.Context, a store.AccountRow) string {
 }
 
 // notices say first what is not as it should be, and what protects the customer.
-func notices(ctx context.Context, a store.AccountRow) []components.NoticeView {
+func notices(ctx context.Context, a store.AccountRow, profile string) []components.NoticeView {
 	var list []components.NoticeView
 	switch a.Supply {
 	case billing.SupplyOff:
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_off", locale.DateTime(ctx, a.SupplySince)), Body: cause(ctx, a)})
+	case billing.SupplyAllowed:
+		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "accounts.is_allowed", locale.DateTime(ctx, a.SupplySince)), Body: locale.T(ctx, "accounts.is_allowed_body")})
 	case billing.SupplyUnknown:
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "accounts.is_unknown"), Body: locale.T(ctx, "accounts.is_unknown_body"),
 			LinkHref: "/exceptions?kind=supply_unknown&state=open", LinkLabel: locale.T(ctx, "accounts.see_cases")})
@@ -96,6 +99,9 @@ func notices(ctx context.Context, a store.AccountRow) []components.NoticeView {
 	}
 	if a.Protected != nil {
 		list = append(list, components.NoticeView{Tone: components.Good, Title: locale.T(ctx, "accounts.is_protected", locale.DateTime(ctx, *a.Protected)), Body: locale.T(ctx, "accounts.is_protected_body")})
+	}
+	if a.CreditMode == billing.CreditMeter && profile != "" && !workflows.CanHoldOn(profile) {
+		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "accounts.no_hold"), Body: locale.T(ctx, "accounts.no_hold_body")})
 	}
 	if a.LifeSupport {
 		list = append(list, components.NoticeView{Tone: components.Good, Title: locale.T(ctx, "accounts.life_support"), Body: locale.T(ctx, "accounts.life_support_body")})

@@ -34,7 +34,7 @@ var stateTones = map[locale.Kind]map[string]Tone{
 		"refused": Danger, "unknown": Danger,
 	},
 	locale.Message: {"queued": Running, "sent": Running, "delivered": Good, "failed": Danger},
-	locale.Supply:  {"on": Good, "off": Danger, "unknown": Danger, "moving": Running, "fault": Danger},
+	locale.Supply:  {"on": Good, "off": Danger, "allowed": Watch, "unknown": Danger, "moving": Running, "fault": Danger},
 	locale.Cutoff: {
 		"planned": Watch, "awaiting_manager": Watch, "sending": Running, "verified": Danger, "unknown": Danger, "prevented": Good,
 	},

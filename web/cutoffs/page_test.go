@@ -85,6 +85,12 @@ func TestList_views(t *testing.T) {
 	require.Equal(t, 1, row.Find(`[data-testid="stop"]`).Length())
 	require.Zero(t, s.SignIn(t, webtest.Clerk).Get("/cutoffs").Find("stop").Length(), "who may not stop isn't offered it")
 	require.Equal(t, "off", b.Get("/cutoffs?state=verified").Find("row-C4").Find(`[data-kind="supply"]`).AttrOr("data-state", ""))
+	require.NotContains(t, b.Get("/cutoffs?state=verified").Find("row-C4").Text(), "given back by us")
+	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE supplies SET state = 'allowed' WHERE account_id = (SELECT account_id FROM cutoffs WHERE id = 'C4')`)
+	require.NoError(t, err)
+	given := b.Get("/cutoffs?state=verified").Find("row-C4")
+	require.Equal(t, "allowed", given.Find(`[data-kind="supply"]`).Last().AttrOr("data-state", ""))
+	require.Contains(t, given.Text(), "given back by us; the customer's button closes it")
 }
 
 func TestShow_provesWhatWasDone(t *testing.T) {

@@ -127,7 +127,7 @@ func cutTable(ctx context.Context, view string, rows []store.CutRow) components.
 	}}
 	over := view == viewDone || view == viewOwnTrips
 	if over {
-		t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "cutoffs.readback")}, components.Col{Label: locale.T(ctx, "cutoffs.load"), Unit: "W", Align: components.Number})
+		t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "cutoffs.readback")}, components.Col{Label: locale.T(ctx, "cutoffs.load"), Unit: "W", Align: components.Number}, components.Col{Label: locale.T(ctx, "cutoffs.supply")})
 	}
 	t.Cols = append(t.Cols, components.Col{Label: locale.T(ctx, "cutoffs.state")})
 	if view == viewPlanned || view == viewManager {
@@ -140,7 +140,7 @@ func cutTable(ctx context.Context, view string, rows []store.CutRow) components.
 			components.Money(c.Balance), reasonCell(brief(ctx, d), lines(ctx, d)),
 		}}
 		if over {
-			row.Cells = append(row.Cells, readbackCell(ctx, c), loadCell(c))
+			row.Cells = append(row.Cells, readbackCell(ctx, c), loadCell(c), supplyCell(ctx, c))
 		}
 		row.Cells = append(row.Cells, components.StateBadge(locale.Cutoff, c.State))
 		if view == viewPlanned || view == viewManager {
@@ -152,6 +152,15 @@ func cutTable(ctx context.Context, view string, rows []store.CutRow) components.
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+// supplyCell is what supply is now. Closing allowed is given back by us: only the customer's button is missing.
+func supplyCell(ctx context.Context, c store.CutRow) templ.Component {
+	badge := components.StateBadge(locale.Supply, c.Supply)
+	if c.Supply == billing.SupplyAllowed {
+		return components.Lines(badge, locale.T(ctx, "cutoffs.by_button"))
+	}
+	return badge
 }
 
 // readbackCell is the relay or valve as read back, and the real time of the answer.

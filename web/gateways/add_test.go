@@ -104,7 +104,7 @@ func TestAddBoxAndMeters(t *testing.T) {
 	}
 	a := post(b, "/gateways/g2/boxes", box())
 	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
-	require.Contains(t, post(b, "/gateways/g2/boxes", box("id", "B-2", "circuits", "12")).Doc().Text(), "another box has some of these unit ids")
+	require.Contains(t, post(b, "/gateways/g2/boxes", box("id", "B-2", "circuits", "12")).Doc().Text(), "box B-1 has units 37 to 72 already")
 	require.Contains(t, post(b, "/gateways/g2/boxes", box("base_unit", "73")).Doc().Text(), "a box has this number already")
 
 	before = count(t, s)
@@ -112,7 +112,7 @@ func TestAddBoxAndMeters(t *testing.T) {
 		"choose one of the answers":        meter("profile", "nothing"),
 		"no box of gateway g2 has unit 2":  meter("unit", "2"),
 		"is a circuit of box B-1":          meter("profile", "sim-ddsy1352"),
-		"three unit ids of one box":        meter("unit", "71"),
+		"box B-1 ends at unit 72":          meter("unit", "71"),
 		"has 12 digits":                    meter("serial", "7"),
 		"finer than the register":          meter("opening-peak", "1.234"),
 		"give its address to make it":      meter("address", ""),
@@ -174,7 +174,7 @@ func TestAPI_add(t *testing.T) {
 	require.Equal(t, http.StatusCreated, a.Status, a.Body)
 	a = b.JSON(http.MethodPost, "/api/v1/gateways/g7/boxes", `{"id": "B-2", "base_unit": 1, "circuits": 36, "reason": "shops"}`)
 	require.Equal(t, http.StatusConflict, a.Status, a.Body)
-	require.Contains(t, a.Body, "another box has some of these unit ids")
+	require.Contains(t, a.Body, "box B-1 has units 1 to 12 already")
 
 	meter := func(profile string) string {
 		return `{"id": "M-7", "unit": 2, "serial": "260100000007", "profile": "` + profile + `", "digits": 8, "ratio": 1, "capacity_per_hour": 2200, "opening": [0, 0, 0, 0, 0, 0], "service_point": "P-7", "address": "Shop 7", "reason": "shops"}`

@@ -60,6 +60,20 @@ func TestGateways(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, b.Get("/gateways/g9").Status, "another site's gateway")
 }
 
+// A gateway that was stored with a longer cache than can be waited for says on its page that no command goes over it.
+func TestBarredGateway(t *testing.T) {
+	s, _ := utility(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.NotContains(t, b.Get("/gateways/g2").Body, "Read only: no commands")
+	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE gateways SET caches_reads_ms = 30000 WHERE id IN ('g2', 'G-compound')`)
+	require.NoError(t, err)
+	one := b.Get("/gateways/g2")
+	require.Contains(t, one.Body, "Read only: no commands")
+	require.Contains(t, one.Doc().Text(), "gateway g2 answers reads from memory for 30000 ms, and only 10000 ms can be waited for")
+	require.True(t, b.Get("/gateways").Find("row-G-compound").HasClass("tone-notice"))
+	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/gateways/g2", "").Body, `"commands_barred":"gateway g2 answers`)
+}
+
 func post(b *webtest.Browser, path string, f url.Values) webtest.Answer {
 	return b.Do(http.MethodPost, path, "application/x-www-form-urlencoded", f.Encode())
 }

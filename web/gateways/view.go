@@ -53,7 +53,7 @@ func tableOf(ctx context.Context, rows []store.GatewayRow) components.Table {
 		switch {
 		case g.Holder == "":
 			row.Tone = components.Danger
-		case g.AsideUntil != nil:
+		case g.AsideUntil != nil, g.CommandsBarred() != nil:
 			row.Tone = components.Watch
 		}
 		t.Rows = append(t.Rows, row)
@@ -104,6 +104,9 @@ func showOf(r *http.Request, k known) (showView, error) {
 		v.notices = append(v.notices, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "gateways.not_held"), Body: locale.T(ctx, "gateways.not_held_body")})
 	case g.AsideUntil != nil:
 		v.notices = append(v.notices, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "gateways.aside_line"), Body: locale.T(ctx, "gateways.aside_line_body", locale.Stamp(ctx, *g.AsideUntil))})
+	}
+	if err := g.CommandsBarred(); err != nil {
+		v.notices = append(v.notices, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "gateways.barred"), Body: page.Sentence(ctx, err)})
 	}
 	meter, err := meterAction(r, g, base+"/"+string(g.ID)+"/meters", "")
 	v.actions = []components.Action{changeAction(r, g), boxAction(r, g), meter}

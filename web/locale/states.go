@@ -77,10 +77,10 @@ var words = map[Kind][]string{
 	Run:         {"rating", "blocked", "awaiting_verification", "verified", "issued", "cancelled"},
 	Bill:        {"draft", "held", "issued", "cancelled", "reversed"},
 	Reminder:    {"level1", "level2", "final", "handed_over", "paid", "closed"},
-	CommandKind: {"credit", "trip", "close", "keep_on", "release", "set_prices", "set_clock"},
+	CommandKind: {"credit", "trip", "close", "allow_close", "keep_on", "release", "set_prices", "set_clock"},
 	Command:     {"requested", "sending", "acknowledged", "verified", "refused", "unknown", "cancelled"},
 	Message:     {"queued", "sent", "delivered", "failed"},
-	Supply:      {"on", "off", "unknown", "moving", "fault"},
+	Supply:      {"on", "off", "allowed", "unknown", "moving", "fault"},
 	Quality:     {"actual", "manual", "estimated", "edited", "missing"},
 	Rule: {
 		"missing", "negative", "rollover", "too_high", "too_low", "capacity", "sum_mismatch", "credit_drift", "relay_mismatch",
@@ -94,7 +94,7 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "allowed", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},

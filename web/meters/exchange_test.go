@@ -149,4 +149,27 @@ func TestExchange_volume(t *testing.T) {
 	require.Contains(t, b.Post(path, water("1.001")...).Find("action-error").Text(), "can't hold 1001 litres")
 	require.NotEmpty(t, b.Post(path, water("0.0001")...).Find("error-remaining").Text(), "finer than the register")
 	require.Empty(t, rec.Started)
+
+	// What was too little to be delivered alone is shown until a recharge has taken it along; and that nothing holds such a meter open.
+	meter := strings.TrimSuffix(path, "/exchange")
+	require.NotContains(t, b.Get(meter).Body, "fact-with-next")
+	for _, change := range []string{
+		`INSERT INTO meters (id, site_id, gateway_id, unit, serial, profile, service, digits, capacity_per_hour, state) SELECT 'M0', site_id, gateway_id, 9, '260100000000', profile, service, digits, capacity_per_hour, 'removed' FROM meters WHERE id = 'M1001'`,
+		`INSERT INTO exchanges (id, site_id, account_id, old_meter_id, new_meter_id, nonce, exchanged_at, made_by, reason, remaining_litres, remaining_from, credit, hold, state, settled_at)
+			VALUES ('E1', 'compound', '1001', 'M0', 'M1001', 'n', business_now(), 'u', 'old', 7, 'display', 'with_next', 'none', 'done', business_now())`,
+	} {
+		_, err := st.Pool.Exec(ctx, change)
+		require.NoError(t, err)
+	}
+	shown := b.Get(meter)
+	require.Contains(t, shown.Find("fact-with-next").Text(), "0.007")
+	require.Contains(t, shown.Find("fact-guarded").Text(), "can't be held on")
+	require.Contains(t, b.Get("/accounts/1001").Body, "This account&#39;s meter can&#39;t be held on")
+	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/meters/M1001", "").Body, `"can_hold_on":false`)
+	_, err := st.Pool.Exec(ctx, `UPDATE commands SET volume_carried = 7 WHERE id = 'D1'`)
+	require.NoError(t, err)
+	require.NotContains(t, b.Get(meter).Body, "fact-with-next", "the recharge took them along")
+	_, err = st.Pool.Exec(ctx, `UPDATE meters SET profile = 'sim-ddsy1352' WHERE id = 'M1001'`)
+	require.NoError(t, err)
+	require.NotContains(t, b.Get("/accounts/1001").Body, "can&#39;t be held on")
 }

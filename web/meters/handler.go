@@ -13,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 const base = "/meters"
@@ -37,7 +38,7 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	today := billing.DateOf(page.Now(ctx), locale.Zone(ctx))
 	f := store.MeterFilter{
 		Sites: page.Sites(ctx), Gateway: billing.GatewayID(l.Get("gateway")), Service: billing.Service(l.One("service", "power", "water")),
-		Supply: l.One("supply", "on", "off", "unknown"), Command: l.One("command", "open", "refused", "unknown"),
+		Supply: l.One("supply", "on", "off", "allowed", "unknown"), Command: l.One("command", "open", "refused", "unknown"),
 		Silent: l.Get("silent") != "", SilentSince: today.Start(locale.Zone(ctx)), Text: l.Get("q"),
 	}
 	rows, total, err := h.Store.MeterPage(ctx, f, l.Limit(), l.Offset())
@@ -88,6 +89,11 @@ func (h handler) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	if k.commands, err = h.Store.MeterCommands(ctx, m.ID, commandRows); err != nil {
 		return err
+	}
+	if m.Account != "" && workflows.HoldsVolume(m.Profile) {
+		if k.waiting, err = h.Store.LitresWaiting(ctx, m.Account); err != nil {
+			return err
+		}
 	}
 	if k.fittings, err = h.Store.MeterFittings(ctx, m.ID); err != nil {
 		return err

@@ -43,7 +43,7 @@ func filterOf(ctx context.Context, l page.List, f store.MeterFilter, gateways []
 		{Kind: components.SearchField, Name: "q", Label: locale.T(ctx, "meters.search"), Value: f.Text, Placeholder: locale.T(ctx, "meters.search_hint"), MaxLength: 64},
 		choice(ctx, "gateway", locale.T(ctx, "meters.gateway"), string(f.Gateway), lines...),
 		choice(ctx, "service", locale.T(ctx, "meters.service"), string(f.Service), word(locale.Service, "power", "water")...),
-		choice(ctx, "supply", locale.T(ctx, "meters.supply"), f.Supply, word(locale.Supply, "on", "off", "unknown")...),
+		choice(ctx, "supply", locale.T(ctx, "meters.supply"), f.Supply, word(locale.Supply, "on", "off", "allowed", "unknown")...),
 		choice(ctx, "command", locale.T(ctx, "meters.command"), f.Command, commands...),
 		choice(ctx, "silent", locale.T(ctx, "meters.reading"), l.One("silent", "1"), components.Option{Value: "1", Label: locale.T(ctx, "meters.silent_today")}),
 	}}

@@ -30,6 +30,7 @@ type known struct {
 	allowances []store.Allowance
 	exchanges  []store.MeterExchange
 	pushes     []store.TariffPush
+	waiting    int64 // litres of an exchanged meter that go with the next recharge
 	now        time.Time
 }
 
@@ -106,6 +107,11 @@ func registerTable(ctx context.Context, m store.MeterRow, r *store.Reading) comp
 	for i, raw := range r.Registers {
 		t.Rows = append(t.Rows, components.Row{ID: billing.Register(i).String(), Cells: []templ.Component{
 			components.Text(registerWord(ctx, i)), components.Quantity(raw, m.Service.Scale(), ""),
+		}})
+	}
+	if r.Reverse != nil {
+		t.Rows = append(t.Rows, components.Row{ID: "reverse", Cells: []templ.Component{
+			components.Lines(components.Text(locale.T(ctx, "meters.reverse")), locale.T(ctx, "meters.reverse_why")), components.Quantity(*r.Reverse, m.Service.Scale(), ""),
 		}})
 	}
 	return t
@@ -193,7 +199,12 @@ func supplyFacts(ctx context.Context, k known) []components.Fact {
 		{ID: "why", Label: locale.T(ctx, "meters.why"), Value: components.Text(supplyWhy(ctx, m))},
 		{ID: "balance", Label: locale.T(ctx, "meters.balance"), Value: components.Money(m.BalanceFen), Hint: locale.State(ctx, locale.CreditMode, m.CreditMode)},
 	}
+	if k.waiting > 0 {
+		facts = append(facts, components.Fact{ID: "with-next", Label: locale.T(ctx, "meters.with_next"), Value: components.Quantity(k.waiting, billing.Water.Scale(), billing.Water.Unit()), Hint: locale.T(ctx, "meters.with_next_why")})
+	}
 	switch {
+	case m.CreditMode == billing.CreditMeter && !workflows.CanHoldOn(m.Profile):
+		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Badge(components.Watch, locale.T(ctx, "meters.no_hold")), Hint: locale.T(ctx, "meters.no_hold_why")})
 	case m.Guarded:
 		facts = append(facts, components.Fact{ID: "guarded", Label: locale.T(ctx, "meters.guarded"), Value: components.Text(locale.T(ctx, "meters.guarded_why"))})
 	case m.HeldBy != "":
@@ -206,6 +217,8 @@ func supplyWhy(ctx context.Context, m store.MeterRow) string {
 	switch {
 	case m.Supply == billing.SupplyUnknown:
 		return locale.T(ctx, "meters.why_unknown")
+	case m.Supply == billing.SupplyAllowed:
+		return locale.T(ctx, "meters.why_allowed")
 	case m.Supply != m.Wanted:
 		return locale.T(ctx, "meters.why_differs")
 	case m.Supply == billing.SupplyOff && causeKeys[m.CutCause] != "":

@@ -41,6 +41,10 @@ func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *
 	if err != nil {
 		return billView{}, err
 	}
+	reverse, err := b.Reverse()
+	if err != nil {
+		return billView{}, err
+	}
 	v := billView{
 		head: components.Head{
 			Title: locale.T(ctx, "runs.bill_of", string(b.Account)), Subtitle: b.Customer + " · " + period(b), BackHref: page.Home("run", string(b.Run)), BackLabel: string(b.Run),
@@ -48,6 +52,9 @@ func billOf(r *http.Request, b store.BillSheet, stops []store.BillStop, waived *
 		},
 		sheet: components.SheetView{Title: locale.T(ctx, "runs.bill_title", locale.State(ctx, locale.Service, b.Service)), Issuer: page.SiteName(ctx, b.Site), Number: string(b.ID), Copy: locale.T(ctx, "runs.copy_customer")},
 		facts: billFacts(ctx, b), lines: lineTable(ctx, b), readings: readingTable(ctx, b, readings), sums: append(sums(ctx, b, waived), taxFacts(ctx, taxes)...), actions: billActions(r, b, waived, alone),
+	}
+	if !reverse.IsZero() {
+		v.facts = append(v.facts, components.Fact{ID: "reverse", Label: locale.T(ctx, "runs.reverse"), Value: components.Text(reverse.Fixed(b.Service.Scale()) + " " + b.Service.Unit()), Hint: locale.T(ctx, "runs.reverse_why")})
 	}
 	if b.State == billing.BillHeld {
 		v.notice = &components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "runs.is_held"), Body: reasonText(ctx, b.HoldReason, stops)}

@@ -192,9 +192,11 @@ func TestBill(t *testing.T) {
 	require.Equal(t, "53800", a.Find("fact-total").Find("[data-fen]").AttrOr("data-fen", ""))
 	require.Equal(t, 1, a.Find("sheet").Length(), "what is printed")
 	require.Zero(t, a.Find("fact-tax-vat").Length(), "its prices have no tax")
-	_, err := s.Store.Pool.Exec(t.Context(), `UPDATE bills SET input = '{"tariff": {"id": "t", "versions": [{"from": "2026-01-01", "components":
+	require.Zero(t, a.Find("fact-reverse").Length(), "nothing went the other way")
+	_, err := s.Store.Pool.Exec(t.Context(), `UPDATE bills SET input = '{"months": [{"month": "2026-09-01", "reverse": "12.5"}], "tariff": {"id": "t", "versions": [{"from": "2026-01-01", "components":
 		[{"key": "vat", "kind": "tax", "name": {"zh": "增值税", "en": "VAT"}, "rate": "0.13", "inclusive": true, "invoice": "special", "tax_point": "recharge"}]}]}}' WHERE id = 'B1001-202609-1'`)
 	require.NoError(t, err)
+	require.Contains(t, b.Get("/bills/B1001-202609-1").Find("fact-reverse").Text(), "12.50 kWh")
 	tax := b.Get("/bills/B1001-202609-1").Find("fact-tax-vat").Text()
 	for _, part := range []string{"VAT", "0.13", "in the prices", "invoice: special", "arises when money is received"} {
 		require.Contains(t, tax, part)
