@@ -24,6 +24,7 @@ const (
 	FaultStuckValve    FaultKind = "stuck-valve"    // the valve does not move and reports itself abnormal
 	FaultMovingValve   FaultKind = "moving-valve"   // the valve travels for DelayMillis
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
+	FaultLostClock     FaultKind = "lost-clock"     // a DL/T 645 meter shows no time, and can't tell that an order comes late
 	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
 	FaultWrongRatio    FaultKind = "wrong-ratio"    // the meter shows the transformer ratio Offset
 	FaultUnderCount    FaultKind = "under-count"    // Offset permille of what passes is not counted: a bypass, or (1000) nobody at home
@@ -38,7 +39,7 @@ var faultKinds = map[FaultKind]bool{
 	FaultSilent: true, FaultMute: true, FaultSlow: true, FaultLostReply: true, FaultWrongUnit: true, FaultDropLink: true,
 	FaultRepeatWrite: true, FaultStuckRelay: true, FaultStuckValve: true, FaultMovingValve: true, FaultWrongClock: true,
 	FaultRegisterJump: true, FaultGatewaySilent: true, FaultBadSum: true, FaultShort: true, FaultLong: true,
-	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true, FaultOverlong: true,
+	FaultWrongRatio: true, FaultUnderCount: true, FaultWelded: true, FaultOverlong: true, FaultLostClock: true,
 }
 
 // Fault is one thing that goes wrong, at one place, for some time. Empty place fields match everything.
