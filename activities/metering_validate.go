@@ -2,12 +2,14 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/metering"
 	"github.com/meterflow/meterflow/internal/store"
@@ -105,9 +107,6 @@ func (a *Metering) validateGroups(ctx context.Context, c store.Cycle, groups []*
 		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.gateways, g.found); err != nil {
 			return err
 		}
-		if err := g.noteTrips(ctx); err != nil {
-			return err
-		}
 		activity.RecordHeartbeat(ctx, g.gateways[0])
 	}
 	return nil
@@ -151,7 +150,6 @@ type validator struct {
 	siteSilent bool // no meter of any gateway answered
 
 	gateway billing.GatewayID
-	trips   []store.OwnTrip // meters that were found to have tripped by themselves
 	found   store.Findings
 }
 
@@ -173,6 +171,11 @@ func (v *validator) gatewayCases(ctx context.Context, gateways []billing.Gateway
 	page, err := v.judgePage(ctx, meters)
 	if err != nil {
 		return err
+	}
+	for i := range page {
+		if err := v.noteTrip(ctx, &page[i]); err != nil {
+			return err
+		}
 	}
 	for len(page) > 0 {
 		v.gateway = page[0].meter.Line
@@ -254,9 +257,6 @@ func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, read
 			j.reading = &r
 		}
 		j.findings = metering.Validate(v.check(j, s))
-		if v.ownTrip(j) {
-			j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
-		}
 		if j.reading != nil && metering.Accepted(j.findings) {
 			v.lookBack(j, s)
 		}
@@ -319,24 +319,22 @@ func (v *validator) bandsPriced(id billing.TariffID) bool {
 	return slices.ContainsFunc(version.Components, func(c billing.Component) bool { return c.Kind == billing.KindBands })
 }
 
-// ownTrip notices a meter that holds its own credit and is off though it should be on: that is a cut, and is judged as one.
-func (v *validator) ownTrip(j judged) bool {
-	if j.reading == nil || j.conn.CreditMode != billing.CreditMeter || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
-		return false
+// noteTrip notes a meter that is off though it should be on: that is a cut, and is judged as one. What is on record is no finding besides. A meter that
+// can't be ordered to give supply back stays one, unless it holds its own credit.
+func (v *validator) noteTrip(ctx context.Context, j *judged) error {
+	if j.reading == nil || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
+		return nil
 	}
-	v.trips = append(v.trips, store.OwnTrip{
+	if j.conn.CreditMode != billing.CreditMeter && devices.CanDo(j.meter.Profile, devices.OrderClose, func(int) error { return errors.ErrUnsupported }) != nil {
+		return nil
+	}
+	noted, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, store.OwnTrip{
 		Account: j.conn.Account, Meter: j.meter.ID, SeenReal: j.reading.TakenReal, PowerW: j.reading.PowerW, Refs: []string{string(v.cycle.ID)},
 	})
-	return true
-}
-
-func (v *validator) noteTrips(ctx context.Context) error {
-	for _, t := range v.trips {
-		if _, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, t); err != nil {
-			return err
-		}
+	if noted.Known {
+		j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
 	}
-	return nil
+	return err
 }
 
 func currentOf(r store.Reading, conn store.Connection) *metering.Reading {
