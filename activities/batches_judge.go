@@ -15,6 +15,7 @@ import (
 type batchJudge struct {
 	kind   billing.BatchKind
 	action billing.BatchAction
+	site   store.Site
 	policy Policy
 	offers map[billing.TariffID]tariffOffer
 }
@@ -41,7 +42,7 @@ func (a *Batches) judgeOf(ctx context.Context, id billing.SiteID, kind billing.B
 	if err != nil {
 		return j, err
 	}
-	j.policy = policy
+	j.site, j.policy = site, policy
 	if action != billing.BatchSetPrices && action != billing.BatchSetClock {
 		return j, nil
 	}
@@ -167,8 +168,9 @@ func (j batchJudge) clock(f store.BatchFacts) billing.SkipReason {
 	return ""
 }
 
+// restorable leaves alone whoever has supply by the tables and by the last reading: a meter may have been switched by others.
 func restorable(f store.BatchFacts) billing.SkipReason {
-	if f.Supply == billing.SupplyOn && f.Wanted == billing.SupplyOn {
+	if f.Supply == billing.SupplyOn && f.Wanted == billing.SupplyOn && supplyOf(f.LastRead) != billing.SupplyOff {
 		return billing.SkipStands
 	}
 	return "" // a cut that is out is waited for by the restore itself
@@ -188,7 +190,8 @@ func keepable(f store.BatchFacts) billing.SkipReason {
 	return ""
 }
 
-// releasable leaves alone every meter that a release could let trip by itself: that would be a cut without notice.
+// releasable leaves alone every meter that a release could let trip by itself: that would be a cut without notice. The meter's own credit is looked at right
+// before the order leaves.
 func releasable(f store.BatchFacts) billing.SkipReason {
 	switch {
 	case f.HeldBy != "" && !f.Guarded: // there is a hold, on its way

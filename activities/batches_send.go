@@ -33,10 +33,12 @@ func (a *Batches) PendingMembers(ctx context.Context, in BatchRef) ([]BatchMembe
 	return refs, err
 }
 
-// BatchMemberDone is what became of a member. Restore is the restore that gives its supply back, whose workflow is to be started.
+// BatchMemberDone is what became of a member. Restore is the restore that gives its supply back, whose workflow is to be started: it was ordered, or became
+// due when the meter tripped at its release.
 type BatchMemberDone struct {
 	State   billing.MemberState
 	Restore string
+	Case    billing.CaseID `json:",omitempty"` // of that trip, whose workflow is to be started too
 }
 
 // WorkMember does the work at one meter: the last look at the tables, its one order, and the read-back. Repeated after a death, it goes on
@@ -56,8 +58,11 @@ func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMembe
 		return BatchMemberDone{}, err
 	}
 	step, err := a.Store.BeginBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, j.judge)
-	if err != nil || !step.Send {
-		return BatchMemberDone{State: step.Member.State, Restore: step.Restore}, err
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	if !step.Send {
+		return a.memberDone(ctx, b, step.Member, step.Restore)
 	}
 	m, err := commandMeter(ctx, a.Store, in.Meter)
 	if err != nil {
@@ -82,7 +87,21 @@ func (a *Batches) WorkMember(ctx context.Context, in BatchMemberRef) (BatchMembe
 		return BatchMemberDone{}, err
 	}
 	member, err := a.Store.SettleBatchMember(ctx, byWorkflow(ctx), in.BatchID, in.Meter, o)
-	return BatchMemberDone{State: member.State}, err
+	if err != nil {
+		return BatchMemberDone{}, err
+	}
+	return a.memberDone(ctx, b, member, "")
+}
+
+// memberDone names what is to be started for a member: also after a meter has tripped when it was released.
+func (a *Batches) memberDone(ctx context.Context, b store.Batch, m store.BatchMember, restore string) (BatchMemberDone, error) {
+	done := BatchMemberDone{State: m.State, Restore: restore}
+	if b.Action != billing.BatchRelease || m.Account == nil {
+		return done, nil
+	}
+	var err error
+	done.Restore, done.Case, err = a.Store.OpenRestoreOf(ctx, *m.Account)
+	return done, err
 }
 
 // unwanted says why an order that is marked may not leave after all; empty when it may.
@@ -115,22 +134,33 @@ func unsent(cmd store.Command, err error) store.BatchOutcome {
 }
 
 // hold holds a relay on or releases it. Carried out twice, both do what once does.
-func (a *Batches) hold(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, _ store.Batch) (store.BatchOutcome, error) {
-	send := a.Pool.KeepClosed
-	if cmd.Kind == billing.CommandRelease {
-		send = a.Pool.Release
+func (a *Batches) hold(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, b store.Batch) (store.BatchOutcome, error) {
+	acc, err := a.Store.Account(ctx, cmd.Account)
+	if err != nil {
+		return store.BatchOutcome{}, err
 	}
-	result, err := send(ctx, m)
+	judge, err := judgeFor(ctx, a.Store, j.site, j.policy)
+	if err != nil {
+		return store.BatchOutcome{}, err
+	}
+	wall, err := siteWall(ctx, a.Store, b.Site)
+	if err != nil {
+		return store.BatchOutcome{}, err
+	}
+	result, err := sendSwitch(devices.WithWall(ctx, wall), a.Pool, m, cmd, acc.CreditMode)
 	if stop := again(ctx, m.Gateway, err); stop != nil && !result.Sent {
 		return store.BatchOutcome{}, stop
 	}
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
+	if errors.Is(err, errWouldTrip) { // the hold stands, so that an attempt before this one has done nothing either
+		return store.BatchOutcome{State: billing.CommandUnknown, Skip: billing.SkipWouldTrip, Note: reachedNever + err.Error()}, nil
+	}
 	if err != nil && cmd.Attempts <= 1 { // nothing was sent, now or before
 		return store.BatchOutcome{State: billing.CommandUnknown, Note: reachedNever + err.Error()}, nil
 	}
-	_, err = a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, switchOutcome(result, err), terms(j.policy))
+	_, err = a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, orderOutcome(cmd, acc.CreditMode, judge, result, err), terms(j.policy))
 	return store.BatchOutcome{}, err
 }
 
@@ -163,7 +193,7 @@ func (a *Batches) setPrices(ctx context.Context, _ batchJudge, m devices.Meter, 
 // setClock sets a clock once. When an attempt died after its order was marked, the meter may have been set already, and takes no second
 // set on the day: then it is only looked at.
 func (a *Batches) setClock(ctx context.Context, j batchJudge, m devices.Meter, cmd store.Command, b store.Batch) (store.BatchOutcome, error) {
-	wall, err := a.wall(ctx, b.Site)
+	wall, err := siteWall(ctx, a.Store, b.Site)
 	if err != nil {
 		return store.BatchOutcome{}, err
 	}
@@ -216,16 +246,16 @@ func (a *Batches) lookAtClock(ctx context.Context, m devices.Meter, wall func() 
 
 func seconds(d time.Duration) int { return int(d.Round(time.Second) / time.Second) }
 
-// wall is the site's wall time, asked of the business clock each time: it stands while a demo's work is unfinished and is real time in real
+// siteWall is a site's wall time, asked of the business clock each time: it stands while a demo's work is unfinished and is real time in real
 // use. The order was marked in the same database a moment before; should it fail to answer just then, its last answer counts.
-func (a *Batches) wall(ctx context.Context, id billing.SiteID) (func() time.Time, error) {
-	site, err := a.Store.Site(ctx, id)
+func siteWall(ctx context.Context, s *store.Store, id billing.SiteID) (func() time.Time, error) {
+	site, err := s.Site(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	clock, err := a.Store.Clock(ctx)
+	clock, err := s.Clock(ctx)
 	return func() time.Time {
-		if c, err := a.Store.Clock(ctx); err == nil {
+		if c, err := s.Clock(ctx); err == nil {
 			clock = c
 		}
 		return clock.Now.In(site.Zone)

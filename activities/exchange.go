@@ -401,7 +401,7 @@ func (a *Supply) HoldExchanged(ctx context.Context, in ExchangeRef) (ExchangeSta
 	if err != nil {
 		return ExchangeState{}, err
 	}
-	_, policy, err := sitePolicy(ctx, a.Store, x.Site)
+	site, policy, err := sitePolicy(ctx, a.Store, x.Site)
 	if err != nil {
 		return ExchangeState{}, err
 	}
@@ -412,7 +412,7 @@ func (a *Supply) HoldExchanged(ctx context.Context, in ExchangeRef) (ExchangeSta
 		}
 		if step.Send {
 			failpoint.Hit("switch-marked-not-sent")
-			s, err := a.order(ctx, step.Command, terms(policy))
+			s, err := a.order(ctx, step.Command, site, policy)
 			if err != nil {
 				return ExchangeState{}, err
 			}

@@ -2,12 +2,14 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/metering"
 	"github.com/meterflow/meterflow/internal/store"
@@ -105,9 +107,6 @@ func (a *Metering) validateGroups(ctx context.Context, c store.Cycle, groups []*
 		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.gateways, g.found); err != nil {
 			return err
 		}
-		if err := g.noteTrips(ctx); err != nil {
-			return err
-		}
 		for _, b := range g.buttons {
 			if err := a.Store.NoteButton(ctx, byWorkflow(ctx), b); err != nil {
 				return err
@@ -156,7 +155,6 @@ type validator struct {
 	siteSilent bool // no meter of any gateway answered
 
 	gateway billing.GatewayID
-	trips   []store.OwnTrip // meters that were found to have tripped by themselves
 	buttons []store.ButtonSeen
 	found   store.Findings
 }
@@ -179,6 +177,11 @@ func (v *validator) gatewayCases(ctx context.Context, gateways []billing.Gateway
 	page, err := v.judgePage(ctx, meters)
 	if err != nil {
 		return err
+	}
+	for i := range page {
+		if err := v.noteTrip(ctx, &page[i]); err != nil {
+			return err
+		}
 	}
 	for len(page) > 0 {
 		v.gateway = page[0].meter.Line
@@ -260,9 +263,6 @@ func (v *validator) judge(ctx context.Context, meters []store.PlannedMeter, read
 			j.reading = &r
 		}
 		j.findings = metering.Validate(v.check(j, s))
-		if v.ownTrip(j) {
-			j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
-		}
 		v.button(j)
 		if j.reading != nil && metering.Accepted(j.findings) {
 			v.lookBack(j, s)
@@ -326,15 +326,22 @@ func (v *validator) bandsPriced(id billing.TariffID) bool {
 	return slices.ContainsFunc(version.Components, func(c billing.Component) bool { return c.Kind == billing.KindBands })
 }
 
-// ownTrip notices a meter that holds its own credit and is off though it should be on: that is a cut, and is judged as one.
-func (v *validator) ownTrip(j judged) bool {
-	if j.reading == nil || j.conn.CreditMode != billing.CreditMeter || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
-		return false
+// noteTrip notes a meter that is off though it should be on: that is a cut, and is judged as one. What is on record is no finding besides. A meter that
+// can't be ordered to give supply back stays one, unless it holds its own credit.
+func (v *validator) noteTrip(ctx context.Context, j *judged) error {
+	if j.reading == nil || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
+		return nil
 	}
-	v.trips = append(v.trips, store.OwnTrip{
+	if j.conn.CreditMode != billing.CreditMeter && devices.CanDo(j.meter.Profile, devices.OrderClose, func(int) error { return errors.ErrUnsupported }) != nil {
+		return nil
+	}
+	noted, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, store.OwnTrip{
 		Account: j.conn.Account, Meter: j.meter.ID, SeenReal: j.reading.TakenReal, PowerW: j.reading.PowerW, Refs: []string{string(v.cycle.ID)},
 	})
-	return true
+	if noted.Known {
+		j.findings = slices.DeleteFunc(j.findings, func(f metering.Finding) bool { return f.Rule == metering.RuleRelayMismatch })
+	}
+	return err
 }
 
 // button notices a meter that its customer has closed, or may close, where we took it for something else.
@@ -346,15 +353,6 @@ func (v *validator) button(j judged) {
 	if was := j.conn.Supply; read == billing.SupplyOn && was == billing.SupplyAllowed || read == billing.SupplyAllowed && was == billing.SupplyOn {
 		v.buttons = append(v.buttons, store.ButtonSeen{Account: j.conn.Account, Meter: j.meter.ID, Supply: read, SeenReal: j.reading.TakenReal, Refs: []string{string(v.cycle.ID)}})
 	}
-}
-
-func (v *validator) noteTrips(ctx context.Context) error {
-	for _, t := range v.trips {
-		if _, err := noteOwnTrip(ctx, v.Store, byWorkflow(ctx), v.site, v.policy, t); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func currentOf(r store.Reading, conn store.Connection) *metering.Reading {

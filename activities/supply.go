@@ -190,7 +190,7 @@ func (a *Supply) trip(ctx, wanted context.Context, m devices.Meter, id billing.C
 	if err == nil {
 		return result, nil
 	}
-	held, heldErr := a.Pool.KeepClosed(ctx, m)
+	held, heldErr := a.Pool.KeepClosed(ctx, m) // a meter that has lost its clock was not released
 	if heldErr == nil && held.Outcome == devices.OutcomeVerified {
 		return devices.SwitchResult{}, err // all is as it was
 	}
@@ -221,6 +221,7 @@ func switchOutcome(r devices.SwitchResult, err error) store.SwitchOutcome {
 	if err != nil {
 		out.State, out.Note = billing.CommandUnknown, reachedNever+err.Error()
 	}
+	out.Stood = err == nil && !r.Sent
 	return withReadback(out, r.After)
 }
 

@@ -24,6 +24,8 @@ type RestoreState struct {
 	State     string
 	Message   billing.MessageID // to be sent
 	Case      billing.CaseID    // opened or settled
+	// Replaced is the case of an order in whose place another was made: it is settled with it.
+	Replaced billing.CaseID `json:",omitempty"`
 	// Busy means that the command of a cut is out: try again in a moment.
 	Busy bool
 }
@@ -58,8 +60,8 @@ func (a *Supply) OrderRestore(ctx context.Context, in OrderRestore) (RestoreStat
 	return RestoreState{RestoreID: id, Account: in.Account, State: store.RestoreSending}, err
 }
 
-// restoreOrders is how many orders one restore can need: supply back, then the end of the guard.
-const restoreOrders = 2
+// restoreOrders is how many orders one restore can need: supply back, held on where the meter's own credit is used up, the end of the guard.
+const restoreOrders = 3
 
 // RestoreSupply gives supply back and ends the guard, as far as it gets. Its orders are harmless when they are carried out twice.
 func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState, error) {
@@ -72,7 +74,7 @@ func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState
 	if err != nil {
 		return state, err
 	}
-	_, policy, err := sitePolicy(ctx, a.Store, acc.Site)
+	site, policy, err := sitePolicy(ctx, a.Store, acc.Site)
 	if err != nil {
 		return state, err
 	}
@@ -86,11 +88,14 @@ func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState
 			return state, err
 		}
 		state.State, state.Busy = step.Restore.State, step.Busy
+		if step.Replaced != "" {
+			state.Replaced = step.Replaced
+		}
 		if !step.Send {
 			return state, nil
 		}
 		failpoint.Hit("switch-marked-not-sent")
-		settled, err := a.order(ctx, step.Command, terms(policy))
+		settled, err := a.order(ctx, step.Command, site, policy)
 		if err != nil {
 			return state, err
 		}
@@ -100,11 +105,19 @@ func (a *Supply) RestoreSupply(ctx context.Context, in RestoreRef) (RestoreState
 		if settled.Message != "" {
 			state.Message = settled.Message
 		}
+		switch settled.Command.State {
+		case billing.CommandVerified:
+		case billing.CommandRefused, billing.CommandCancelled: // the meter has answered: the next order is another one
+			if settled.Case != "" {
+				state.Replaced = settled.Case
+			}
+			continue
+		default:
+			state.Case = settled.Case
+			return state, nil
+		}
 		if settled.Case != "" {
 			state.Case = settled.Case
-		}
-		if settled.Command.State != billing.CommandVerified {
-			return state, nil
 		}
 	}
 	return state, nil
@@ -120,30 +133,80 @@ func (a *Supply) byButton(ctx context.Context, acc store.Account, policy Policy)
 	return err == nil && devices.AllowsClosing(m.Profile), err
 }
 
-// order sends a switching command other than a trip and records what came of it.
-func (a *Supply) order(ctx context.Context, cmd store.Command, terms store.Terms) (store.SwitchSettled, error) {
+// order sends a switching command other than a trip and records what came of it. A release that would let the meter trip isn't sent, and comes back
+// cancelled.
+func (a *Supply) order(ctx context.Context, cmd store.Command, site store.Site, policy Policy) (store.SwitchSettled, error) {
 	m, err := commandMeter(ctx, a.Store, cmd.Meter)
 	if err != nil {
 		return store.SwitchSettled{}, err
 	}
-	send := map[billing.CommandKind]func(context.Context, devices.Meter) (devices.SwitchResult, error){
-		billing.CommandClose: a.Pool.Close, billing.CommandAllowClosing: a.Pool.AllowClosing, billing.CommandKeepOn: a.Pool.KeepClosed, billing.CommandRelease: a.Pool.Release,
-	}[cmd.Kind]
-	if send == nil {
-		return store.SwitchSettled{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)
+	acc, err := a.Store.Account(ctx, cmd.Account)
+	if err != nil {
+		return store.SwitchSettled{}, err
 	}
-	result, err := send(acknowledged(ctx, a.Store, cmd.ID), m)
+	judge, err := judgeFor(ctx, a.Store, site, policy)
+	if err != nil {
+		return store.SwitchSettled{}, err
+	}
+	wall, err := siteWall(ctx, a.Store, site.ID)
+	if err != nil {
+		return store.SwitchSettled{}, err
+	}
+	result, err := sendSwitch(devices.WithWall(acknowledged(ctx, a.Store, cmd.ID), wall), a.Pool, m, cmd, acc.CreditMode)
 	if err != nil && interrupted(ctx, err) { // no word about the meter: the line's next owner sends it
 		return store.SwitchSettled{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "an order to meter %s was interrupted before it was sent", cmd.Meter), err)
 	}
 	if result.Sent {
 		failpoint.Hit("switch-sent-not-recorded")
 	}
-	s, err := a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, switchOutcome(result, err), terms)
+	s, err := a.Store.SettleSwitch(ctx, byWorkflow(ctx), cmd.ID, orderOutcome(cmd, acc.CreditMode, judge, result, err), terms(policy))
 	if err == nil {
 		failpoint.Hit("switch-recorded-not-acked")
 	}
 	return s, err
+}
+
+// errWouldTrip keeps back a release.
+var errWouldTrip = billing.Errorf(billing.CodeBlocked, "The meter's own credit is used up: it would trip by itself when it is released.")
+
+// sendSwitch sends a switching command other than a trip. A meter that would trip by itself isn't released (errWouldTrip).
+func sendSwitch(ctx context.Context, pool *devices.Pool, m devices.Meter, cmd store.Command, mode billing.CreditMode) (devices.SwitchResult, error) {
+	switch cmd.Kind {
+	case billing.CommandClose:
+		return pool.Close(ctx, m)
+	case billing.CommandAllowClosing:
+		return pool.AllowClosing(ctx, m)
+	case billing.CommandKeepOn:
+		return pool.KeepClosed(ctx, m)
+	case billing.CommandRelease:
+		return pool.ReleaseIf(ctx, m, func(before devices.Snapshot) error {
+			if before.ForcedOn && usedUp(before, mode) {
+				return errWouldTrip
+			}
+			return nil
+		})
+	}
+	return devices.SwitchResult{}, billing.Errorf(billing.CodeInternal, "command %s of the kind %s is no order of a restore", cmd.ID, cmd.Kind)
+}
+
+// usedUp says that a meter has no credit of its own: by what it says of itself, or by its amount where the account's credit is held in it. In a meter whose
+// account's credit we hold an amount means nothing.
+func usedUp(s devices.Snapshot, mode billing.CreditMode) bool {
+	return s.InArrears || mode == billing.CreditMeter && s.RemainingFen != nil && *s.RemainingFen <= 0
+}
+
+// orderOutcome is switchOutcome of a command other than a trip: with what follows from the meter's own credit.
+func orderOutcome(cmd store.Command, mode billing.CreditMode, judge store.Judge, r devices.SwitchResult, err error) store.SwitchOutcome {
+	out := switchOutcome(r, err)
+	out.Judge, out.HeldOpen = judge, r.HeldOpen
+	switch {
+	case errors.Is(err, errWouldTrip):
+		out.State = billing.CommandCancelled
+	// Some meters don't say why they stay open.
+	case cmd.Kind == billing.CommandClose && r.Sent && out.State == billing.CommandUnknown && r.After.Supply == devices.SupplyOff && !r.After.ForcedOff && usedUp(r.After, mode):
+		out.State, out.HeldOpen, out.Note = billing.CommandRefused, true, "the meter stays open, and its own credit is used up"
+	}
+	return out
 }
 
 // GuardDone says whether a meter that can trip by itself is held on now.
@@ -159,7 +222,7 @@ func (a *Supply) GuardSupply(ctx context.Context, in ReminderRef) (GuardDone, er
 	if err != nil {
 		return GuardDone{}, err
 	}
-	_, policy, err := sitePolicy(ctx, a.Store, r.Site)
+	site, policy, err := sitePolicy(ctx, a.Store, r.Site)
 	if err != nil {
 		return GuardDone{}, err
 	}
@@ -167,7 +230,7 @@ func (a *Supply) GuardSupply(ctx context.Context, in ReminderRef) (GuardDone, er
 	if err != nil || step.Done || step.Busy {
 		return GuardDone{Done: step.Done}, err
 	}
-	s, err := a.order(ctx, step.Command, terms(policy))
+	s, err := a.order(ctx, step.Command, site, policy)
 	return GuardDone{Done: s.Command.State == billing.CommandVerified}, err
 }
 

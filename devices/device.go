@@ -154,6 +154,8 @@ type SwitchResult struct {
 	Outcome       Outcome
 	Note          string
 	Sent          bool // false when the switch already stood as commanded
+	// HeldOpen says of a close that was refused that the meter holds itself open without credit of its own: only keep-power gives supply back.
+	HeldOpen bool
 }
 
 // Stats counts what the pool did since it was made.

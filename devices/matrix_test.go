@@ -71,6 +71,7 @@ var matrixFaults = []matrixFault{
 	{name: "valve stuck", fault: simulator.Fault{Kind: simulator.FaultStuckValve}},
 	{name: "valve slow", fault: simulator.Fault{Kind: simulator.FaultMovingValve, DelayMillis: 200}},
 	{name: "clock wrong", fault: simulator.Fault{Kind: simulator.FaultWrongClock, Offset: -400}},
+	{name: "clock lost", fault: simulator.Fault{Kind: simulator.FaultLostClock}},
 	{name: "registers jump", fault: simulator.Fault{Kind: simulator.FaultRegisterJump, Offset: 1000}},
 	{name: "ratio wrong", fault: simulator.Fault{Kind: simulator.FaultWrongRatio, Offset: 7}},
 	{name: "counts too little", fault: simulator.Fault{Kind: simulator.FaultUnderCount, Offset: 500}},
@@ -104,6 +105,8 @@ func cantBe(link, fault, op string) string {
 		return "a read writes nothing"
 	case fault == "counts too little":
 		return "no answer differs: the register itself holds too little, and only comparing what was used shows it"
+	case fault == "clock lost" && (!own || onWater):
+		return "only DL/T 645 orders say by the meter's clock until when they hold"
 	case fault == "ratio wrong" && (own || onWater):
 		return "these meters show no transformer ratio"
 	case link == "tcp" && strings.Contains(fault, "checksum"):
@@ -206,7 +209,7 @@ func (c *cell) begin(fault simulator.Fault, after bool) {
 // run does one operation under one fault, and then, with the fault gone, what settles a doubt. It gives the end state in words and
 // breaks the test when a value was wrong, a credit came twice, or something was called verified that wasn't.
 func (c *cell) run(op string) string {
-	ctx := c.t.Context()
+	ctx := devices.WithWall(c.t.Context(), func() time.Time { return c.clock.now().Add(8 * time.Hour) })
 	switch op {
 	case "read":
 		return c.look(ctx, c.power)
@@ -306,6 +309,9 @@ func (c *cell) look(ctx context.Context, m devices.Meter) string {
 		wall := c.clock.now().Add(8*time.Hour + time.Duration(want.ClockOffset+c.fault.Offset)*time.Second)
 		require.Equal(c.t, wall.Format(time.DateTime), shot.MeterClock.Format(time.DateTime))
 		end = "right value, and the wrong time that it shows"
+	case simulator.FaultLostClock:
+		require.Zero(c.t, shot.MeterClock)
+		end = "right value, and no time"
 	}
 	require.Equal(c.t, want.Registers, shot.Registers)
 	return end
@@ -377,7 +383,7 @@ func kindOf(err error) string {
 		word string
 	}{
 		{devices.ErrSilent, "silent"}, {devices.ErrLinkDown, "link down"}, {devices.ErrBadAnswer, "bad answer"}, {devices.ErrWrongMeter, "wrong meter"},
-		{devices.ErrRefused, "refused"},
+		{devices.ErrRefused, "refused"}, {devices.ErrUnsupported, "no time to say"},
 	} {
 		if errors.Is(err, k.err) {
 			return k.word

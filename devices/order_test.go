@@ -110,10 +110,16 @@ func TestWhatNeverLeftIsNotSent(t *testing.T) {
 	t.Run("no clock", func(t *testing.T) {
 		t.Parallel()
 		m := startMeter645(t, bytes.Repeat([]byte{0x99}, 7))
-		r, err := pool(t, devices.Config{}).Trip(t.Context(), m.at())
-		require.ErrorIs(t, err, devices.ErrUnsupported)
-		require.False(t, r.Sent)
-		require.Empty(t, r.Outcome)
+		p := pool(t, devices.Config{})
+		for _, order := range []func() (devices.SwitchResult, error){
+			func() (devices.SwitchResult, error) { return p.Trip(devices.WithWall(t.Context(), time.Now), m.at()) },
+			func() (devices.SwitchResult, error) { return p.KeepClosed(t.Context(), m.at()) },
+		} {
+			r, err := order()
+			require.ErrorIs(t, err, devices.ErrUnsupported)
+			require.False(t, r.Sent)
+			require.Empty(t, r.Outcome)
+		}
 		require.Zero(t, m.orders.Load())
 	})
 	t.Run("no connection", func(t *testing.T) {
@@ -174,6 +180,45 @@ func TestWhatNeverLeftIsNotSent(t *testing.T) {
 			require.Empty(t, b.purchases(single))
 		})
 	}
+}
+
+// A meter that has lost its clock is never cut, and supply comes back to it all the same: such an order holds for a day by the wall time of its site.
+func TestSupplyComesBackWithoutTheMetersClock(t *testing.T) {
+	t.Parallel()
+	spec := testSpec(t)
+	g := &spec.Gateways[0]
+	g.Link, g.Meters = "transparent", g.Meters[:1]
+	g.Meters[0].Profile, g.Meters[0].CreditMode = "sim-dlt645", false
+	b := newBenchWith(t, spec, devices.Config{Timeout: 2 * time.Second, SwitchPoll: 20 * time.Millisecond, SwitchLimit: 300 * time.Millisecond, Password645: "02123456"})
+	m := b.meter(single)
+	m.Link, m.Profile = devices.Link{Kind: devices.LinkTransparent}, "sim-dlt645"
+	r, err := b.pool.Trip(t.Context(), m)
+	require.NoError(t, err)
+	require.Equal(t, devices.OutcomeVerified, r.Outcome)
+	b.inject(simulator.Fault{Kind: simulator.FaultLostClock, Serial: single})
+	_, err = b.pool.Close(t.Context(), m)
+	require.ErrorIs(t, err, devices.ErrUnsupported, "nobody said what time it is")
+	ctx := devices.WithWall(t.Context(), func() time.Time { return time.Date(2026, 3, 1, 23, 30, 0, 0, time.UTC) })
+	for _, do := range []func(context.Context, devices.Meter) (devices.SwitchResult, error){b.pool.Close, b.pool.KeepClosed, b.pool.Release} {
+		r, err := do(ctx, m)
+		require.NoError(t, err)
+		require.True(t, r.Sent)
+		require.Equal(t, devices.OutcomeVerified, r.Outcome, r.Note)
+		orders := 0
+		for _, f := range r.Frames {
+			if f.Write {
+				orders++
+				frame, err := hex.DecodeString(f.Request)
+				require.NoError(t, err)
+				// Minute, hour, day, month and year, as they lie on the wire.
+				require.Equal(t, []byte{0x30 + 0x33, 0x23 + 0x33, 0x02 + 0x33, 0x03 + 0x33, 0x26 + 0x33}, bytes.TrimLeft(frame, "\xFE")[21:26])
+			}
+		}
+		require.Equal(t, 1, orders)
+	}
+	_, err = b.pool.Trip(ctx, m)
+	require.ErrorIs(t, err, devices.ErrUnsupported)
+	require.Equal(t, simulator.SupplyOn, b.relayAt(single, time.Now()))
 }
 
 // An order holds until a time by the meter's own clock, so that one whose clock is wrong obeys it.

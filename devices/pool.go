@@ -178,6 +178,14 @@ func WithLastWord(ctx context.Context, stillWanted func(context.Context) error) 
 	return context.WithValue(ctx, lastWordKey{}, stillWanted)
 }
 
+type wallKey struct{}
+
+// WithWall lets the orders that give supply back, Close, KeepClosed and Release, also reach a DL/T 645 meter that has lost its clock: they hold by
+// the wall time of the meter's site then, which wall gives. Without it such a meter is ordered nothing (ErrUnsupported).
+func WithWall(ctx context.Context, wall func() time.Time) context.Context {
+	return context.WithValue(ctx, wallKey{}, wall)
+}
+
 type acknowledgedKey struct{}
 
 // WithAcknowledged makes commands say when the meter has acknowledged one, before it is read back. Its line waits for the answer.

@@ -11,8 +11,12 @@ import (
 )
 
 // orderValidFor is how long a DL/T 645 meter may obey a switching command, counted on its own clock: what a serial server holds back for
-// longer must not switch anybody.
-const orderValidFor = 2 * time.Minute
+// longer must not switch anybody. Where the meter has lost its clock, an order that gives supply back holds for clocklessValidFor by the wall
+// time of the meter's site: nobody knows what the meter compares it with, and only its read-back tells.
+const (
+	orderValidFor     = 2 * time.Minute
+	clocklessValidFor = 24 * time.Hour
+)
 
 // block reads one block of a map in the map's protocol.
 func (s *session) block(m Meter, prof *profile.Profile, b profile.Block) ([]byte, error) {
@@ -78,16 +82,30 @@ func converts(m Meter, prof *profile.Profile) error {
 	return fmt.Errorf("%w: %s frames of profile %s need a gateway that passes bytes on, and %s converts Modbus", ErrBadOrder, prof.Protocol, prof.Name, m.Gateway)
 }
 
+// until is the time until which a DL/T 645 meter may obey an order. Without a clock of the meter's own nobody is cut: a trip that came late
+// would be obeyed too.
+func (s *session) until(w switching, before Snapshot) (time.Time, error) {
+	if !before.MeterClock.IsZero() {
+		return before.MeterClock.Add(orderValidFor), nil
+	}
+	wall, ok := s.ctx.Value(wallKey{}).(func() time.Time)
+	if !ok || w.name == profile.Trip {
+		return time.Time{}, fmt.Errorf("%w: the meter shows no clock, so a command can't say until when it holds", ErrUnsupported)
+	}
+	return wall().Add(clocklessValidFor), nil
+}
+
 // order sends one switching command in the map's protocol, once.
-func (s *session) order(m Meter, prof *profile.Profile, c profile.Command, before Snapshot) error {
+func (s *session) order(m Meter, prof *profile.Profile, w switching, c profile.Command, before Snapshot) error {
 	switch prof.Protocol {
 	case profile.DLT645:
-		if before.MeterClock.IsZero() {
-			return fmt.Errorf("%w: the meter shows no clock, so a command can't say until when it holds", ErrUnsupported)
+		until, err := s.until(w, before)
+		if err != nil {
+			return err
 		}
 		return s.write(m, func() (Frame, error) {
 			frame, err := dlt645.Control(s.line.channel, m.Serial, dlt645.Order{
-				Command: c.Code, Password: s.line.pool.config.Password645, Operator: "00000000", Until: before.MeterClock.Add(orderValidFor),
+				Command: c.Code, Password: s.line.pool.config.Password645, Operator: "00000000", Until: until,
 			})
 			s.doubt(m, err)
 			return frame, err

@@ -66,21 +66,21 @@ func CanDo(profileName string, order Order, allowed func(mapVersion int) error) 
 func (p *Pool) Trip(ctx context.Context, m Meter) (SwitchResult, error) {
 	prof, err := profile.Get(m.Profile)
 	if err == nil && prof.Supply.ForcedMode&^prof.Supply.ForcedClosed != 0 {
-		return p.change(ctx, m, forcedTrip)
+		return p.change(ctx, m, forcedTrip, nil)
 	}
-	return p.change(ctx, m, trip)
+	return p.change(ctx, m, trip, nil)
 }
 
 // Close gives supply back: it ends a forced trip, or opens the valve. A meter that holds itself open for lack of its own
-// credit stays open, which comes back as refused. A forced close (keep-power) is left as it is.
+// credit stays open, which comes back as HeldOpen. A forced close (keep-power) is left as it is.
 func (p *Pool) Close(ctx context.Context, m Meter) (SwitchResult, error) {
-	return p.change(ctx, m, closing)
+	return p.change(ctx, m, closing, nil)
 }
 
 // AllowClosing lets the customer close the relay by the meter's button (合闸允许). Verified is what the meter shows: that closing is allowed, or that it is closed
 // already. A meter that holds itself open for lack of its own credit, or that is kept closed, is left as it is.
 func (p *Pool) AllowClosing(ctx context.Context, m Meter) (SwitchResult, error) {
-	return p.change(ctx, m, allowing)
+	return p.change(ctx, m, allowing, nil)
 }
 
 // AllowsClosing reports whether meters of a profile can be told to let their customers close the relay.
@@ -95,12 +95,18 @@ func AllowsClosing(profileName string) bool {
 
 // KeepClosed forces the relay closed whatever the balance (保电).
 func (p *Pool) KeepClosed(ctx context.Context, m Meter) (SwitchResult, error) {
-	return p.change(ctx, m, keepClosed)
+	return p.change(ctx, m, keepClosed, nil)
 }
 
 // Release ends forced control; the meter's own control decides from then on. It may trip at once when its credit is used up.
 func (p *Pool) Release(ctx context.Context, m Meter) (SwitchResult, error) {
-	return p.change(ctx, m, release)
+	return p.change(ctx, m, release, nil)
+}
+
+// ReleaseIf is Release for a meter that must not trip by it: may is asked with what the meter shows right before the order leaves, and its
+// error keeps the order back.
+func (p *Pool) ReleaseIf(ctx context.Context, m Meter, may func(before Snapshot) error) (SwitchResult, error) {
+	return p.change(ctx, m, release, may)
 }
 
 // Look finds out, by reading only, whether a switching command that was sent before stands: verified when the meter shows it, unknown when
@@ -142,7 +148,7 @@ func (s Snapshot) supplyText() string {
 	return "supply reads " + string(s.Supply)
 }
 
-func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, error) {
+func (p *Pool) change(ctx context.Context, m Meter, w switching, may func(before Snapshot) error) (SwitchResult, error) {
 	c, err := p.mayCommand(ctx, m, w.name)
 	if err != nil {
 		return SwitchResult{}, err
@@ -162,10 +168,15 @@ func (p *Pool) change(ctx context.Context, m Meter, w switching) (SwitchResult, 
 		if w.name == profile.Trip && result.Before.ForcedOn {
 			return ErrKeptClosed // a protection that is written to the meter is ended, never overridden
 		}
+		if may != nil {
+			if err := may(result.Before); err != nil {
+				return err
+			}
+		}
 		if err := s.mayLeave(m, prof); err != nil {
 			return err
 		}
-		sent := s.order(m, prof, c, result.Before)
+		sent := s.order(m, prof, w, c, result.Before)
 		if result.Sent = s.left; !s.left {
 			return sent
 		}
@@ -197,9 +208,11 @@ func (r *SwitchResult) look(s *session, m Meter, prof *profile.Profile, w switch
 	case errors.Is(sent, ErrRefused) && after.StatusWord == r.Before.StatusWord:
 		r.Outcome = OutcomeRefused
 	case w.name == profile.Close && after.InArrears && after.Supply == SupplyOff && !after.ForcedOff:
-		r.Outcome, r.Note = OutcomeRefused, "the meter holds itself open: its own credit is used up"
+		r.Outcome, r.Note, r.HeldOpen = OutcomeRefused, holdsItselfOpen, true
 	}
 }
+
+const holdsItselfOpen = "the meter holds itself open: its own credit is used up"
 
 // wait asks again until the switch stands, the limit passes or the caller gives up. Each look is a job of its own, so that
 // a slow valve does not hold the line, and comes when the gateway has forgotten the one before.

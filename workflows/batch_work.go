@@ -212,6 +212,9 @@ func (b *batchWork) member(ctx workflow.Context, m activities.BatchMemberRef, be
 		}
 	}
 	b.done[out.State]++
+	if err := followDoubt(ctx, out.Case, true); err != nil {
+		return err
+	}
 	if out.Restore == "" {
 		return nil
 	}

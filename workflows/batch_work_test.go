@@ -235,6 +235,19 @@ func TestBatchWork_restores(t *testing.T) {
 	}
 }
 
+// A meter that tripped when it was released gets supply back, and its case is followed, at once.
+func TestBatchWork_tripAtARelease(t *testing.T) {
+	f := runningBatch(600)
+	f.Action = billing.BatchRelease
+	s := newBatchStage(t, f, members("G1")...)
+	started := s.children(Restore, ExceptionReview)
+	s.works(0, func(m activities.BatchMemberRef) (activities.BatchMemberDone, error) {
+		return activities.BatchMemberDone{State: billing.MemberVerified, Restore: "O1", Case: "X1"}, nil
+	})
+	s.whole(activities.BatchStart{})
+	require.Equal(t, map[string]int{"restore/O1": 1, "case/X1": 1}, started)
+}
+
 func TestBatchWork_expiresWithoutAStart(t *testing.T) {
 	s := newBatchStage(t, activities.BatchStatus{}, members("G1")...)
 	s.works(0, verifiedMember)

@@ -61,6 +61,9 @@ func (r *restore) attempt(ctx workflow.Context) error {
 		return err
 	}
 	r.state = next
+	if err := followDoubt(ctx, next.Replaced, false); err != nil {
+		return err
+	}
 	if err := followDoubt(ctx, next.Case, next.State == restoreUnknown); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/meterflow/meterflow/activities"
 	"github.com/meterflow/meterflow/internal/billing"
@@ -45,6 +46,20 @@ func TestRestore_unknownUntilProved(t *testing.T) {
 	s.ExecuteWorkflow(Restore, testRestore)
 	s.finished()
 	require.Equal(t, 1, started["case/X1"])
+}
+
+// An order in doubt that is replaced by another ends its case, whose workflow hears of it; the order that is in doubt then has a case of its own.
+func TestRestore_replacedOrder(t *testing.T) {
+	s := restoreStage(t, activities.RestoreState{State: restoreUnknown, Case: "X1"}, activities.RestoreState{State: restoreUnknown, Case: "X2", Replaced: "X1"}, activities.RestoreState{State: "verified", Case: "X2"})
+	told := map[billing.CaseID]int{}
+	s.RegisterWorkflowWithOptions(func(ctx workflow.Context, in activities.CaseRef) error {
+		workflow.GetSignalChannel(ctx, SignalDoubtSettled).Receive(ctx, nil)
+		told[in.CaseID]++
+		return nil
+	}, workflow.RegisterOptions{Name: "ExceptionReview"})
+	s.ExecuteWorkflow(Restore, testRestore)
+	s.finished()
+	require.Equal(t, map[billing.CaseID]int{"X1": 1, "X2": 1}, told)
 }
 
 func TestRestore_orderedByAPerson(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 	FaultStuckValve    FaultKind = "stuck-valve"    // the valve does not move and reports itself abnormal
 	FaultMovingValve   FaultKind = "moving-valve"   // the valve travels for DelayMillis
 	FaultWrongClock    FaultKind = "wrong-clock"    // the meter's clock is Offset seconds off
+	FaultLostClock     FaultKind = "lost-clock"     // a DL/T 645 meter shows no time, and can't tell that an order comes late
 	FaultRegisterJump  FaultKind = "register-jump"  // the registers read Offset units too high (or low)
 	FaultWrongRatio    FaultKind = "wrong-ratio"    // the meter shows the transformer ratio Offset
 	FaultUnderCount    FaultKind = "under-count"    // Offset permille of what passes is not counted: a bypass, or (1000) nobody at home
@@ -42,7 +43,7 @@ var (
 		FaultOverlong,
 	}
 	MeterFaults = []FaultKind{
-		FaultStuckRelay, FaultWelded, FaultStuckValve, FaultMovingValve, FaultWrongClock, FaultRegisterJump, FaultWrongRatio, FaultUnderCount,
+		FaultStuckRelay, FaultWelded, FaultStuckValve, FaultMovingValve, FaultWrongClock, FaultRegisterJump, FaultWrongRatio, FaultUnderCount, FaultLostClock,
 	}
 )
 

@@ -125,6 +125,9 @@ func (m *meter) item645(c *change, item string) ([]byte, byte) {
 	case "02030000": // 0.0001 kW, six digits below the sign bit
 		return lowFirst("%06d", 10*min(m.loadNow(&c.state), 79_999)), 0
 	case "0400010C":
+		if m.lostClock(c) {
+			return bytes.Repeat([]byte{0xFF}, 7), 0
+		}
 		return lowFirst("%s%02d%s", wall.Format("060102"), int(wall.Weekday()), wall.Format("150405")), 0
 	}
 	return nil, refuseItem
@@ -143,13 +146,18 @@ func (m *meter) wall(c *change) time.Time {
 	return wall
 }
 
+func (m *meter) lostClock(c *change) bool {
+	_, lost := m.faults.take(FaultLostClock, m.place(), c.state.At)
+	return lost
+}
+
 // control645 obeys an order: password (level first), operator, order, a reserved byte, and the time until which it holds.
 func (m *meter) control645(c *change, data []byte) byte {
 	if given := fmt.Sprintf("%02X", data[0]) + digitsOf(data[1:4]); given != password645 {
 		return refusePassword
 	}
 	until, err := time.ParseInLocation("060102150405", digitsOf(data[10:16]), m.location)
-	if err != nil || m.wall(c).After(until) {
+	if err != nil || !m.lostClock(c) && m.wall(c).After(until) {
 		return refuseOther // too late by the meter's own clock: it must not act any more
 	}
 	switch data[8] {

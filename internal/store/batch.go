@@ -240,15 +240,16 @@ type BatchFacts struct {
 	Wanted     billing.SupplyState
 	Guarded    bool
 	HeldBy     billing.BatchID
-	Protected  bool  // a protection stands, or the customer's life depends on it
-	Arrears    bool  // an arrears case is open
-	Silent     bool  // an open case says that it doesn't answer
-	PricePush  bool  // a change of prices is on its way into it, or failed to get there
-	SwitchOpen bool  // another switching command is out
-	SetOpen    bool  // another setting is out
-	SetToday   bool  // its clock was set, or may have been, on this day of its site
-	Allowed    []int // versions of its register map with which an allowance lets commands reach it now
-	SkewS      *int  // how far its clock was ahead at its newest reading, in seconds; nil when it showed none
+	Protected  bool   // a protection stands, or the customer's life depends on it
+	Arrears    bool   // an arrears case is open
+	Silent     bool   // an open case says that it doesn't answer
+	PricePush  bool   // a change of prices is on its way into it, or failed to get there
+	SwitchOpen bool   // another switching command is out
+	SetOpen    bool   // another setting is out
+	SetToday   bool   // its clock was set, or may have been, on this day of its site
+	Allowed    []int  // versions of its register map with which an allowance lets commands reach it now
+	LastRead   string // supply as its newest reading showed it; empty when there is none
+	SkewS      *int   // how far its clock was ahead at its newest reading, in seconds; nil when it showed none
 }
 
 // CommandsAllowed refuses (billing.CodeBlocked) unless an allowance stood for this version of the meter's map when the facts were read.
@@ -271,6 +272,7 @@ const factsOfMeters = `SELECT m.id AS meter_id, a.id AS account_id, m.gateway_id
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ('set_prices', 'set_clock') AND d.state IN ('requested', 'sending', 'acknowledged')) AS set_open,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind = 'set_clock' AND (d.sent_at AT TIME ZONE y.time_zone)::date = (business_now() AT TIME ZONE y.time_zone)::date) AS set_today,
 		ARRAY(SELECT a.profile_version FROM command_allowances a WHERE ` + standingAllowance + `) AS allowed,
+		coalesce((SELECT r.supply FROM current_readings r WHERE r.meter_id = m.id ORDER BY r.freeze_at DESC LIMIT 1), '') AS last_read,
 		(SELECT r.clock_skew_s FROM current_readings r WHERE r.meter_id = m.id AND r.clock_skew_s IS NOT NULL ORDER BY r.freeze_at DESC LIMIT 1) AS skew_s
 	FROM meters m JOIN sites y ON y.id = m.site_id LEFT JOIN fittings f ON f.meter_id = m.id AND f.to_at IS NULL LEFT JOIN service_points o ON o.id = f.service_point_id
 	LEFT JOIN accounts a ON a.service_point_id = f.service_point_id LEFT JOIN customers c ON c.id = a.customer_id LEFT JOIN balances b ON b.account_id = a.id

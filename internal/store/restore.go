@@ -37,6 +37,15 @@ const selectRestore = `SELECT id, site_id, account_id, cause, state, coalesce(co
 // Ended says that nothing more will happen to the restore.
 func (r Restore) Ended() bool { return r.State != RestoreSending && r.State != RestoreUnknown }
 
+// seenOrOrdered says that a person ordered the restore, or that supply was seen off at the meter: what the tables say is no answer to that.
+func (r Restore) seenOrOrdered() bool {
+	switch splitCause(r.Cause)[0] {
+	case "person", "batch", "own_trip":
+		return true
+	}
+	return false
+}
+
 func (r Restore) refs() []string {
 	parts := splitCause(r.Cause)
 	return []string{string(r.Account), string(r.CommandID), parts[len(parts)-1]}
@@ -111,6 +120,16 @@ func (s *Store) OpenRestores(ctx context.Context, site billing.SiteID) ([]string
 	return ids, translate(err)
 }
 
+// OpenRestoreOf is the open restore of an account, and the open case of the trip that made it due; empty when there is none.
+func (s *Store) OpenRestoreOf(ctx context.Context, account billing.AccountID) (id string, trip billing.CaseID, err error) {
+	err = s.Pool.QueryRow(ctx, `SELECT r.id, coalesce(k.id, '') FROM restores r LEFT JOIN cases k ON k.cause = r.cause AND k.state = 'open'
+		WHERE r.account_id = $1 AND r.state IN ('sending', 'unknown')`, account).Scan(&id, &trip)
+	if err == pgx.ErrNoRows {
+		err = nil
+	}
+	return id, trip, translate(err)
+}
+
 // openDueRestores opens what the balances of the cycle's site make due without any payment: supply back after a correction, the end
 // of a guard that isn't needed any more. It names all open restores that such a look opened.
 func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleID, terms Terms) ([]string, error) {
@@ -158,15 +177,19 @@ type RestoreStep struct {
 	Command Command
 	Send    bool
 	Guarded bool // the guard stands, to be released after supply is proved
+	// Replaced is the case of an order that can't give supply back any more, and in whose place Command was made.
+	Replaced billing.CaseID
 	// Busy means that the command of a cut is out and not settled: come back in a moment.
 	Busy bool
 }
 
-// BeginRestore marks the next order of a restore as sending: close while supply isn't proved on, then release while the guard stands. With button a
-// meter is only allowed to close, and the customer presses its button; then supply is given back when that is proved. What follows from a
-// payment is given back so; a person's order, and a meter that tripped when it should not have, are closed for the customer (rule 61).
-// All are harmless when they are carried out twice, so an attempt that died is simply made again. They have no deadline: supply is owed until it is back, and
-// each attempt asks anew what is.
+// BeginRestore marks the next order of a restore as sending: close while supply isn't proved on, then release while the guard stands and nothing needs it.
+// A meter that holds itself open without credit of its own is held on instead. With button a meter is only allowed to close, and the customer presses its
+// button; then supply is given back when that is proved. What follows from a payment is given back so; a person's order, and a meter that tripped when it
+// should not have, are closed for the customer (rule 61). What somebody ordered, or was seen at the meter, is also asked of the meter when the tables say
+// that supply is on: a close that stands isn't sent.
+// All of them are harmless when they are carried out twice, so an attempt that died is simply made again. They have no deadline: supply is owed until it is
+// back, and each attempt asks anew what is, and which order gives it.
 func (s *Store) BeginRestore(ctx context.Context, by By, id string, button bool) (RestoreStep, error) {
 	var out RestoreStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -178,41 +201,85 @@ func (s *Store) BeginRestore(ctx context.Context, by By, id string, button bool)
 		if r.Ended() {
 			return nil
 		}
-		hold, err := needsHold(ctx, tx, r.Account)
+		last, err := newestCommandOf(ctx, tx, "restore/"+id)
 		if err != nil {
 			return err
 		}
-		cause, kind := "restore/"+id, billing.CommandClose
-		back := sup.State == billing.SupplyOn
+		kind, back := billing.CommandClose, sup.State == billing.SupplyOn
 		if button && r.byButton() {
 			kind, back = billing.CommandAllowClosing, back || sup.State == billing.SupplyAllowed
 		}
-		needed := !back || sup.Wanted != billing.SupplyOn || r.State == RestoreUnknown
-		switch {
-		case needed && hold:
-			kind = billing.CommandKeepOn
-		case !needed && (hold || !sup.Guarded || sup.HeldBy != ""):
-			return endRestore(ctx, tx, r, &out)
-		case !needed:
-			cause, kind = cause+"/release", billing.CommandRelease
+		dark := !back || sup.Wanted != billing.SupplyOn || r.State == RestoreUnknown
+		if dark || last != nil && last.Open() || last == nil && r.seenOrOrdered() {
+			return giveBack(ctx, tx, sup, r, last, kind, dark, &out)
 		}
-		last, err := newestCommandOf(ctx, tx, cause)
-		if err != nil {
-			return err
-		}
-		if last != nil && last.Open() {
-			return resendSwitch(ctx, tx, *last, &out)
-		}
-		if busy, err := switchBusy(ctx, tx, sup.Account); err != nil || busy {
-			out.Busy = busy
-			return err
-		}
-		return markRestore(ctx, tx, sup, r, cause, kind, &out)
+		return endGuard(ctx, tx, sup, r, &out)
 	})
 	return out, err
 }
 
-// needsHold says that the meter holds itself open without credit of its own, so that only keep_on gives supply back.
+// giveBack marks the order that gives supply back now, of the given kind unless the meter holds itself open. last is the newest one that was to; dark says
+// that the tables don't show supply on.
+func giveBack(ctx context.Context, tx *Tx, sup Supply, r Restore, last *Command, kind billing.CommandKind, dark bool, out *RestoreStep) error {
+	hold, err := needsHold(ctx, tx, r.Account)
+	if err != nil {
+		return err
+	}
+	if last != nil && last.heldOpen() || hold && dark {
+		kind = billing.CommandKeepOn
+	}
+	switch {
+	case last == nil || !last.Open():
+	case last.Kind == billing.CommandClose && kind == billing.CommandKeepOn: // the other way round it gives supply back too, whatever the balance
+		if out.Replaced, err = replaceClose(ctx, tx, *last); err != nil {
+			return err
+		}
+	default:
+		return resendSwitch(ctx, tx, *last, out)
+	}
+	if busy, err := switchBusy(ctx, tx, sup.Account); err != nil || busy {
+		out.Busy = busy
+		return err
+	}
+	return markRestore(ctx, tx, sup, r, "restore/"+r.ID, kind, out)
+}
+
+// replaceClose ends an open close that the meter can't obey, with its case.
+func replaceClose(ctx context.Context, tx *Tx, c Command) (billing.CaseID, error) {
+	was := c.State
+	c.State, c.Error = billing.CommandCancelled, "the meter's own credit is used up: it is held on instead"
+	if err := saveCommand(ctx, tx, was, c, "cancelled"); err != nil {
+		return "", err
+	}
+	return settleCase(ctx, tx, "command/"+string(c.ID), "confirm_off", c.Error)
+}
+
+// endGuard marks the release of a guard that nothing needs any more, or ends the restore.
+func endGuard(ctx context.Context, tx *Tx, sup Supply, r Restore, out *RestoreStep) error {
+	cause := "restore/" + r.ID + "/release"
+	last, err := newestCommandOf(ctx, tx, cause)
+	if err != nil {
+		return err
+	}
+	held, err := stillHeld(ctx, tx, sup)
+	if err != nil {
+		return err
+	}
+	kept := last != nil && last.State == billing.CommandCancelled // the meter would trip at its release
+	if !sup.Guarded || held || kept {
+		return endRestore(ctx, tx, r, out)
+	}
+	if last != nil && last.Open() {
+		return resendSwitch(ctx, tx, *last, out)
+	}
+	if busy, err := switchBusy(ctx, tx, sup.Account); err != nil || busy {
+		out.Busy = busy
+		return err
+	}
+	return markRestore(ctx, tx, sup, r, cause, billing.CommandRelease, out)
+}
+
+// needsHold says that by the ledger the meter holds itself open without credit of its own, so that only keep_on gives supply back.
 func needsHold(ctx context.Context, tx *Tx, account billing.AccountID) (bool, error) {
 	a, err := readAccount(ctx, tx, account)
 	if err != nil || a.CreditMode != billing.CreditMeter {

@@ -17,6 +17,12 @@ type SwitchOutcome struct {
 	PowerW   int64
 	Note     string
 	Frames   json.RawMessage
+	// HeldOpen says of a close that was refused that the meter holds itself open without credit of its own: nothing is in doubt.
+	HeldOpen bool
+	// Stood says that nothing was sent, because the meter showed what was ordered.
+	Stood bool
+	// Judge judges a meter that reads off after its release; without it nothing is noted.
+	Judge Judge
 }
 
 // SwitchSettled is what an outcome led to, and what must be told or started because of it.
@@ -47,24 +53,45 @@ func (s *Store) SettleSwitch(ctx context.Context, by By, id billing.CommandID, o
 		if out.Command = c; !c.Open() {
 			return ownerState(ctx, tx, c, &out)
 		}
+		if sup, err = trippedAtRelease(ctx, tx, sup, c, &o, terms); err != nil {
+			return err
+		}
 		if out.Command, err = recordSwitch(ctx, tx, c, o); err != nil {
 			return err
 		}
+		// A repeat may find what the attempt before it has done.
+		o.Stood = o.Stood && sup.State == billing.SupplyOn && c.Attempts <= 1
 		if err := recordSupply(ctx, tx, sup, out.Command, o); err != nil {
 			return err
 		}
 		if err := doubtSwitch(ctx, tx, out.Command, terms, &out); err != nil {
 			return err
 		}
-		return followSwitch(ctx, tx, out.Command, terms, &out)
+		return followSwitch(ctx, tx, out.Command, o.Stood, terms, &out)
 	})
 	return out, err
+}
+
+// trippedAtRelease notes that a meter reads off after its release though it should be on: that is its own trip, a cut like any other.
+func trippedAtRelease(ctx context.Context, tx *Tx, sup Supply, c Command, o *SwitchOutcome, terms Terms) (Supply, error) {
+	if c.Kind != billing.CommandRelease || o.Readback != string(billing.SupplyOff) || o.Judge == nil {
+		return sup, nil
+	}
+	noted, err := NoteOwnTrip(ctx, tx, OwnTrip{Account: c.Account, Meter: c.Meter, SeenReal: *o.ReadReal, PowerW: o.PowerW, CaseDue: terms.CaseDue, Refs: []string{string(c.ID)}}, o.Judge)
+	if err != nil || noted.Cutoff == "" {
+		return sup, err
+	}
+	o.Note = "the meter tripped by itself when it was released: cut " + noted.Cutoff
+	if noted.Restore != "" {
+		o.Note += ", and supply is given back by " + noted.Restore
+	}
+	return lockSupply(ctx, tx, c.Account)
 }
 
 func recordSwitch(ctx context.Context, tx *Tx, c Command, o SwitchOutcome) (Command, error) {
 	was := c.State
 	c.State, c.Error = o.State, o.Note
-	if c.State == billing.CommandRefused && c.switchesSupply() {
+	if c.State == billing.CommandRefused && c.switchesSupply() && !o.HeldOpen {
 		c.State = billing.CommandUnknown // a person looks at a relay that refuses
 	}
 	if o.Readback != "" {
@@ -84,6 +111,11 @@ func recordSwitch(ctx context.Context, tx *Tx, c Command, o SwitchOutcome) (Comm
 func (c Command) restores() bool {
 	owner, _ := c.Owner()
 	return c.Kind == billing.CommandClose || c.Kind == billing.CommandAllowClosing || c.Kind == billing.CommandKeepOn && owner == "restore"
+}
+
+// heldOpen says that the meter answered a close by holding itself open without credit of its own. Whatever else refuses one leaves it in doubt.
+func (c Command) heldOpen() bool {
+	return c.Kind == billing.CommandClose && c.State == billing.CommandRefused
 }
 
 // switchesSupply says that the command changes whether supply reaches the customer, so that a doubt about it needs a person.
@@ -142,6 +174,8 @@ func doubtSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *Switc
 			decision = "confirm_off"
 		}
 		out.Case, err = settleCase(ctx, tx, cause, decision, "the read-back proves it")
+	case billing.CommandRefused:
+		out.Case, err = settleCase(ctx, tx, cause, "confirm_off", c.Error)
 	case billing.CommandUnknown:
 		out.Case, _, err = OpenCase(ctx, tx, NewCase{Site: c.Site, Kind: KindSupplyUnknown, Cause: cause, Meter: &c.Meter, Account: &c.Account, Command: &c.ID, DueAfter: terms.CaseDue})
 	}
@@ -149,13 +183,13 @@ func doubtSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *Switc
 }
 
 // followSwitch moves the cut or restore that ordered the command.
-func followSwitch(ctx context.Context, tx *Tx, c Command, terms Terms, out *SwitchSettled) error {
+func followSwitch(ctx context.Context, tx *Tx, c Command, stood bool, terms Terms, out *SwitchSettled) error {
 	kind, id := c.Owner()
 	switch {
 	case kind == "cutoff":
 		return followCut(ctx, tx, id, c, terms, out)
 	case kind == "restore" && c.restores():
-		return followClose(ctx, tx, id, c, terms, out)
+		return followClose(ctx, tx, id, c, stood, terms, out)
 	}
 	return ownerState(ctx, tx, c, out)
 }
@@ -185,14 +219,19 @@ func followCut(ctx context.Context, tx *Tx, id string, c Command, terms Terms, o
 	return saveCut(ctx, tx, was, cut, cut.State, "")
 }
 
-func followClose(ctx context.Context, tx *Tx, id string, c Command, terms Terms, out *SwitchSettled) error {
+func followClose(ctx context.Context, tx *Tx, id string, c Command, stood bool, terms Terms, out *SwitchSettled) error {
 	sup, r, err := lockRestore(ctx, tx, id)
 	if err != nil || r.Ended() {
 		out.State = r.State
 		return err
 	}
 	to := RestoreUnknown
-	if c.State == billing.CommandVerified {
+	switch {
+	case c.State == billing.CommandVerified && stood && r.seenOrOrdered(): // nobody was in the dark
+		if to = RestoreNotNeeded; sup.Guarded {
+			to = RestoreSending // the guard may be still to be released
+		}
+	case c.State == billing.CommandVerified:
 		balance, err := balanceOf(ctx, tx, r.Account)
 		if err != nil {
 			return err
@@ -389,17 +428,24 @@ type OwnTripNoted struct {
 	Cutoff  string
 	Restore string         // opened when policy would not have allowed a cut; somebody must start its workflow
 	Case    billing.CaseID // blocking, in the same event
+	Known   bool           // it is on record, now or since before, and nobody need be told again
 }
 
-// NoteOwnTrip records that a meter has tripped by itself, in the caller's transaction. It is judged as if we had cut: allowed, it
-// counts as a cut done; not allowed, a blocking case is opened and supply is given back. A trip that is noted already changes nothing.
+// NoteOwnTrip records that a meter has tripped by itself, or was switched by others, in the caller's transaction. It is judged as if we had cut: allowed, it
+// counts as a cut done; not allowed, a blocking case is opened and supply is given back. A trip that is noted already changes nothing, nor does one that
+// was seen before supply was read on again.
 func NoteOwnTrip(ctx context.Context, tx *Tx, t OwnTrip, judge Judge) (OwnTripNoted, error) {
 	var out OwnTripNoted
 	sup, err := lockSupply(ctx, tx, t.Account)
-	if err != nil {
+	if err != nil || sup.Wanted == billing.SupplyOff {
 		return out, err
 	}
-	if sup.State == billing.SupplyOff || sup.Wanted == billing.SupplyOff {
+	var onSince, givenBack bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM commands WHERE account_id = $1 AND readback = 'on' AND readback_real > $2),
+			EXISTS (SELECT 1 FROM restores WHERE account_id = $1 AND state IN ('sending', 'unknown'))`, t.Account, t.SeenReal).Scan(&onSince, &givenBack); err != nil || onSince {
+		return out, err
+	}
+	if out.Known = true; sup.CutCause != "" || sup.State == billing.SupplyOff && givenBack {
 		return out, nil
 	}
 	facts, err := supplyFacts(ctx, tx, sup)
