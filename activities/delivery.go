@@ -313,6 +313,8 @@ func (a *Delivery) agree(ctx context.Context, newest store.Command, credited boo
 	switch {
 	case proof.Attempt == "" && credited:
 		return proof, billing.Errorf(billing.CodeConflict, "Nothing was sent to meter %s for this credit: decide that it was not credited, and it is delivered anew.", m.ID)
+	case refused && credited && proof.Taken != "":
+		return proof, billing.Errorf(billing.CodeConflict, "What meter %s shows is the doing of delivery %s, which counts as credited: decide that this one was not, and it is delivered anew.", m.ID, proof.Taken)
 	case arrived && !credited && proof.Later != "":
 		return proof, billing.Errorf(billing.CodeConflict, "Before delivery %s was written to meter %s, it showed that the credit had arrived (%s): decide that it was credited.", proof.Later, m.ID, shown(proof.Look))
 	case refused && credited && proof.Later != "":
@@ -332,6 +334,9 @@ func (a *Delivery) proofOf(ctx context.Context, t store.CreditAttempt, m store.M
 	p := store.CreditProof{Attempt: t.Command.ID}
 	var err error
 	switch {
+	case t.Taken != "":
+		p.Taken, p.Look = t.Taken, store.CreditOutcome{State: billing.CommandRefused}
+		return p, nil
 	case t.Later != nil && t.Later.State != billing.CommandVerified:
 		return p, billing.Errorf(billing.CodeBlocked, "Delivery %s to meter %s is not settled yet: settle that one first, what the meter shows may be its doing.", t.Later.ID, m.ID)
 	case t.Later != nil:

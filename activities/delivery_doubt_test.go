@@ -146,6 +146,26 @@ func TestSettleInDoubt_lateAndThenAnother(t *testing.T) {
 	g.explained()
 }
 
+// Two credits in doubt, and one purchase that came late: it is the one's of which a person says so first, and the other is delivered anew.
+func TestSettleInDoubt_onePurchaseForTwo(t *testing.T) {
+	g := newGrid(t)
+	first, second := g.posted(5000), g.posted(5000)
+	for _, ref := range []activities.RechargeRef{first, second} {
+		for range 3 {
+			g.marked(ref, before(0, 10_000))
+		}
+	}
+	g.writes(1, 5000)
+	g.setNow(g.now.Add(time.Second))
+	require.Equal(t, billing.RechargeCredited, run[activities.Settled](g, g.deliver.SettleInDoubt, decides(first, true)).State)
+	require.Contains(t, g.refuses(g.deliver.SettleInDoubt, decides(second, true)), "is the doing of delivery D3, which counts as credited")
+	require.Equal(t, billing.RechargeDelivering, run[activities.Settled](g, g.deliver.SettleInDoubt, decides(second, false)).State)
+	require.Equal(t, billing.RechargeCredited, g.delivers(second))
+	require.Equal(t, 2, g.purchases(serialCredit))
+	g.has(g.credit, 20_000)
+	g.explained()
+}
+
 // What never left can't have arrived: past its deadline, to a meter without leave for commands, or refused for its count.
 func TestSettleInDoubt_neverSent(t *testing.T) {
 	for name, spoil := range map[string]func(g *grid, ref activities.RechargeRef){
@@ -199,20 +219,49 @@ func TestDelivery_goesOnAfterAForeignPurchase(t *testing.T) {
 	g.intact()
 }
 
+// One volume that came late for two credits in doubt.
+func TestSettleInDoubt_oneVolumeForTwo(t *testing.T) {
+	g, a := volumeGrid(t, flatWater)
+	var refs []activities.RechargeRef
+	for range 2 {
+		ref := g.approved(a, 6000)
+		run[activities.Settled](g, g.posting.PostRecharge, ref)
+		g.markedVolume(ref, 3)
+		refs = append(refs, ref)
+	}
+	_, err := g.deliver.Pool.DeliverVolume(context.Background(), devices.Meter{Address: devices.Address{Gateway: "G1", HostPort: g.fleet.Addr("G1"), Unit: 4}, Serial: serialVolume, Profile: "sim-volume-water"},
+		devices.VolumeOrder{Litres: 10_000, MostLost: 1}, nil)
+	require.NoError(t, err)
+	g.setNow(g.now.Add(time.Second))
+	require.Equal(t, billing.RechargeCredited, run[activities.Settled](g, g.deliver.SettleInDoubt, decides(refs[0], true)).State)
+	require.Contains(t, g.refuses(g.deliver.SettleInDoubt, decides(refs[1], true)), "is the doing of delivery D3, which counts as credited")
+	require.Equal(t, billing.RechargeDelivering, run[activities.Settled](g, g.deliver.SettleInDoubt, decides(refs[1], false)).State)
+	require.Equal(t, billing.RechargeCredited, g.delivers(refs[1]))
+	require.Equal(t, 2, g.sets())
+	g.has(a, 22_000)
+	g.explained()
+}
+
+// markedVolume marks attempts of a recharge of 10 m³ and loses each before it is sent.
+func (g *grid) markedVolume(ref activities.RechargeRef, times int) {
+	g.t.Helper()
+	ctx := context.Background()
+	for n := range times {
+		task, err := g.BeginCredit(ctx, byTest, ref.RechargeID)
+		require.NoError(g.t, err)
+		_, fresh, err := g.MarkVolumeSending(ctx, byTest, task.Command.ID, store.VolumeBefore{Volume: store.Volume{Remaining: 5000}, VolumeDue: store.VolumeDue{Bought: 10_000}, PriceE8: 600_000_000})
+		require.NoError(g.t, err)
+		require.True(g.t, fresh)
+		require.Equal(g.t, n == 2, g.delivers(ref) == billing.RechargeInDoubt)
+	}
+}
+
 // The same of a meter that holds a volume: a sum that a later delivery moved proves nothing for an earlier one.
 func TestSettleInDoubt_volumeOfAnotherDelivery(t *testing.T) {
 	g, a := volumeGrid(t, flatWater)
-	ctx := context.Background()
 	first := g.approved(a, 6000)
 	run[activities.Settled](g, g.posting.PostRecharge, first)
-	for _, want := range []billing.RechargeState{billing.RechargeDelivering, billing.RechargeDelivering, billing.RechargeInDoubt} {
-		task, err := g.BeginCredit(ctx, byTest, first.RechargeID)
-		require.NoError(t, err)
-		_, fresh, err := g.MarkVolumeSending(ctx, byTest, task.Command.ID, store.VolumeBefore{Volume: store.Volume{Remaining: 5000}, VolumeDue: store.VolumeDue{Bought: 10_000}, PriceE8: 600_000_000})
-		require.NoError(t, err)
-		require.True(t, fresh)
-		require.Equal(t, want, g.delivers(first))
-	}
+	g.markedVolume(first, 3)
 	second := g.approved(a, 6000)
 	run[activities.Settled](g, g.posting.PostRecharge, second)
 	require.Equal(t, billing.RechargeCredited, g.delivers(second))
