@@ -121,8 +121,8 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 		activity.GetLogger(ctx).Info("credit not sent, the meter was not read", "cause", t.Command.Cause, "error", err)
 		return out, true, nil
 	}
-	if why := unfit(t, before); why != "" {
-		return store.CreditOutcome{State: billing.CommandRefused, Note: why, Stop: true}, false, nil
+	if why := unfit(t, before); why != "" { // what it showed is kept, so that a person's decision begins from it
+		return store.CreditOutcome{State: billing.CommandRefused, Note: why, Stop: true, Count: before.PurchaseCount, Remaining: before.RemainingFen, ReadReal: &before.TakenAt}, false, nil
 	}
 	cmd, fresh, err := a.Store.MarkCreditSending(ctx, byWorkflow(ctx), t.Command.ID, store.CreditBefore{
 		Count: *before.PurchaseCount, Remaining: *before.RemainingFen, Registers: before.Registers,
@@ -144,7 +144,7 @@ func (a *Delivery) send(ctx context.Context, t store.CreditTask, m devices.Meter
 	}
 	if err != nil { // nothing was sent
 		return store.CreditOutcome{State: billing.CommandRefused, Note: "not sent: " + err.Error(), Frames: frames(result.Frames),
-			Stop: hopeless(err)}, false, nil
+			Stop: hopeless(err), Unsent: true}, false, nil
 	}
 	return creditOutcome(result), false, nil
 }
@@ -169,7 +169,7 @@ func (a *Delivery) verify(ctx context.Context, c store.Command, m devices.Meter)
 	if c.VolumeLitres != nil {
 		return a.verifyVolume(ctx, c, m)
 	}
-	result, err := a.Pool.VerifyCredit(ctx, m, order(c), devices.Snapshot{PurchaseCount: c.CountBefore, RemainingFen: c.RemainingBefore, Registers: c.RegistersBefore})
+	result, err := a.Pool.VerifyCredit(ctx, m, order(c), creditBefore(c))
 	if err != nil {
 		return unread(m, err)
 	}
@@ -232,8 +232,8 @@ type SettleInDoubt struct {
 	Reason     string
 }
 
-// SettleInDoubt asks the meter first, by reading, and refuses a decision that the meter contradicts. A meter that doesn't answer leaves
-// the doubt open while it is fitted: a purchase can't be un-issued until the meter is read (rule 37).
+// SettleInDoubt asks the meter first, by reading, and refuses a decision that the meter contradicts; of what never left for it nobody can say that it
+// was credited. A meter that doesn't answer leaves the doubt open while it is fitted: a purchase can't be un-issued until the meter is read (rule 37).
 func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled, error) {
 	defer beat(ctx)()
 	if in.ExchangeID != "" {
@@ -250,16 +250,17 @@ func (a *Delivery) SettleInDoubt(ctx context.Context, in SettleInDoubt) (Settled
 	if err != nil {
 		return Settled{}, err
 	}
+	var proof store.CreditProof
 	if r.State == billing.RechargeInDoubt {
 		task, err := a.Store.BeginCredit(ctx, byWorkflow(ctx), r.ID)
 		if err != nil {
 			return Settled{}, err
 		}
-		if err := a.agree(ctx, task.Command, in.Credited); err != nil {
+		if proof, err = a.agree(ctx, task.Command, in.Credited); err != nil {
 			return Settled{}, err
 		}
 	}
-	s, err := a.Store.SettleDoubt(ctx, byPerson(ctx, in.By, in.Reason), in.RechargeID, in.Credited, terms(policy))
+	s, err := a.Store.SettleDoubt(ctx, byPerson(ctx, in.By, in.Reason), in.RechargeID, in.Credited, proof, terms(policy))
 	return settled(s), err
 }
 
@@ -272,44 +273,114 @@ func (a *Delivery) settleCarry(ctx context.Context, in SettleInDoubt) (Settled, 
 	if err := authorize(ctx, a.Store, in.By, auth.DecideException, x.Site); err != nil {
 		return Settled{}, err
 	}
+	var proof store.CreditProof
 	if x.Credit == store.CarryInDoubt {
 		task, err := a.Store.BeginCarry(ctx, byWorkflow(ctx), x.ID)
 		if err != nil {
 			return Settled{}, err
 		}
-		if err := a.agree(ctx, task.Command, in.Credited); err != nil {
+		if proof, err = a.agree(ctx, task.Command, in.Credited); err != nil {
 			return Settled{}, err
 		}
 	}
-	s, err := a.Store.SettleCarryDoubt(ctx, byPerson(ctx, in.By, in.Reason), x.ID, in.Credited)
+	s, err := a.Store.SettleCarryDoubt(ctx, byPerson(ctx, in.By, in.Reason), x.ID, in.Credited, proof)
 	return Settled{Case: s.Case}, err
 }
 
-// agree reads the meter and refuses a decision that its answer contradicts.
-func (a *Delivery) agree(ctx context.Context, c store.Command, credited bool) error {
-	if c.CountIntended == nil && c.VolumeTarget == nil {
-		return nil // never sent: there is nothing that the meter could say
-	}
-	m, err := a.Store.Meter(ctx, c.Meter)
+// agree compares every attempt that may have left with what the meter showed, and refuses a decision that contradicts it. The proof is that of the
+// attempt for which most speaks.
+func (a *Delivery) agree(ctx context.Context, newest store.Command, credited bool) (store.CreditProof, error) {
+	var proof store.CreditProof
+	m, err := a.Store.Meter(ctx, newest.Meter)
 	if err != nil {
-		return err
+		return proof, err
+	}
+	attempts, err := a.Store.CreditAttempts(ctx, newest)
+	if err != nil {
+		return proof, err
+	}
+	speaks := map[billing.CommandState]int{billing.CommandRefused: 1, billing.CommandUnknown: 2, billing.CommandVerified: 3}
+	for _, t := range attempts {
+		p, err := a.proofOf(ctx, t, m)
+		if err != nil {
+			return proof, err
+		}
+		if speaks[p.Look.State] > speaks[proof.Look.State] {
+			proof = p
+		}
+	}
+	arrived, refused := proof.Look.State == billing.CommandVerified, proof.Look.State == billing.CommandRefused
+	switch {
+	case proof.Attempt == "" && credited:
+		return proof, billing.Errorf(billing.CodeConflict, "Nothing was sent to meter %s for this credit: decide that it was not credited, and it is delivered anew.", m.ID)
+	case refused && credited && proof.Taken != "":
+		return proof, billing.Errorf(billing.CodeConflict, "What meter %s shows is the doing of delivery %s, which counts as credited: decide that this one was not, and it is delivered anew.", m.ID, proof.Taken)
+	case arrived && !credited && proof.Later != "":
+		return proof, billing.Errorf(billing.CodeConflict, "Before delivery %s was written to meter %s, it showed that the credit had arrived (%s): decide that it was credited.", proof.Later, m.ID, shown(proof.Look))
+	case refused && credited && proof.Later != "":
+		return proof, billing.Errorf(billing.CodeConflict, "Before delivery %s was written to meter %s, it showed that nothing had been credited before (%s): decide that it was not credited, and it is delivered anew.",
+			proof.Later, m.ID, shown(proof.Look))
+	case arrived && !credited:
+		return proof, billing.Errorf(billing.CodeConflict, "The meter shows that the credit arrived (%s): decide that it was credited.", shown(proof.Look))
+	case refused && credited:
+		return proof, billing.Errorf(billing.CodeConflict, "The meter shows that nothing was credited (%s): decide that it was not credited, and it is delivered anew.", shown(proof.Look))
+	}
+	return proof, nil
+}
+
+// proofOf says what became of an attempt: by what the next delivery to the meter saw before it wrote, because what the meter shows since is that
+// one's doing; without one, by reading the meter.
+func (a *Delivery) proofOf(ctx context.Context, t store.CreditAttempt, m store.Meter) (store.CreditProof, error) {
+	p := store.CreditProof{Attempt: t.Command.ID}
+	var err error
+	switch {
+	case t.Taken != "":
+		p.Taken, p.Look = t.Taken, store.CreditOutcome{State: billing.CommandRefused}
+		return p, nil
+	case t.Later != nil && t.Later.State != billing.CommandVerified:
+		return p, billing.Errorf(billing.CodeBlocked, "Delivery %s to meter %s is not settled yet: settle that one first, what the meter shows may be its doing.", t.Later.ID, m.ID)
+	case t.Later != nil:
+		p.Later = t.Later.ID
+		p.Look, err = a.compare(ctx, t.Command, *t.Later, m)
+		return p, err
 	}
 	dm, err := commandMeter(ctx, a.Store, m.ID)
 	if err != nil {
-		return err
+		return p, err
 	}
-	out, read, err := a.verify(ctx, c, dm)
+	var read bool
+	if p.Look, read, err = a.verify(ctx, t.Command, dm); err == nil && !read && m.State == "fitted" {
+		err = billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)
+	}
+	return p, err
+}
+
+// compare is verify by the look at the meter with which a later delivery began.
+func (a *Delivery) compare(ctx context.Context, c, later store.Command, m store.Meter) (store.CreditOutcome, error) {
 	switch {
-	case err != nil:
-		return err
-	case !read && m.State == "fitted":
-		return billing.Errorf(billing.CodeBlocked, "Meter %s doesn't answer, so nobody can know whether it was credited: decide when it has been read or exchanged.", m.ID)
-	case read && out.State == billing.CommandVerified && !credited:
-		return billing.Errorf(billing.CodeConflict, "The meter shows that the credit arrived (%s): decide that it was credited.", shown(out))
-	case read && out.State == billing.CommandRefused && credited:
-		return billing.Errorf(billing.CodeConflict, "The meter shows that nothing was credited (%s): decide that it was not credited, and it is delivered anew.", shown(out))
+	case c.VolumeTarget != nil && later.VolumeTarget != nil:
+		o, err := a.volumeOrder(ctx, c.Meter, *c.VolumeLitres)
+		out := volumeOutcome(devices.CompareVolume(o, volumeBefore(c), volumeBefore(later)))
+		out.ReadReal = nil // nobody kept the real instant of that look
+		return out, err
+	case c.CountIntended != nil && later.CountIntended != nil:
+		after := creditBefore(later)
+		after.Ratio = int64(m.Ratio)
+		r, err := devices.CompareCredit(m.Profile, order(c), creditBefore(c), after)
+		out := creditOutcome(r)
+		out.Count, out.Remaining = later.CountBefore, later.RemainingBefore
+		return out, err
 	}
-	return nil
+	return store.CreditOutcome{State: billing.CommandUnknown}, nil
+}
+
+// creditBefore is what the meter showed before a purchase was sent, and volumeBefore before a volume was.
+func creditBefore(c store.Command) devices.Snapshot {
+	return devices.Snapshot{PurchaseCount: c.CountBefore, RemainingFen: c.RemainingBefore, Registers: c.RegistersBefore}
+}
+
+func volumeBefore(c store.Command) devices.Volume {
+	return devices.Volume{Remaining: *c.VolumeBefore, Total: c.RegistersBefore[0]}
 }
 
 // shown is what a meter's answer rests on, in words.

@@ -133,7 +133,7 @@ func (a *Delivery) sendVolume(ctx context.Context, t store.CreditTask, m devices
 	}
 	// Nothing was sent. What the meter showed is kept, so that a person's decision begins from it.
 	refused := volumeOutcome(devices.VolumeResult{After: result.Before, Frames: result.Frames})
-	refused.State, refused.Note, refused.Stop = billing.CommandRefused, "not sent: "+err.Error(), hopeless(err)
+	refused.State, refused.Note, refused.Stop, refused.Unsent = billing.CommandRefused, "not sent: "+err.Error(), hopeless(err), true
 	return refused, false, nil
 }
 
@@ -158,7 +158,7 @@ func (a *Delivery) verifyVolume(ctx context.Context, c store.Command, m devices.
 	o, err := a.volumeOrder(ctx, c.Meter, *c.VolumeLitres)
 	var result devices.VolumeResult
 	if err == nil {
-		result, err = a.Pool.VerifyVolume(ctx, m, o, devices.Volume{Remaining: *c.VolumeBefore, Total: c.RegistersBefore[0]})
+		result, err = a.Pool.VerifyVolume(ctx, m, o, volumeBefore(c))
 	}
 	if err != nil {
 		return unread(m, err)

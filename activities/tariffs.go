@@ -244,7 +244,7 @@ func (a *Tariffs) BeginTariff(ctx context.Context, in TariffRef) (TariffBegun, e
 	}
 	counts, err := a.Store.PushCounts(ctx, in.Change)
 	for state, n := range counts {
-		out.Meters = out.Meters || state != billing.PushVerified && n > 0
+		out.Meters = out.Meters || state.Open() && n > 0
 	}
 	return out, err
 }

@@ -44,13 +44,32 @@ func priceLags(ctx context.Context, s *store.Store, readings map[billing.MeterID
 	meters, err := s.Meters(ctx, slices.Collect(maps.Keys(writes)))
 	for _, m := range meters {
 		var sum priceLag
-		for _, p := range writes[m.ID] {
-			lag := lagOf(p, opening[store.MeterAt{Meter: m.ID, At: p.DueAt.UTC()}].Registers, readings[m.ID].Registers, m)
+		for i, p := range writes[m.ID] {
+			until := readings[m.ID].Registers
+			if p.Registers == nil {
+				until = nextHeld(writes[m.ID][i+1:], opening, until)
+			}
+			lag := lagOf(p, opening[store.MeterAt{Meter: m.ID, At: p.DueAt.UTC()}].Registers, until, m)
 			sum.fen, sum.unknown = sum.fen+lag.fen, sum.unknown || lag.unknown
 		}
 		lags[m.ID] = sum
 	}
 	return lags, err
+}
+
+// nextHeld are the registers up to which prices that never left for the meter were owed: those at which it got the ones of a later push, whose own
+// lag counts from the prices that were owed; now when there is none.
+func nextHeld(later []store.TariffPush, opening map[store.MeterAt]store.Reading, now billing.Registers) billing.Registers {
+	for _, p := range later {
+		switch {
+		case p.State != billing.PushVerified:
+		case p.Registers != nil:
+			return p.Registers
+		default: // held since their first day, as it counts for lagOf
+			return opening[store.MeterAt{Meter: p.Meter, At: p.DueAt.UTC()}].Registers
+		}
+	}
+	return now
 }
 
 // lagOf is what a meter has deducted less than the bill charges because of one push: the use from the first midnight to the write, at

@@ -39,19 +39,63 @@ func (p *priced) live(m *activities.Metering, r *activities.Rating, day string) 
 	return drifts
 }
 
-// The meter gets its new prices a day and a half late. It has deducted by the old ones until then, which is known to the fen and is no
-// drift: on no day is there a doubt about its credit, while it really differs from the books by several yuan.
-func TestTariffs_latePricesAreNoDrift(t *testing.T) {
+// newLagging is a priced grid whose other meter uses enough for a difference of prices to show.
+func newLagging(t *testing.T) (*priced, *activities.Metering, *activities.Rating) {
 	p := newPriced(t)
 	power, err := simulator.SeriesIDs(false)
 	require.NoError(t, err)
-	require.NoError(t, p.fleet.ExchangeMeter("G1", 4, simulator.MeterSpec{Unit: 4, Serial: "000000000044", Profile: "sim-ddsy1352", LoadProfile: power[2], ScalePermille: 3_000, CreditMode: true,
+	require.NoError(t, p.fleet.ExchangeMeter("G1", 4, simulator.MeterSpec{Unit: 4, Serial: serialLagging, Profile: "sim-ddsy1352", LoadProfile: power[2], ScalePermille: 3_000, CreditMode: true,
 		RemainingFen: 10_000, PricesE8: [5]int64{50_000_000, 50_000_000, 50_000_000, 50_000_000, 50_000_000}, OpeningRegisters: make([]int64, 6)}))
-	_, err = p.Store.Pool.Exec(context.Background(), `UPDATE meters SET serial = '000000000044' WHERE serial = $1`, serialOther)
+	_, err = p.Store.Pool.Exec(context.Background(), `UPDATE meters SET serial = $1 WHERE serial = $2`, serialLagging, serialOther)
 	require.NoError(t, err)
 	m, r := &activities.Metering{Store: p.Store, Pool: p.tariffs.Pool}, &activities.Rating{Store: p.Store}
 	p.env.RegisterActivity(m)
 	p.env.RegisterActivity(r)
+	return p, m, r
+}
+
+const serialLagging = "000000000044"
+
+func (p *priced) state() simulator.State {
+	p.t.Helper()
+	state, err := p.fleet.MeterState(serialLagging)
+	require.NoError(p.t, err)
+	return state
+}
+
+// Prices that never got into the meter and were overtaken are owed until those of the next push are in it, and not a unit longer; also when
+// these are what it held all the time.
+func TestTariffs_overtakenPricesAreNoDrift(t *testing.T) {
+	for name, next := range map[string][]string{"other prices": dearer, "the former prices again": {"0.5", "0.5", "0.5", "0.5", "0.5"}} {
+		t.Run(name, func(t *testing.T) {
+			p, m, r := newLagging(t)
+			first, second := p.published(bandsAt("2026-01-15", "2.4", "2.4", "2.4", "2.4", "2.4")), p.published(bandsAt("2026-01-16", next...))
+			require.Empty(t, p.live(m, r, "2026-01-13"))
+			require.Empty(t, p.live(m, r, "2026-01-14"))
+			p.setNow(billing.MustDate("2026-01-15").Start(storetest.Zone))
+			run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, first)
+			require.Empty(t, p.live(m, r, "2026-01-15"))
+			p.setNow(billing.MustDate("2026-01-16").Start(storetest.Zone))
+			run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, second)
+			require.Empty(t, p.live(m, r, "2026-01-16"))
+			p.setNow(p.now.Add(10 * time.Hour))
+			require.Zero(t, p.round(second).Left)
+			require.Zero(t, p.round(first).Left)
+			require.Equal(t, billing.PushOvertaken, p.push(first).State)
+			for _, day := range []string{"2026-01-17", "2026-01-18", "2026-01-19", "2026-01-20"} {
+				require.Empty(t, p.live(m, r, day), day)
+			}
+			var balance int64
+			require.NoError(t, p.Store.Pool.QueryRow(context.Background(), `SELECT balance_fen FROM balances WHERE account_id = $1`, p.other).Scan(&balance))
+			require.Greater(t, p.state().RemainingFen-balance, int64(200), "or this test proves nothing")
+		})
+	}
+}
+
+// The meter gets its new prices a day and a half late. It has deducted by the old ones until then, which is known to the fen and is no
+// drift: on no day is there a doubt about its credit, while it really differs from the books by several yuan.
+func TestTariffs_latePricesAreNoDrift(t *testing.T) {
+	p, m, r := newLagging(t)
 	ref := p.published(bandsAt("2026-01-15", dearer...))
 	require.Empty(t, p.live(m, r, "2026-01-13"))
 	require.Empty(t, p.live(m, r, "2026-01-14"))
@@ -66,12 +110,9 @@ func TestTariffs_latePricesAreNoDrift(t *testing.T) {
 
 	var balance int64
 	require.NoError(t, p.Store.Pool.QueryRow(context.Background(), `SELECT balance_fen FROM balances WHERE account_id = $1`, p.other).Scan(&balance))
-	state, err := p.fleet.MeterState("000000000044")
-	require.NoError(t, err)
-	require.Greater(t, state.RemainingFen-balance, int64(200), "or this test proves nothing")
+	require.Greater(t, p.state().RemainingFen-balance, int64(200), "or this test proves nothing")
 
 	// What nothing explains is still found.
-	_, err = p.Store.Pool.Exec(context.Background(), `UPDATE tariff_pushes SET old_prices = prices`)
-	require.NoError(t, err)
+	p.sql(`UPDATE tariff_pushes SET old_prices = prices`)
 	require.Len(t, p.live(m, r, "2026-01-19"), 1)
 }

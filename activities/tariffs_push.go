@@ -83,18 +83,27 @@ func (a *Tariffs) PushPrices(ctx context.Context, in PushPrices) (PushedPrices, 
 	return out, nil
 }
 
-// pushOne tries one meter. Only what the meter's own state explains is an outcome; a line that was taken away is an error, so that its
+// pushOne tries one meter, unless other prices are in force for it by now. Only what the meter's own state explains is an outcome; a line that was taken away is an error, so that its
 // next owner goes on.
 func (a *Tariffs) pushOne(ctx context.Context, p store.TariffPush) (store.PushOutcome, error) {
 	m, err := commandMeter(ctx, a.Store, p.Meter)
 	if err != nil {
 		return store.PushOutcome{}, err
 	}
+	stands, err := a.Store.PushStands(ctx, p.ID)
+	if err != nil || !stands { // a meter that doesn't answer is overtaken too
+		return store.PushOutcome{Overtaken: true}, err
+	}
 	var want devices.Prices
 	copy(want[:], p.Prices)
+	var unmarked error
 	result, err := a.Pool.SetPrices(ctx, m, want, func(before devices.Snapshot) error {
-		return a.Store.MarkPushSending(ctx, byWorkflow(ctx), p.ID, before.Registers, before.TakenAt)
+		unmarked = a.Store.MarkPushSending(ctx, byWorkflow(ctx), p.ID, before.Registers, before.TakenAt)
+		return unmarked
 	})
+	if billing.CodeOf(unmarked) == billing.CodeStale {
+		return store.PushOutcome{Overtaken: true}, nil
+	}
 	if err != nil && interrupted(ctx, err) {
 		return store.PushOutcome{}, errors.Join(billing.Errorf(billing.CodeUnavailable, "setting prices at gateway %s was interrupted", p.Gateway), err)
 	}
@@ -134,7 +143,7 @@ func (a *Tariffs) ClosePushRound(ctx context.Context, in PushPrices) (PushRest, 
 		return out, err
 	}
 	for state, n := range counts {
-		if state != billing.PushVerified {
+		if state.Open() {
 			out.Left += n
 		}
 	}

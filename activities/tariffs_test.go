@@ -196,6 +196,79 @@ func TestTariffs_silentMeterBecomesACase(t *testing.T) {
 	p.intactTariffs()
 }
 
+// A meter that was dead when prices came in force gets those of today when it is back, and never the former ones: not by the rounds that go on,
+// not by a person's wish, and not by a write that was on its way when the day ended.
+func TestTariffs_formerPricesNeverComeBack(t *testing.T) {
+	p := newPriced(t)
+	ctx := context.Background()
+	dead := func(ref activities.TariffRef, day string) {
+		p.setNow(billing.MustDate(day).Start(storetest.Zone))
+		run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, ref)
+		p.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 4})
+		for range 3 {
+			require.Equal(t, 1, p.round(ref).Left)
+		}
+	}
+	first := p.published(bandsAt("2026-01-15", "0.6", "0.6", "0.6", "0.6", "0.6"))
+	dead(first, "2026-01-15")
+	second := p.published(bandsAt("2026-01-20", dearer...))
+	facts := func() store.BatchFacts {
+		f, err := p.BatchFacts(ctx, store.BatchScope{Site: "park", Meters: []billing.MeterID{p.push(first).Meter}}, 10)
+		require.NoError(t, err)
+		return f[0]
+	}
+	require.True(t, facts().PricePush)
+	p.setNow(billing.MustDate("2026-01-20").Start(storetest.Zone))
+	require.False(t, facts().PricePush, "nothing of the former prices keeps a batch with today's back")
+	p.heal(simulator.FaultSilent, 4)
+	begun := run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, second)
+	require.True(t, begun.Meters)
+	require.True(t, facts().PricePush)
+	require.Zero(t, p.round(second).Left)
+	require.Equal(t, dearerE8, p.held())
+
+	// The last word, of a write that was judged before midnight.
+	err := p.MarkPushSending(ctx, byTest, p.push(first).ID, regs(0), time.Now())
+	require.Equal(t, billing.CodeStale, billing.CodeOf(err))
+
+	run[any](p.grid, p.tariffs.AskPush, activities.AskPush{Change: first.Change, By: "sup1"})
+	require.Zero(t, p.round(first).Left)
+	require.Equal(t, dearerE8, p.held(), "the meter goes on with today's prices")
+	got := p.push(first)
+	require.Equal(t, billing.PushOvertaken, got.State)
+	require.Nil(t, got.Registers)
+	require.NotNil(t, got.SettledAt)
+	require.Equal(t, billing.PushVerified, p.push(second).State)
+	c, _, err := p.Case(ctx, *got.Case)
+	require.NoError(t, err)
+	require.Equal(t, billing.CaseResolved, c.State)
+	require.Contains(t, p.refuses(p.tariffs.AskPush, activities.AskPush{Change: first.Change, By: "sup1"}), "no meter waits for these prices")
+	begun = run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, first)
+	require.False(t, begun.Meters)
+	p.intactTariffs()
+}
+
+// The meter stays silent: its former prices are overtaken all the same. An account that has another tariff by now gets none of the old one's.
+func TestTariffs_overtakenWithoutAnAnswer(t *testing.T) {
+	for name, spoil := range map[string]string{
+		"other terms": `UPDATE account_terms SET tariff_id = 'zj-residential' WHERE tariff_id = 'meter-tou'`,
+		"taken off":   `DELETE FROM fittings WHERE meter_id = 'M0004'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPriced(t)
+			ref := p.published(bandsAt("2026-01-15", dearer...))
+			p.setNow(billing.MustDate("2026-01-15").Start(storetest.Zone))
+			run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, ref)
+			p.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 4})
+			require.Equal(t, 1, p.round(ref).Left)
+			p.sql(`SET session_replication_role = replica; ` + spoil + `; RESET session_replication_role`)
+			require.Zero(t, p.round(ref).Left)
+			require.Equal(t, billing.PushOvertaken, p.push(ref).State)
+			require.NotEqual(t, dearerE8, p.held())
+		})
+	}
+}
+
 // Another meter at the address gets no prices.
 func TestTariffs_wrongMeterIsNotWrittenTo(t *testing.T) {
 	p := newPriced(t)

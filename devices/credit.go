@@ -82,6 +82,17 @@ func (p *Pool) VerifyCredit(ctx context.Context, m Meter, o CreditOrder, before 
 	return result, err
 }
 
+// CompareCredit is VerifyCredit by a later look that somebody has taken: nothing is asked of the meter.
+func CompareCredit(profileName string, o CreditOrder, before, after Snapshot) (CreditResult, error) {
+	result := CreditResult{Before: before, After: after}
+	prof, err := profile.Get(profileName)
+	if err != nil {
+		return result, fmt.Errorf("%w: %w", ErrBadOrder, err)
+	}
+	result.judge(prof, o)
+	return result, nil
+}
+
 func (o CreditOrder) check() error {
 	if o.AmountFen <= 0 || o.AmountFen > math.MaxInt32 {
 		return fmt.Errorf("%w: a purchase of %d fen can't be written; it takes 1 to %d", ErrBadOrder, o.AmountFen, math.MaxInt32)

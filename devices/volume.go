@@ -134,6 +134,13 @@ func (p *Pool) VerifyVolume(ctx context.Context, m Meter, o VolumeOrder, before 
 	return result, err
 }
 
+// CompareVolume is VerifyVolume by a later look that somebody has taken: nothing is asked of the meter.
+func CompareVolume(o VolumeOrder, before, after Volume) VolumeResult {
+	result := VolumeResult{After: Snapshot{RemainingLitres: &after.Remaining, Registers: []int64{after.Total}}}
+	result.judge(o, before)
+	return result
+}
+
 // judge holds the sum of remaining and counted volume against the one before: unmoved, nothing was written; moved by the purchase, and by
 // no more on top than can have flowed between the read and the write, it was credited. Anything else is for a person: it is never added
 // to by itself.

@@ -48,6 +48,9 @@ var plantings = []planting{
 		i := firstPurchase(t, entries)
 		return slices.Delete(slices.Clone(entries), i, i+1)
 	}},
+	{invariant: proof.CreditedOnce, what: "a credit that was never delivered", sql: []string{
+		`UPDATE recharges SET meter_id = (SELECT meter_id FROM commands WHERE kind = 'credit' AND state = 'verified' ORDER BY id LIMIT 1)
+			WHERE id = (SELECT min(id) FROM recharges WHERE state = 'credited' AND meter_id IS NULL)`}},
 	{invariant: proof.BilledEqualsRead, what: "another ratio than was billed", sql: []string{
 		`UPDATE fittings SET ratio = ratio + 1 WHERE service_point_id = (SELECT a.service_point_id FROM bills b JOIN accounts a ON a.id = b.account_id
 			WHERE b.state = 'issued' AND b.quantity > 0 ORDER BY b.id LIMIT 1)`}},

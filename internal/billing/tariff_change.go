@@ -28,10 +28,15 @@ func (s TariffState) Waiting() bool { return s == TariffSubmitted || s == Tariff
 // PushState is how far new prices have got into one meter. Only verified is proof: the meter's own read-back.
 type PushState string
 
-// The push states. A failed one is tried again for some days; then a person sees to the meter.
+// The push states. A failed one is tried again for some days; then a person sees to the meter. One is overtaken when other prices are in force before it
+// was proved: it is never written any more.
 const (
-	PushWaiting  PushState = "waiting"
-	PushSending  PushState = "sending"
-	PushVerified PushState = "verified"
-	PushFailed   PushState = "failed"
+	PushWaiting   PushState = "waiting"
+	PushSending   PushState = "sending"
+	PushVerified  PushState = "verified"
+	PushFailed    PushState = "failed"
+	PushOvertaken PushState = "overtaken"
 )
+
+// Open says that the meter is still to get these prices.
+func (s PushState) Open() bool { return s != PushVerified && s != PushOvertaken }

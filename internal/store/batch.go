@@ -243,7 +243,7 @@ type BatchFacts struct {
 	Protected  bool   // a protection stands, or the customer's life depends on it
 	Arrears    bool   // an arrears case is open
 	Silent     bool   // an open case says that it doesn't answer
-	PricePush  bool   // a change of prices is on its way into it, or failed to get there
+	PricePush  bool   // the change of prices that is in force is on its way into it, or failed to get there
 	SwitchOpen bool   // another switching command is out
 	SetOpen    bool   // another setting is out
 	SetToday   bool   // its clock was set, or may have been, on this day of its site
@@ -267,7 +267,7 @@ const factsOfMeters = `SELECT m.id AS meter_id, a.id AS account_id, m.gateway_id
 		coalesce(c.life_support, false) OR EXISTS (SELECT 1 FROM protections p WHERE p.account_id = a.id AND p.ended_at IS NULL AND p.from_at <= business_now() AND p.until_at > business_now()) AS protected,
 		EXISTS (SELECT 1 FROM reminders n WHERE n.account_id = a.id AND n.state IN ` + openReminderStates + `) AS arrears,
 		EXISTS (SELECT 1 FROM case_members x JOIN cases k ON k.id = x.case_id WHERE x.meter_id = m.id AND x.outcome = '' AND k.state = 'open' AND k.kind IN ('missing', 'gateway_silent')) AS silent,
-		EXISTS (SELECT 1 FROM tariff_pushes t WHERE t.meter_id = m.id AND t.state <> 'verified') AS price_push,
+		EXISTS (SELECT 1 FROM tariff_pushes t WHERE t.meter_id = m.id AND ` + openPush + ` AND tariff_push_stands(t)) AS price_push,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ` + switchKinds + ` AND d.state IN ('requested', 'sending', 'acknowledged')) AS switch_open,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind IN ('set_prices', 'set_clock') AND d.state IN ('requested', 'sending', 'acknowledged')) AS set_open,
 		EXISTS (SELECT 1 FROM commands d WHERE d.meter_id = m.id AND d.kind = 'set_clock' AND (d.sent_at AT TIME ZONE y.time_zone)::date = (business_now() AT TIME ZONE y.time_zone)::date) AS set_today,

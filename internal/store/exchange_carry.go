@@ -94,8 +94,8 @@ func followCarry(ctx context.Context, tx *Tx, x MeterExchange, o CreditOutcome, 
 }
 
 // SettleCarryDoubt ends the doubt about carried-over credit by a person's decision, when the meter's own showing doesn't contradict it (the
-// activity asks the meter first). What was not credited is delivered anew. The case ends with it.
-func (s *Store) SettleCarryDoubt(ctx context.Context, by By, id billing.ExchangeID, credited bool) (CarrySettled, error) {
+// activity asks the meter first: proof is what it found). What was not credited is delivered anew. The case ends with it.
+func (s *Store) SettleCarryDoubt(ctx context.Context, by By, id billing.ExchangeID, credited bool, proof CreditProof) (CarrySettled, error) {
 	var out CarrySettled
 	err := s.Change(ctx, by, func(tx *Tx) error {
 		_, x, err := lockExchange(ctx, tx, id)
@@ -108,19 +108,8 @@ func (s *Store) SettleCarryDoubt(ctx context.Context, by By, id billing.Exchange
 		if x.Credit != CarryInDoubt {
 			return billing.Errorf(billing.CodeClosed, "The credit that exchange %s carries over is not in doubt any more: open the exchange's timeline to see what became of it.", id)
 		}
-		c, err := newestCommandOf(ctx, tx, x.cause())
-		if err != nil {
+		if err := settleByPerson(ctx, tx, x.cause(), credited, proof); err != nil {
 			return err
-		}
-		if c != nil && c.Open() {
-			was := c.State
-			c.State = billing.CommandRefused
-			if credited {
-				c.State = billing.CommandVerified
-			}
-			if err := saveCommand(ctx, tx, was, *c, "settled_by_person"); err != nil {
-				return err
-			}
 		}
 		decision := "settle_not_credited"
 		if x.Credit = CarryDelivering; credited {

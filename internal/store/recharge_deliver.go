@@ -22,7 +22,7 @@ type CreditTask struct {
 	Busy bool
 	// Late means that its deadline has passed before it was sent: a person decides.
 	Late bool
-	// LastCount is the purchase count after our last proved delivery to this meter; nil before the first.
+	// LastCount is the purchase count that the meter showed when we last settled a delivery to it, proved or refused; nil before the first.
 	LastCount *int64
 }
 
@@ -57,7 +57,8 @@ func (t *CreditTask) next(ctx context.Context, tx *Tx, wanted bool, c Command) e
 	if err != nil {
 		return err
 	}
-	if err := tx.QueryRow(ctx, `SELECT (SELECT count_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state = 'verified' ORDER BY settled_at DESC LIMIT 1),
+	if err := tx.QueryRow(ctx, `SELECT (SELECT count_after FROM commands WHERE meter_id = $1 AND kind = 'credit' AND count_after IS NOT NULL
+				AND state IN ('verified', 'refused') ORDER BY settled_at DESC, length(id) DESC, id DESC LIMIT 1),
 			EXISTS (SELECT 1 FROM commands WHERE meter_id = $1 AND kind = 'credit' AND state IN ('requested', 'sending', 'acknowledged', 'unknown'))`,
 		c.Meter).Scan(&t.LastCount, &t.Busy); err != nil {
 		return err
@@ -121,6 +122,8 @@ type CreditOutcome struct {
 	Frames    json.RawMessage
 	// Stop keeps a refused delivery from being repeated by itself: the meter's count is not ours.
 	Stop bool
+	// Unsent says that the delivery was marked and yet never left: it claims no purchase and no volume.
+	Unsent bool
 }
 
 // SettleCredit records the outcome of a delivery, and in the same transaction what follows for the recharge: credited, once and for
@@ -161,11 +164,9 @@ func creditOf(ctx context.Context, tx *Tx, id billing.CommandID) (number string,
 func recordCredit(ctx context.Context, tx *Tx, c Command, o CreditOutcome) (Command, error) {
 	was := c.State
 	c.State, c.Error = o.State, o.Note
-	if o.Count != nil {
-		c.CountAfter, c.RemainingAfter, c.ReadbackReal = o.Count, o.Remaining, o.ReadReal
-	}
-	if o.Volume != nil {
-		c.VolumeAfter, c.VolumeTotalAfter, c.ReadbackReal = &o.Volume.Remaining, &o.Volume.Total, o.ReadReal
+	c.saw(o)
+	if o.Unsent {
+		c.CountIntended, c.VolumeTarget = nil, nil
 	}
 	if err := c.addFrames(o.Frames); err != nil {
 		return c, err
@@ -175,6 +176,16 @@ func recordCredit(ctx context.Context, tx *Tx, c Command, o CreditOutcome) (Comm
 		event = "read_back"
 	}
 	return c, saveCommand(ctx, tx, was, c, event)
+}
+
+// saw keeps what the meter showed.
+func (c *Command) saw(o CreditOutcome) {
+	if o.Count != nil {
+		c.CountAfter, c.RemainingAfter, c.ReadbackReal = o.Count, o.Remaining, o.ReadReal
+	}
+	if o.Volume != nil {
+		c.VolumeAfter, c.VolumeTotalAfter, c.ReadbackReal = &o.Volume.Remaining, &o.Volume.Total, o.ReadReal
+	}
 }
 
 func followCredit(ctx context.Context, tx *Tx, sup Supply, r Recharge, o CreditOutcome, terms Terms, out *Settlement) error {
@@ -215,9 +226,9 @@ func (c Command) deliveries() int {
 }
 
 // SettleDoubt ends a doubt by a person's decision, when the meter's own showing doesn't contradict it (the activity asks the meter
-// first). credited moves the money to the customer; otherwise it is delivered anew under a fresh count.
+// first: proof is what it found). credited moves the money to the customer; otherwise it is delivered anew under a fresh count.
 // The case ends with it.
-func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, credited bool, terms Terms) (Settlement, error) {
+func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, credited bool, proof CreditProof, terms Terms) (Settlement, error) {
 	var out Settlement
 	err := s.Change(ctx, by, func(tx *Tx) error {
 		sup, r, err := lockPayment(ctx, tx, id)
@@ -230,19 +241,8 @@ func (s *Store) SettleDoubt(ctx context.Context, by By, id billing.RechargeID, c
 		if r.State != billing.RechargeInDoubt {
 			return billing.Errorf(billing.CodeClosed, "Recharge %s is not in doubt any more: it is %s.", id, r.State)
 		}
-		c, err := newestCommandOf(ctx, tx, "recharge/"+string(id))
-		if err != nil {
+		if err := settleByPerson(ctx, tx, "recharge/"+string(id), credited, proof); err != nil {
 			return err
-		}
-		if c != nil && c.Open() {
-			was := c.State
-			c.State = billing.CommandRefused
-			if credited {
-				c.State = billing.CommandVerified
-			}
-			if err := saveCommand(ctx, tx, was, *c, "settled_by_person"); err != nil {
-				return err
-			}
 		}
 		decision := map[bool]string{true: "settle_credited", false: "settle_not_credited"}[credited]
 		if out.Case, err = settleCase(ctx, tx, "recharge/"+string(id), decision, "the meter's own showing doesn't contradict it"); err != nil {

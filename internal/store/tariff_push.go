@@ -38,6 +38,9 @@ type TariffPush struct {
 const pushColumns = `p.id, p.change_id, p.meter_id, p.account_id, p.site_id, p.gateway_id, p.state, p.due_at, p.old_prices, p.prices, p.attempts, p.error,
 	p.sent_at, p.sent_real, p.registers, p.frames, p.settled_at, p.case_id`
 
+// openPush is billing.PushState.Open in SQL.
+const openPush = `(state <> 'verified' AND state <> 'overtaken')`
+
 func (p TariffPush) refs() []string {
 	return []string{string(p.Change), string(p.Meter), string(p.Account)}
 }
@@ -91,23 +94,23 @@ func (s *Store) BeginPushes(ctx context.Context, by By, change billing.TariffCha
 
 // PushGateways are the gateways of a change whose meters have had fewer attempts than the round and don't hold the prices yet.
 func (s *Store) PushGateways(ctx context.Context, change billing.TariffChangeID, round int) ([]billing.GatewayID, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT gateway_id FROM tariff_pushes WHERE change_id = $1 AND state <> 'verified' AND attempts < $2 ORDER BY gateway_id`, change, round)
+	rows, _ := s.Pool.Query(ctx, `SELECT DISTINCT gateway_id FROM tariff_pushes WHERE change_id = $1 AND `+openPush+` AND attempts < $2 ORDER BY gateway_id`, change, round)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[billing.GatewayID])
 	return ids, translate(err)
 }
 
 // PushPage reads the meters of one gateway that are to be tried in this round, by meter.
 func (s *Store) PushPage(ctx context.Context, change billing.TariffChangeID, gateway billing.GatewayID, round, limit int) ([]TariffPush, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+pushColumns+` FROM tariff_pushes p WHERE p.change_id = $1 AND p.gateway_id = $2 AND p.state <> 'verified' AND p.attempts < $3
+	rows, _ := s.Pool.Query(ctx, `SELECT `+pushColumns+` FROM tariff_pushes p WHERE p.change_id = $1 AND p.gateway_id = $2 AND `+openPush+` AND p.attempts < $3
 		ORDER BY p.meter_id LIMIT $4`, change, gateway, round, limit)
 	ps, err := pgx.CollectRows(rows, pgx.RowToStructByName[TariffPush])
 	return ps, translate(err)
 }
 
-// Pushes reads the pushes of a change, those that are not proved first. state filters unless it is empty.
+// Pushes reads the pushes of a change, those that are still to be tried first. state filters unless it is empty.
 func (s *Store) Pushes(ctx context.Context, change billing.TariffChangeID, state string, limit, offset int) ([]TariffPush, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT `+pushColumns+` FROM tariff_pushes p WHERE p.change_id = $1 AND ($2 = '' OR p.state = $2)
-		ORDER BY p.state = 'verified', p.gateway_id, p.meter_id LIMIT $3 OFFSET $4`, change, state, limit, offset)
+		ORDER BY NOT `+openPush+`, p.gateway_id, p.meter_id LIMIT $3 OFFSET $4`, change, state, limit, offset)
 	ps, err := pgx.CollectRows(rows, pgx.RowToStructByName[TariffPush])
 	return ps, translate(err)
 }
@@ -133,8 +136,19 @@ func lockPush(ctx context.Context, tx *Tx, id string) (TariffPush, error) {
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[TariffPush])
 }
 
+// PushStands says whether the prices of a push are those in force today for the account that its meter measures.
+func (s *Store) PushStands(ctx context.Context, id string) (bool, error) {
+	stands, err := pushStands(ctx, s.Pool, id)
+	return stands, translate(err)
+}
+
+func pushStands(ctx context.Context, q querier, id string) (stands bool, err error) {
+	err = q.QueryRow(ctx, `SELECT tariff_push_stands(p) FROM tariff_pushes p WHERE p.id = $1`, id).Scan(&stands)
+	return stands, err
+}
+
 // MarkPushSending notes that prices leave for a meter now, with what it shows: up to here it charged by its old prices.
-// sentReal is real time.
+// sentReal is real time. It is the last word: billing.CodeStale comes when other prices are in force for the meter's account.
 func (s *Store) MarkPushSending(ctx context.Context, by By, id string, registers []int64, sentReal time.Time) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		p, err := lockPush(ctx, tx, id)
@@ -143,6 +157,13 @@ func (s *Store) MarkPushSending(ctx context.Context, by By, id string, registers
 		}
 		if p.State == billing.PushVerified {
 			return billing.Errorf(billing.CodeClosed, "meter %s holds these prices already", p.Meter)
+		}
+		stands, err := pushStands(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if !stands || p.State == billing.PushOvertaken {
+			return billing.Errorf(billing.CodeStale, "%s", PricesOvertaken)
 		}
 		_, err = tx.Exec(ctx, `UPDATE tariff_pushes SET state = 'sending', registers = $2, sent_at = $3, sent_real = $4 WHERE id = $1`, id, registers, tx.Now, sentReal)
 		if err != nil {
@@ -153,28 +174,35 @@ func (s *Store) MarkPushSending(ctx context.Context, by By, id string, registers
 	})
 }
 
+// PricesOvertaken is why prices are not written any more.
+const PricesOvertaken = "other prices are in force for this meter now: these are not written"
+
 // PushOutcome is what an attempt to set prices came to. Frames are nil when nothing was sent.
 type PushOutcome struct {
-	Verified bool
-	Error    string
-	Frames   json.RawMessage
+	Verified  bool
+	Overtaken bool // other prices are in force: nothing was sent, and nothing will be
+	Error     string
+	Frames    json.RawMessage
 }
 
-// SettlePush records what an attempt came to. A case of the meter's gateway ends, proved, with the last of its meters.
+// SettlePush records what an attempt came to. A case of the meter's gateway ends with the last of its meters: proved, or overtaken by other prices.
 func (s *Store) SettlePush(ctx context.Context, by By, id string, round int, o PushOutcome) (settled billing.CaseID, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
 		p, err := lockPush(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if p.State == billing.PushVerified || p.Attempts >= round {
+		if !p.State.Open() || p.Attempts >= round {
 			return nil // recorded before; only the answer was lost
 		}
 		to, event := billing.PushFailed, "price_push_failed"
-		if o.Verified {
+		switch {
+		case o.Verified:
 			to, event = billing.PushVerified, "price_push_verified"
+		case o.Overtaken:
+			to, event, o.Error = billing.PushOvertaken, "price_push_overtaken", PricesOvertaken
 		}
-		_, err = tx.Exec(ctx, `UPDATE tariff_pushes SET state = $2, attempts = $3, error = $4, frames = coalesce($5, frames), settled_at = CASE WHEN $2 = 'verified' THEN $6::timestamptz END WHERE id = $1`,
+		_, err = tx.Exec(ctx, `UPDATE tariff_pushes SET state = $2, attempts = $3, error = $4, frames = coalesce($5, frames), settled_at = CASE WHEN $2 <> 'failed' THEN $6::timestamptz END WHERE id = $1`,
 			id, to, round, o.Error, nullJSON(o.Frames), tx.Now)
 		if err != nil {
 			return err
@@ -183,7 +211,7 @@ func (s *Store) SettlePush(ctx context.Context, by By, id string, round int, o P
 			Data: map[string]any{"attempt": round}}); err != nil {
 			return err
 		}
-		if !o.Verified || p.Case == nil {
+		if to.Open() || p.Case == nil {
 			return nil
 		}
 		settled, err = endPushCase(ctx, tx, p)
@@ -202,10 +230,10 @@ func nullJSON(raw json.RawMessage) *string {
 
 func endPushCase(ctx context.Context, tx *Tx, p TariffPush) (billing.CaseID, error) {
 	var left int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM tariff_pushes WHERE case_id = $1 AND state <> 'verified'`, *p.Case).Scan(&left); err != nil || left > 0 {
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM tariff_pushes WHERE case_id = $1 AND `+openPush, *p.Case).Scan(&left); err != nil || left > 0 {
 		return "", err
 	}
-	return settleCase(ctx, tx, pushCause(p.Change, p.Gateway), "accept", "the meters hold the new prices: read back")
+	return settleCase(ctx, tx, pushCause(p.Change, p.Gateway), "accept", "the meters hold the new prices, read back, or others are in force for them")
 }
 
 func pushCause(change billing.TariffChangeID, gateway billing.GatewayID) string {
@@ -272,7 +300,7 @@ func (s *Store) PriceWritesOf(ctx context.Context, meters []billing.MeterID, at 
 // NextPushRound numbers the next round of tries: one more than any meter of the change that is left has had.
 func (s *Store) NextPushRound(ctx context.Context, change billing.TariffChangeID) (int, error) {
 	var round int
-	err := s.Pool.QueryRow(ctx, `SELECT coalesce(max(attempts), 0) + 1 FROM tariff_pushes WHERE change_id = $1 AND state <> 'verified'`, change).Scan(&round)
+	err := s.Pool.QueryRow(ctx, `SELECT coalesce(max(attempts), 0) + 1 FROM tariff_pushes WHERE change_id = $1 AND `+openPush, change).Scan(&round)
 	return round, translate(err)
 }
 
@@ -284,7 +312,7 @@ func (s *Store) NotePushAsked(ctx context.Context, by By, change billing.TariffC
 			return err
 		}
 		var left int
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM tariff_pushes WHERE change_id = $1 AND state <> 'verified'`, change).Scan(&left); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM tariff_pushes WHERE change_id = $1 AND `+openPush, change).Scan(&left); err != nil {
 			return err
 		}
 		if left == 0 {

@@ -111,7 +111,7 @@ var words = map[Kind][]string{
 	ReaderRule: {"round_digits", "regular_use", "regular_pace", "too_fast", "equals_estimate", "skips", "always_late"},
 
 	TariffChange:   {"draft", "submitted", "approved_once", "published", "in_force", "rejected", "withdrawn"},
-	PricePush:      {"waiting", "sending", "verified", "failed"},
+	PricePush:      {"waiting", "sending", "verified", "failed", "overtaken"},
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},

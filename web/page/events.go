@@ -141,7 +141,7 @@ var events = map[string]string{
 	"simulation_started": locale.Key("event.simulation_started"), "simulated": locale.Key("event.simulated"),
 	"push_asked": locale.Key("event.push_asked"), "price_push_planned": locale.Key("event.price_push_planned"),
 	"price_push_sending": locale.Key("event.price_push_sending"), "price_push_verified": locale.Key("event.price_push_verified"),
-	"price_push_failed": locale.Key("event.price_push_failed"), "ceiling_set": locale.Key("event.ceiling_set"),
+	"price_push_failed": locale.Key("event.price_push_failed"), "price_push_overtaken": locale.Key("event.price_push_overtaken"), "ceiling_set": locale.Key("event.ceiling_set"),
 	"previewed": locale.Key("event.previewed"), "preview_opened": locale.Key("event.preview_opened"),
 	"applying": locale.Key("event.applying"), "applied": locale.Key("event.applied"),
 	"stopped": locale.Key("event.stopped"), "resumed": locale.Key("event.resumed"),

@@ -161,11 +161,12 @@ func (h handler) pushOf(ctx context.Context, c store.TariffChangeRow) (*pushView
 	if err != nil {
 		return nil, err
 	}
-	total := 0
+	overtaken := counts[billing.PushOvertaken]
+	total := -overtaken
 	for _, n := range counts {
 		total += n
 	}
-	if total == 0 {
+	if len(counts) == 0 {
 		return nil, nil
 	}
 	rows, err := h.Store.Pushes(ctx, c.ID, "", pushesShown, 0)
@@ -175,6 +176,9 @@ func (h handler) pushOf(ctx context.Context, c store.TariffChangeRow) (*pushView
 	v := &pushView{all: changeHref(c.ID) + "/meters", table: pushTable(ctx, rows), progress: components.ProgressView{
 		Label: locale.T(ctx, "tariffs.meters_hold"), Done: counts[billing.PushVerified], Total: total,
 	}}
+	if overtaken > 0 {
+		v.progress.Note = locale.T(ctx, "tariffs.meters_overtaken", overtaken)
+	}
 	if failed := counts[billing.PushFailed]; failed > 0 {
 		v.progress.Tone, v.progress.Note = components.Danger, locale.T(ctx, "tariffs.meters_failed", failed)
 	}

@@ -253,3 +253,28 @@ func TestAPI_wholeLife(t *testing.T) {
 	require.Equal(t, http.StatusCreated, a.Status, a.Body)
 	require.Contains(t, admin.JSON("GET", "/api/v1/price-ceilings", "").Body, `"price":"0.9"`)
 }
+
+// A meter for which other prices are in force is not among those that are left, and its row says so.
+func TestChange_overtakenMeters(t *testing.T) {
+	s := webtest.New(t)
+	meter := s.Account(t, webtest.Compound, "A9", 5_000)
+	ctx := context.Background()
+	_, err := s.Store.Pool.Exec(ctx, `INSERT INTO tariff_changes (id, tariff_id, service, name_zh, name_en, from_day, version, state, editors, made_by, made_at, closed_at, in_force_at, approved1_by, approved1_at, approved2_by, approved2_at)
+		VALUES ('T-9', 'zj-residential', 'power', 'x', 'x', '2026-09-01', '{}', 'in_force', '{admin}', 'admin', business_now(), business_now(), business_now(), 'sup1', business_now(), 'manager', business_now())`)
+	require.NoError(t, err)
+	_, err = s.Store.Pool.Exec(ctx, `INSERT INTO tariff_pushes (change_id, meter_id, account_id, site_id, gateway_id, state, due_at, old_prices, prices, attempts, error, settled_at)
+		VALUES ('T-9', $1, 'A9', 'compound', 'G-compound', 'overtaken', business_now(), '{1,1,1,1,1}', '{2,2,2,2,2}', 1, $2, business_now())`, meter, store.PricesOvertaken)
+	require.NoError(t, err)
+	b := s.SignIn(t, webtest.Supervisor)
+	for lang, want := range map[string][]string{
+		"en": {"1 meter has other prices in force by now", "Overtaken", store.PricesOvertaken}, "zh": {"1 只表已执行他价", "已被他价取代", "该表现已执行他价：不再下发此价"},
+	} {
+		b.Header.Set("Accept-Language", lang)
+		page := b.Get("/tariff-changes/T-9")
+		require.Contains(t, page.Find("progress").Text(), want[0])
+		require.Contains(t, page.Find("row-"+string(meter)).Text(), want[1])
+		require.Contains(t, page.Find("row-"+string(meter)).Text(), want[2])
+		require.Zero(t, page.Find("action-push").Length(), "nobody is left to be tried")
+		require.Equal(t, 1, b.Get("/tariff-changes/T-9/meters?state=overtaken").Find("row-"+string(meter)).Length())
+	}
+}
