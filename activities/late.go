@@ -155,7 +155,7 @@ func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (de
 }
 
 // trimLate leaves out the debts that were settled on all days from first on with the money that settled them, and adds up what came
-// before the oldest of the others was late.
+// before the oldest of the others was late. A debt whose bill has another one among those that stay is left in: the least fee is per bill.
 func trimLate(l *rating.Late, first billing.Date) {
 	var sum, least billing.Money
 	started := false
@@ -171,12 +171,21 @@ func trimLate(l *rating.Late, first billing.Date) {
 	if !started {
 		least = sum
 	}
-	var settled billing.Money
-	for len(l.Debts) > 0 && settled+l.Debts[0].Amount <= least {
-		settled += l.Debts[0].Amount
-		l.Debts = l.Debts[1:]
+	out := 0
+	for sum = 0; out < len(l.Debts) && sum+l.Debts[out].Amount <= least; out++ {
+		sum += l.Debts[out].Amount
 	}
-	if len(l.Debts) == 0 {
+	for i, d := range l.Debts[:out] {
+		if slices.ContainsFunc(l.Debts[out:], func(o rating.Debt) bool { return o.Month == d.Month }) {
+			out = i // the same bill's least fee may have been charged with it
+			break
+		}
+	}
+	var settled billing.Money
+	for _, d := range l.Debts[:out] {
+		settled += d.Amount
+	}
+	if l.Debts = l.Debts[out:]; len(l.Debts) == 0 {
 		return
 	}
 	before := rating.Payment{Day: l.Debts[0].Due, Amount: -settled}

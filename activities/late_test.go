@@ -187,6 +187,40 @@ func TestLateFee_followsACorrection(t *testing.T) {
 	b.proved(t)
 }
 
+// The least fee is charged once per bill, though what a correction added to it falls due after the rest was paid.
+func TestLateFee_leastOnceOnACorrectedBill(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	shown := func(total int64) map[billing.MeterID]billing.Registers {
+		return map[billing.MeterID]billing.Registers{meter: regs(total)}
+	}
+	b.day("2026-01-02", shown(1000))
+	b.day("2026-02-01", shown(31_000))
+	b.at("2026-02-03", 9, 0)
+	b.issue("2026-01")
+	b.at("2026-02-22", 9, 0)
+	b.pay(account, 6678) // January is late for three days
+	b.day("2026-03-01", shown(59_000))
+	b.at("2026-03-03", 9, 0)
+	b.issue("2026-02")
+	least := []string{"02 late_fee: 66.78 × 0.001 × 3 = 20", "02 late_fee_minimum: 0.8 × 1 × 1 = 80"}
+	require.Equal(t, least, b.lates(account))
+	// January used 60 kWh more, February less: 32.28 of January are due on 25 March, and February's 118.36 on the 18th.
+	b.at("2026-03-10", 9, 0)
+	b.carryOut(readingChange(meter, "2026-02-01", regs(37_000)))
+	b.at("2026-03-11", 9, 0)
+	b.pay(account, 11_836)
+	b.at("2026-03-27", 9, 0)
+	b.pay(account, 3228)
+	b.day("2026-04-01", shown(90_000))
+	b.at("2026-04-03", 9, 0)
+	b.issue("2026-03")
+	require.Equal(t, append(least, "03 late_fee: 32.28 × 0.001 × 1 = 3", "03 late_fee_minimum: -0.03 × 1 × 1 = -3"), b.lates(account))
+	b.again(account)
+	b.intact()
+	b.proved(t)
+}
+
 func TestLateFee_contractAddedAndTakenAwayByACorrection(t *testing.T) {
 	b := newBooks(t)
 	account, meter := b.arrears("")
