@@ -109,7 +109,8 @@ func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.
 }
 
 // debts are what the bills before a period asked for and had made due before its last day, by due day, and the money that paid them.
-// What a correction added to a bill is due only after the corrected bill; what it took away was never owed.
+// What a correction added to a bill is due only after the corrected bill, also when it only gives back what one before took away; what it took away
+// was never owed.
 func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (debts []rating.Debt, payments []rating.Payment) {
 	rules := f.policy.Of(a.Service)
 	for _, r := range f.received[a.ID] {
@@ -137,13 +138,20 @@ func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (de
 		if asked < 0 { // a bill that gives back pays others
 			payments = append(payments, rating.Payment{Day: versions[len(versions)-1].IssuedOn, Amount: -asked})
 		}
+		// What a version asked for counts from its day on as far as no later one took it away again.
+		levels := make([]billing.Money, len(versions))
+		level := max(asked, 0)
+		for i, v := range slices.Backward(versions) {
+			level = max(min(level, v.UseFen), 0)
+			levels[i] = level
+		}
 		var covered billing.Money
-		for _, v := range versions {
-			part := min(v.UseFen, asked) - covered
-			if part <= 0 {
+		for i, v := range versions {
+			part := levels[i] - covered
+			if part == 0 {
 				continue
 			}
-			covered += part
+			covered = levels[i]
 			if due := v.IssuedOn.AddDays(rules[max(0, billing.LateFeeRuleOn(rules, v.IssuedOn))].DueDays); due.Before(last) {
 				debts = append(debts, rating.Debt{Month: month, Due: due, Amount: part})
 			}
