@@ -50,15 +50,20 @@ func (g *grid) sets() (n int) {
 	return n
 }
 
-// creditedOnce asks the invariant.
 func (g *grid) creditedOnce() proof.Invariant {
+	g.t.Helper()
+	return g.asks(proof.CreditedOnce)
+}
+
+// asks gives what the proof finds of one invariant.
+func (g *grid) asks(name string) proof.Invariant {
 	g.t.Helper()
 	entries, err := simulator.ReadRecord(g.dir)
 	require.NoError(g.t, err)
 	all, err := proof.Check(context.Background(), g.Pool, entries)
 	require.NoError(g.t, err)
 	for _, i := range all {
-		if i.Name == proof.CreditedOnce {
+		if i.Name == name {
 			return i
 		}
 	}

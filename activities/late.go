@@ -109,7 +109,8 @@ func (m *metered) lateRates(a store.MeteredAccount, last billing.Date) []rating.
 }
 
 // debts are what the bills before a period asked for and had made due before its last day, by due day, and the money that paid them.
-// What a correction added to a bill is due only after the corrected bill; what it took away was never owed.
+// What a correction added to a bill is due only after the corrected bill, also when it only gives back what one before took away; what it took away
+// was never owed.
 func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (debts []rating.Debt, payments []rating.Payment) {
 	rules := f.policy.Of(a.Service)
 	for _, r := range f.received[a.ID] {
@@ -137,13 +138,20 @@ func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (de
 		if asked < 0 { // a bill that gives back pays others
 			payments = append(payments, rating.Payment{Day: versions[len(versions)-1].IssuedOn, Amount: -asked})
 		}
+		// What a version asked for counts from its day on as far as no later one took it away again.
+		levels := make([]billing.Money, len(versions))
+		level := max(asked, 0)
+		for i, v := range slices.Backward(versions) {
+			level = max(min(level, v.UseFen), 0)
+			levels[i] = level
+		}
 		var covered billing.Money
-		for _, v := range versions {
-			part := min(v.UseFen, asked) - covered
-			if part <= 0 {
+		for i, v := range versions {
+			part := levels[i] - covered
+			if part == 0 {
 				continue
 			}
-			covered += part
+			covered = levels[i]
 			if due := v.IssuedOn.AddDays(rules[max(0, billing.LateFeeRuleOn(rules, v.IssuedOn))].DueDays); due.Before(last) {
 				debts = append(debts, rating.Debt{Month: month, Due: due, Amount: part})
 			}
@@ -155,7 +163,7 @@ func (f *lateFacts) debts(a store.MeteredAccount, period, last billing.Date) (de
 }
 
 // trimLate leaves out the debts that were settled on all days from first on with the money that settled them, and adds up what came
-// before the oldest of the others was late.
+// before the oldest of the others was late. A debt whose bill has another one among those that stay is left in: the least fee is per bill.
 func trimLate(l *rating.Late, first billing.Date) {
 	var sum, least billing.Money
 	started := false
@@ -171,12 +179,21 @@ func trimLate(l *rating.Late, first billing.Date) {
 	if !started {
 		least = sum
 	}
-	var settled billing.Money
-	for len(l.Debts) > 0 && settled+l.Debts[0].Amount <= least {
-		settled += l.Debts[0].Amount
-		l.Debts = l.Debts[1:]
+	out := 0
+	for sum = 0; out < len(l.Debts) && sum+l.Debts[out].Amount <= least; out++ {
+		sum += l.Debts[out].Amount
 	}
-	if len(l.Debts) == 0 {
+	for i, d := range l.Debts[:out] {
+		if slices.ContainsFunc(l.Debts[out:], func(o rating.Debt) bool { return o.Month == d.Month }) {
+			out = i // the same bill's least fee may have been charged with it
+			break
+		}
+	}
+	var settled billing.Money
+	for _, d := range l.Debts[:out] {
+		settled += d.Amount
+	}
+	if l.Debts = l.Debts[out:]; len(l.Debts) == 0 {
 		return
 	}
 	before := rating.Payment{Day: l.Debts[0].Due, Amount: -settled}

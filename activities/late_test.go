@@ -178,12 +178,49 @@ func TestLateFee_followsACorrection(t *testing.T) {
 	}
 	require.Equal(t, balance, b.balance(account))
 
-	// And back: the late fees are those of the beginning again, but for the 32.28 that January is asked for only now.
+	// And back: the 32.28 are a debt of January's own again, due only after the bill of today. While the bill said less nobody was asked for them.
 	b.carryOut(readingChange(meter, "2026-02-01", regs(31_000)))
-	require.Equal(t, "03 late_fee: 66.78 × 0.001 × 10 = 67", b.lates(account)[2])
+	require.Equal(t, []string{
+		"02 late_fee: 34.5 × 0.001 × 10 = 35", "02 late_fee_minimum: 0.65 × 1 × 1 = 65",
+		"03 late_fee: 34.5 × 0.001 × 10 = 35", "03 late_fee: 4.5 × 0.001 × 21 = 9", "03 late_fee: 150.64 × 0.001 × 13 = 196", "03 late_fee_minimum: -0.44 × 1 × 1 = -44",
+	}, b.lates(account))
 	b.again(account)
 	b.intact()
 	b.holds()
+	b.proved(t)
+}
+
+// The least fee is charged once per bill, though what a correction added to it falls due after the rest was paid.
+func TestLateFee_leastOnceOnACorrectedBill(t *testing.T) {
+	b := newBooks(t)
+	account, meter := b.arrears("2026-01-01")
+	shown := func(total int64) map[billing.MeterID]billing.Registers {
+		return map[billing.MeterID]billing.Registers{meter: regs(total)}
+	}
+	b.day("2026-01-02", shown(1000))
+	b.day("2026-02-01", shown(31_000))
+	b.at("2026-02-03", 9, 0)
+	b.issue("2026-01")
+	b.at("2026-02-22", 9, 0)
+	b.pay(account, 6678) // January is late for three days
+	b.day("2026-03-01", shown(59_000))
+	b.at("2026-03-03", 9, 0)
+	b.issue("2026-02")
+	least := []string{"02 late_fee: 66.78 × 0.001 × 3 = 20", "02 late_fee_minimum: 0.8 × 1 × 1 = 80"}
+	require.Equal(t, least, b.lates(account))
+	// January used 60 kWh more, February less: 32.28 of January are due on 25 March, and February's 118.36 on the 18th.
+	b.at("2026-03-10", 9, 0)
+	b.carryOut(readingChange(meter, "2026-02-01", regs(37_000)))
+	b.at("2026-03-11", 9, 0)
+	b.pay(account, 11_836)
+	b.at("2026-03-27", 9, 0)
+	b.pay(account, 3228)
+	b.day("2026-04-01", shown(90_000))
+	b.at("2026-04-03", 9, 0)
+	b.issue("2026-03")
+	require.Equal(t, append(least, "03 late_fee: 32.28 × 0.001 × 1 = 3", "03 late_fee_minimum: -0.03 × 1 × 1 = -3"), b.lates(account))
+	b.again(account)
+	b.intact()
 	b.proved(t)
 }
 

@@ -79,10 +79,13 @@ func TestPaymentPlan(t *testing.T) {
 	// 31 days of 10 kWh cost 166.78 in January; a true-up of 600 kWh 322.80.
 	held := rich(90_000)
 	held.Mode = billing.CreditMeter
-	ids := f.madeUp([]storetest.NewAccount{rich(30_000), rich(30_000), rich(22_000), rich(90_000), held}, 60_000, 60_000, 60_000, 14_000, 60_000)
+	arrears := rich(30_000)
+	arrears.Arrears = true
+	ids := f.madeUp([]storetest.NewAccount{rich(30_000), rich(30_000), rich(22_000), rich(90_000), held, arrears}, 60_000, 60_000, 60_000, 14_000, 60_000, 60_000)
 	account, second, poor := ids[0], ids[1], ids[2]
 	require.Empty(t, f.plans(ids[3]), "within the share: 75.32 of 166.78")
 	require.Empty(t, f.plans(ids[4]), "the meter has taken it already")
+	require.Empty(t, f.plans(ids[5]), "nobody is cut under an arrears contract")
 
 	plans := f.plans(account)
 	require.Len(t, plans, 1)

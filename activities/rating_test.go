@@ -168,6 +168,63 @@ func TestCharge_listsWhoIsLow(t *testing.T) {
 	require.Equal(t, 1, reminders, "one open arrears case per account")
 }
 
+// Whoever has an arrears contract pays by bills: no low balance opens an arrears case, and the terms' first day ends the one that is open.
+func TestCharge_nobodyIsLowUnderAnArrearsContract(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	ctx := context.Background()
+	n := storetestAccount()
+	n.Fen = 3000
+	prepaid, meter := f.Account(n)
+	n.Arrears = true
+	arrears, other := f.Account(n)
+	shown := func(total int64) map[billing.MeterID]billing.Registers {
+		return map[billing.MeterID]billing.Registers{meter: regs(total), other: regs(total)}
+	}
+	open := func(account billing.AccountID) (n int) {
+		require.NoError(t, f.Pool.QueryRow(ctx, `SELECT count(*) FROM reminders WHERE account_id = $1 AND closed_at IS NULL`, account).Scan(&n))
+		return n
+	}
+	f.day("2026-01-02", shown(6000)) // −2.28
+	require.Equal(t, []string{"final"}, f.lowLevels(prepaid))
+	require.Empty(t, f.lowLevels(arrears))
+	require.Equal(t, [2]int{1, 0}, [2]int{open(prepaid), open(arrears)})
+
+	var low int
+	require.NoError(t, f.Pool.QueryRow(ctx, `SELECT low FROM charge_runs WHERE cycle_id = 'park/2026-01-02'`).Scan(&low))
+	require.Equal(t, 1, low)
+	judged, err := activities.Judge(ctx, f.Store, arrears)
+	require.NoError(t, err)
+	require.Contains(t, judged.String(), "does not agree to a cut")
+
+	f.Arrears(prepaid, "2026-01-04")
+	f.day("2026-01-03", shown(6100))
+	require.Equal(t, 1, open(prepaid), "not before the day")
+	var reminder billing.ReminderID
+	require.NoError(t, f.Pool.QueryRow(ctx, `UPDATE reminders SET state = 'handed_over', cut_at = opened_at WHERE account_id = $1 RETURNING id`, prepaid).Scan(&reminder))
+	_, err = f.Pool.Exec(ctx, `INSERT INTO cutoffs (id, site_id, account_id, reminder_id, state, planned_at, opened_at, decision) VALUES ('C1', 'park', $1, $2, 'awaiting_manager', now(), now(), '{}')`, prepaid, reminder)
+	require.NoError(t, err)
+	f.day("2026-01-04", shown(6200))
+	require.Zero(t, open(prepaid))
+	cut, err := f.Cutoff(ctx, "C1")
+	require.NoError(t, err)
+	require.Equal(t, store.CutCancelled, cut.State)
+	for range 2 {
+		taken := do[activities.LowTaken](f, f.rating.TakeLowList, activities.ChargeCycle{CycleID: "park/2026-01-04"})
+		require.Equal(t, []billing.ReminderID{reminder}, taken.Ended, "asked again it names the same, so that their workflows are told")
+		require.Equal(t, []string{"C1"}, taken.Cancelled)
+		require.Empty(t, taken.Opened)
+	}
+	f.day("2026-01-05", shown(6300))
+	require.Zero(t, open(prepaid))
+	require.Empty(t, do[activities.LowTaken](f, f.rating.TakeLowList, activities.ChargeCycle{CycleID: "park/2026-01-05"}).Ended)
+
+	// On a list that was written before the terms came nobody gets a case either.
+	_, err = f.Pool.Exec(ctx, `INSERT INTO low_list (account_id, cycle_id, balance_fen, level) VALUES ($1, 'park/2026-01-05', 0, 'final')`, arrears)
+	require.NoError(t, err)
+	require.Empty(t, do[activities.LowTaken](f, f.rating.TakeLowList, activities.ChargeCycle{CycleID: "park/2026-01-05"}).Opened)
+	require.Zero(t, open(arrears))
+}
+
 func (f *field) lowLevels(account billing.AccountID) []string {
 	f.t.Helper()
 	var levels []string

@@ -2,6 +2,7 @@ package activities_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/devices/simulator"
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/internal/proof"
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/internal/store/storetest"
 )
@@ -65,6 +67,7 @@ func TestCutOff_prevented(t *testing.T) {
 		"doubtful reading":   {func(g *grid) { g.reads(g.plain, billing.QualityActual, true) }, store.CutPrevented},
 		"stale reading":      {func(g *grid) { g.setNow(g.now.Add(49 * time.Hour)) }, store.CutPrevented},
 		"no contract":        {func(g *grid) { g.sql(`UPDATE accounts SET prepaid_contract = false`) }, store.CutPrevented},
+		"arrears contract":   {func(g *grid) { g.Arrears(g.plain, "2026-01-13") }, store.CutPrevented},
 		"no receipt":         {func(g *grid) { g.sql(`UPDATE messages SET state = 'sent', delivered_at = NULL`) }, store.CutPrevented},
 		"open case": {func(g *grid) {
 			g.sql(`INSERT INTO cases (id, site_id, kind, cause, blocking, state, account_id, opened_at, due_at) VALUES ('X99', 'park', 'spike', 'x', true, 'open', '` + string(g.plain) + `', now(), now())`)
@@ -96,6 +99,51 @@ func TestCutOff_prevented(t *testing.T) {
 			var commands int
 			require.NoError(t, g.Pool.QueryRow(context.Background(), `SELECT count(*) FROM commands WHERE kind = 'trip'`).Scan(&commands))
 			require.Zero(t, commands)
+		})
+	}
+}
+
+// An arrears contract that begins tomorrow protects from tomorrow on, and who looks at the cut knows by which terms it was made.
+func TestCutOff_contractOfTheDay(t *testing.T) {
+	g, ref := due(t)
+	day := billing.DateOf(g.now, storetest.Zone)
+	g.Arrears(g.plain, day.AddDays(1).String())
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	require.Empty(t, g.asks(proof.NoWrongCut).Details)
+	g.now = g.now.Add(time.Minute)
+	storetest.SetClock(t, g.Store, g.now)
+	g.Arrears(g.plain, day.String())
+	require.Empty(t, g.asks(proof.NoWrongCut).Details, "terms that were recorded after the cut accuse nobody")
+	g.sql(`UPDATE accounts SET prepaid_contract = false`)
+	require.Contains(t, fmt.Sprint(g.asks(proof.NoWrongCut).Details), "its contract agrees to no cut")
+	g.sql(`UPDATE accounts SET prepaid_contract = true`)
+	g.sql(`INSERT INTO account_terms (account_id, from_day, version, tariff_id, class, arrears_contract, recorded_at, recorded_by, reason)
+		SELECT account_id, from_day, 9, tariff_id, class, true, '2026-01-01', 'admin', 'planted' FROM account_terms WHERE account_id = '` + string(g.plain) + `' AND from_day = '` + day.String() + `' LIMIT 1`)
+	require.Contains(t, fmt.Sprint(g.asks(proof.NoWrongCut).Details), "its contract agrees to no cut")
+}
+
+// An arrears case ends at its next step when the terms have become an arrears contract, before a notice and before the cut is planned.
+func TestReminder_endsUnderAnArrearsContract(t *testing.T) {
+	for _, step := range []string{"notice", "hand-over"} {
+		t.Run(step, func(t *testing.T) {
+			g := newGrid(t)
+			g.spend(g.plain, 0)
+			ref := g.low(g.plain)
+			if step == "hand-over" {
+				n := run[activities.Notice](g, g.remind.QueueNotice, activities.QueueNotice{ReminderID: ref.ReminderID, Level: billing.ReminderFinal, Attempt: 1})
+				run[any](g, g.message.SendMessage, activities.MessageRef{MessageID: n.Message})
+				run[activities.ReceiptRecorded](g, g.message.RecordReceipt, activities.Receipt{ProviderNo: "SMS-" + string(n.Message), Delivered: true})
+			}
+			g.Arrears(g.plain, billing.DateOf(g.now, storetest.Zone).String())
+			if step == "hand-over" {
+				require.Empty(t, run[activities.HandedOver](g, g.remind.HandOver, ref).CutoffID)
+			} else {
+				require.True(t, run[activities.Notice](g, g.remind.QueueNotice, activities.QueueNotice{ReminderID: ref.ReminderID, Level: billing.ReminderLevel1, Attempt: 1}).Ended)
+			}
+			r, err := g.Reminder(t.Context(), ref.ReminderID)
+			require.NoError(t, err)
+			require.Equal(t, billing.ReminderClosed, r.State)
+			g.intact()
 		})
 	}
 }

@@ -22,7 +22,7 @@ type Terms struct {
 	ContractDemandKW string                `json:"contract_demand_kw"`
 	Choice           billing.ChargeChoice  `json:"choice,omitempty" enum:"capacity,demand"`
 	Register         string                `json:"register,omitempty" doc:"The register that the contract settles by; absent for the meter's total."`
-	ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee."`
+	ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee, and the balance brings no reminder and no cut."`
 	RecordedAt       time.Time             `json:"recorded_at"`
 	RecordedBy       billing.UserID        `json:"recorded_by"`
 	Reason           string                `json:"reason"`
@@ -46,7 +46,7 @@ type setTermsInput struct {
 		ContractDemandKW string                `json:"contract_demand_kw,omitempty" maxLength:"20"`
 		Choice           string                `json:"choice,omitempty" enum:"capacity,demand"`
 		Register         string                `json:"register,omitempty" enum:"sharp,peak,flat,valley,deep_valley"`
-		ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"Unpaid bills bear a late fee from this day on; not for credit that is in the meter."`
+		ArrearsContract  bool                  `json:"arrears_contract,omitempty" doc:"From this day on unpaid bills bear a late fee, and the balance brings no reminder and no cut; not for credit that is in the meter."`
 	}
 }
 

@@ -35,7 +35,7 @@ func DailyCharge(ctx workflow.Context, in activities.ChargeCycle) error {
 	return nil
 }
 
-// takeLowList gives each account that runs low its arrears case, tells the cases that stand open, and starts the restores that the
+// takeLowList gives each account that runs low its arrears case, tells the cases that stand open and those that ended, and starts the restores that the
 // charge made due. Asked again it gives the same list, so that nothing is lost between the list and the start. It names the messages that are to be sent.
 func takeLowList(ctx workflow.Context, in activities.ChargeCycle) ([]billing.MessageID, error) {
 	var low activities.LowTaken
@@ -47,6 +47,13 @@ func takeLowList(ctx workflow.Context, in activities.ChargeCycle) ([]billing.Mes
 	}
 	for _, fall := range low.Fell {
 		signalIfRunning(ctx, ReminderWorkflowID(fall.Reminder), SignalBalanceFell, fall)
+	}
+	// What an arrears contract ended looks at its row again, as after a payment. Histories from before that have none.
+	for _, id := range low.Ended {
+		signalIfRunning(ctx, ReminderWorkflowID(id), SignalPaymentSettled, in)
+	}
+	for _, id := range low.Cancelled {
+		signalIfRunning(ctx, CutoffWorkflowID(id), SignalPaymentSettled, in)
 	}
 	return low.Messages, startFollowers(ctx, kindRestore, low.Restores)
 }

@@ -75,6 +75,8 @@ var plantings = []planting{
 		`INSERT INTO payment_plans (id, site_id, account_id, cycle_id, rule, facts, lowest_bill, total_fen, part_fen, outstanding_fen, next_due, state, proposed_at, approved_by, approved_at)
 			SELECT 'Y0', site_id, account_id, (SELECT min(id) FROM cycles c WHERE c.site_id = cut.site_id), '{}', '{}', (SELECT min(id) FROM bills WHERE state = 'issued'),
 				10000000, 1, 10000000, sent_at::date + 1, 'running', sent_at - interval '1 day', (SELECT min(id) FROM users), sent_at FROM cut`}},
+	{invariant: proof.NoWrongCut, what: "under an arrears contract", sql: []string{firstCut,
+		`UPDATE account_terms t SET arrears_contract = true FROM cut WHERE t.account_id = cut.account_id`}},
 	{invariant: proof.ThreePersons, what: "one approver twice", sql: []string{
 		`ALTER TABLE recharges DROP CONSTRAINT approvers_differ`,
 		`UPDATE recharges SET approved2_by = approved1_by WHERE id = (SELECT min(id) FROM recharges WHERE state = 'credited')`}},

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,6 +112,15 @@ func TestRate_refusesBadFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(crossing), 0o600))
 	err := Rate{Tariff: []string{publishedTariff + "zj-commercial-tou.json"}, Usage: file, out: &bytes.Buffer{}}.Run()
 	require.ErrorContains(t, err, "line 2: the interval crosses the switch to another band at 07:00")
+	// From a day's last band to a later midnight: the days between have bands of their own.
+	days := "period,2026-07-15,2026-07-18\n"
+	for _, hours := range []string{"15T00 15T07", "15T07 15T11", "15T11 15T14", "15T14 15T16", "15T16 15T18", "15T18 15T22", "15T22 15T23", "15T23 18T00"} {
+		from, to, _ := strings.Cut(hours, " ")
+		days += "interval,2026-07-" + from + ":00,2026-07-" + to + ":00,1\n"
+	}
+	require.NoError(t, os.WriteFile(file, []byte(days), 0o600))
+	err = Rate{Tariff: []string{publishedTariff + "zj-commercial-tou.json"}, Usage: file, out: &bytes.Buffer{}}.Run()
+	require.ErrorContains(t, err, "line 9: the interval reaches beyond the end of 2026-07-15: write intervals that end within their day")
 	require.ErrorContains(t, Rate{Tariff: []string{"nowhere.json"}, Usage: file}.Run(), "tariff file can't be read")
 	require.ErrorContains(t, Rate{Tariff: []string{tariffFiles + "SOURCES.md"}, Usage: file}.Run(), "line 1")
 }

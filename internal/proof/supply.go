@@ -56,7 +56,7 @@ type cut struct {
 }
 
 // noWrongCut: nobody protected, nobody inside a no-cut window, nobody without a delivered final notice, nobody on a doubtful or
-// estimated reading, nobody who owed only what a payment plan lets them pay later was cut, by us or by a meter on its own. What counts as a cut is what the meters remember, not what we wrote down.
+// estimated reading, nobody whose contract agrees to no cut, nobody who owed only what a payment plan lets them pay later was cut, by us or by a meter on its own. What counts as a cut is what the meters remember, not what we wrote down.
 func (c *checker) noWrongCut(ctx context.Context, inv *Invariant) error {
 	windows, err := c.loadWindows(ctx)
 	if err != nil {
@@ -85,6 +85,7 @@ type facts struct {
 	ReadingOK           bool
 	ReadingAt           *time.Time
 	LaterDue            bool
+	NoCutAgreed         bool
 }
 
 func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) error {
@@ -97,7 +98,10 @@ func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) e
 			coalesce(r.quality IN ('actual', 'manual') AND NOT r.doubtful, false), r.freeze_at,
 			-- With what payment plans left to be paid later then, the account stood above its limit; by the books and the parts alone.
 			coalesce(y.fen, 0) > 0 AND coalesce(y.fen, 0) - coalesce((SELECT sum(p.amount_fen) FROM ledger_postings p JOIN ledger_entries e ON e.id = p.entry_id
-				WHERE p.code = 'customer/' || a.id AND e.business_at <= $2), 0) > a.cut_limit_fen
+				WHERE p.code = 'customer/' || a.id AND e.business_at <= $2), 0) > a.cut_limit_fen,
+			-- By the terms that were on record then: what a correction says later of that day accuses nobody.
+			NOT a.prepaid_contract OR coalesce((SELECT t.arrears_contract FROM account_terms t WHERE t.account_id = a.id AND t.recorded_at <= $2
+				AND t.from_day <= ($2 AT TIME ZONE s.time_zone)::date ORDER BY t.from_day DESC, t.version DESC LIMIT 1), false)
 		FROM meters m
 		JOIN fittings f ON f.meter_id = m.id AND f.from_at <= $2 AND (f.to_at IS NULL OR f.to_at > $2)
 		JOIN accounts a ON a.service_point_id = f.service_point_id JOIN sites s ON s.id = a.site_id JOIN customers u ON u.id = a.customer_id
@@ -130,6 +134,9 @@ func (c *checker) judge(ctx context.Context, inv *Invariant, w windows, k cut) e
 	}
 	if f.LaterDue {
 		say("what it owed was to be paid in monthly parts later")
+	}
+	if f.NoCutAgreed {
+		say("its contract agrees to no cut")
 	}
 	if !f.FinalNotice {
 		say("no final notice had been delivered for that time")

@@ -1,8 +1,8 @@
 package rating
 
 import (
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/meterflow/meterflow/internal/billing"
@@ -218,6 +218,9 @@ func (u *usageReader) banded() bool {
 // bandOf is the band that the whole interval lies in.
 func (u *usageReader) bandOf(i interval, holidays billing.Calendar) (billing.Register, error) {
 	day := billing.DateOf(i.from, u.in.Location)
+	if i.to.After(day.AddDays(1).Start(u.in.Location)) {
+		return 0, invalid("the interval reaches beyond the end of %s: write intervals that end within their day.", day)
+	}
 	tariff := u.in.Tariff
 	if terms, _ := u.in.termsAt(day); terms >= 0 && u.in.Terms[terms].Tariff != nil {
 		tariff = *u.in.Terms[terms].Tariff
@@ -238,13 +241,9 @@ func (u *usageReader) bandOf(i interval, holidays billing.Calendar) (billing.Reg
 	if billing.DateOf(i.to, u.in.Location) != day {
 		to += 24 * 60
 	}
-	for _, s := range segments {
-		if from < 30*int(s.To) {
-			if to > 30*int(s.To) {
-				return 0, invalid("the interval crosses the switch to another band at %s: write shorter intervals.", s.To)
-			}
-			return s.Band, nil
-		}
+	s := segments[slices.IndexFunc(segments, func(s billing.BandSegment) bool { return from < 30*int(s.To) })] // they reach to 24:00
+	if to > 30*int(s.To) {
+		return 0, invalid("the interval crosses the switch to another band at %s: write shorter intervals.", s.To)
 	}
-	return 0, invalid("the interval %s is longer than a day.", strings.TrimSpace(i.from.Format("2006-01-02T15:04")))
+	return s.Band, nil
 }

@@ -18,13 +18,13 @@ type Account struct {
 	Service         billing.Service
 	CreditMode      billing.CreditMode
 	Tariff          billing.TariffID `db:"tariff_id"` // today; other days have that of their terms
-	PrepaidContract bool
-	CutLimit        billing.Money `db:"cut_limit_fen"`
+	PrepaidContract bool             // agrees to a cut at the limit; false under an arrears contract; today, by its terms
+	CutLimit        billing.Money    `db:"cut_limit_fen"`
 	OpenedOn        billing.Date
 	UseBefore       int64 // raw units used in the step year before OpenedOn
 }
 
-const selectAccount = `SELECT id, site_id, customer_id, service_point_id, service, credit_mode, account_tariff_now(id) AS tariff_id, prepaid_contract, cut_limit_fen, opened_on, use_before FROM accounts`
+const selectAccount = `SELECT id, site_id, customer_id, service_point_id, service, credit_mode, account_tariff_now(id) AS tariff_id, account_prepaid_now(id) AS prepaid_contract, cut_limit_fen, opened_on, use_before FROM accounts`
 
 // Account reads one account.
 func (s *Store) Account(ctx context.Context, id billing.AccountID) (Account, error) {

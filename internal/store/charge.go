@@ -153,7 +153,8 @@ func chargedSite(ctx context.Context, tx *Tx, cycle billing.CycleID) (Site, erro
 	return pgx.CollectExactlyOneRow(rows, scanSite)
 }
 
-// listLow puts accounts on the low list whose balance is low now, after the charge, with what they may pay later counted as paid.
+// listLow puts accounts on the low list whose balance is low now, after the charge, with what they may pay later counted as paid. Accounts whose
+// contract agrees to no cut never stand there.
 func listLow(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts []billing.AccountID, level LowLevel) (int, error) {
 	rows, err := tx.Query(ctx, `SELECT account_id, balance_fen + deferred_fen(account_id) FROM balances WHERE account_id = ANY($1) ORDER BY account_id`, accounts)
 	if err != nil {
@@ -171,10 +172,10 @@ func listLow(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts []bill
 	if err != nil {
 		return 0, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO low_list (account_id, cycle_id, balance_fen, level)
+	tag, err := tx.Exec(ctx, `INSERT INTO low_list (account_id, cycle_id, balance_fen, level)
 		SELECT b.account_id, $1, b.balance_fen, l.level FROM unnest($2::text[], $3::text[]) l (account_id, level) JOIN balances b USING (account_id)
-		ON CONFLICT DO NOTHING`, cycle, ids, levels)
-	return len(ids), err
+		WHERE account_prepaid_now(b.account_id) ON CONFLICT DO NOTHING`, cycle, ids, levels)
+	return int(tag.RowsAffected()), err
 }
 
 // Low is an account on the low list that nobody has taken yet.

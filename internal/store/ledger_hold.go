@@ -130,7 +130,7 @@ func ApproveHold(ctx context.Context, tx *Tx, id, reason string) (Hold, error) {
 }
 
 // PostHold takes an amount of a hold from the customer's credit to another account of the books, in the caller's transaction, and releases
-// the rest. A hold is settled once; posting the same again changes nothing. Who placed it can't post it, nor can who approved it, and
+// the rest. A hold is settled once; posting the same again changes nothing. More than the customer has left beside other holds is billing.CodeBlocked. Who placed it can't post it, nor can who approved it, and
 // without an approval nobody can (rule 49: three persons).
 func PostHold(ctx context.Context, tx *Tx, id string, amount billing.Money, to ledger.Code, reason string) (Hold, error) {
 	h, err := lockHold(ctx, tx, id)
@@ -156,12 +156,33 @@ func PostHold(ctx context.Context, tx *Tx, id string, amount billing.Money, to l
 	case h.ApprovedBy == tx.Actor:
 		return h, billing.Errorf(billing.CodeAlreadyApproved, "You approved this hold: a third person must pay it out.")
 	}
+	if err := h.stillThere(ctx, tx, amount); err != nil {
+		return h, err
+	}
 	entry, err := Post(ctx, tx, e)
 	if err != nil {
 		return h, err
 	}
 	h.Posted, h.EntryID = amount, &entry
 	return settleHold(ctx, tx, h, HoldPosted, reason)
+}
+
+// stillThere refuses what the customer doesn't have any more: use is charged while a hold stands. What other holds keep back isn't this one's. The
+// balance stays locked, so that no charge comes between.
+func (h Hold) stillThere(ctx context.Context, tx *Tx, amount billing.Money) error {
+	rows, _ := tx.Query(ctx, `SELECT balance_fen, held_fen FROM balances WHERE account_id = $1 FOR UPDATE`, h.Account)
+	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Credit])
+	if err != nil {
+		return err
+	}
+	switch left := c.Available() + h.Amount; {
+	case amount <= left:
+		return nil
+	case left <= 0:
+		return billing.Errorf(billing.CodeBlocked, "Account %s has used up what hold %s keeps back: nothing of it can be paid out, release it.", h.Account, h.ID)
+	default:
+		return billing.Errorf(billing.CodeBlocked, "Account %s has used a part of what hold %s keeps back: pay out %s yuan at most.", h.Account, h.ID, left.Grouped())
+	}
 }
 
 // VoidHold releases a hold, in the caller's transaction. Voiding again changes nothing.

@@ -127,6 +127,43 @@ func TestHold(t *testing.T) {
 	require.Equal(t, store.Credit{Balance: 7_000}, credit())
 }
 
+// What is used after a hold was placed isn't the customer's any more: the company pays out what is left beside other holds, and nothing beyond it.
+func TestHold_paysOutNoMoreThanIsLeft(t *testing.T) {
+	u := storetest.NewUtility(t, morning)
+	ctx := context.Background()
+	a, _ := u.Account(storetest.NewAccount{}) // 100 yuan
+	placed := func(key string, fen billing.Money) string {
+		h, err := u.PlaceHold(ctx, placer, refund(a, key, fen))
+		require.NoError(t, err)
+		_, err = u.ApproveHold(ctx, agrees, h.ID)
+		require.NoError(t, err)
+		return h.ID
+	}
+	first, other := placed("h/1", 8_000), placed("h/2", 2_000)
+	_, err := post(u.Store, charge(a, "c/1", 5_000))
+	require.NoError(t, err)
+	before := chainOf(t, u.Store, "hold/"+first)
+	_, err = u.PostHold(ctx, poster, first, 3_001, ledger.Bank("park"))
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err))
+	require.ErrorContains(t, err, "30.00 yuan")
+	credit, err := u.CreditNow(ctx, a)
+	require.NoError(t, err)
+	require.Equal(t, store.Credit{Balance: 5_000, Held: 10_000}, credit)
+	require.Len(t, chainOf(t, u.Store, "hold/"+first), len(before), "nothing was changed")
+	for range 2 { // the repeat finds it paid out, whatever is left now
+		_, err = u.PostHold(ctx, poster, first, 3_000, ledger.Bank("park"))
+		require.NoError(t, err)
+	}
+	_, err = post(u.Store, charge(a, "c/2", 2_000))
+	require.NoError(t, err)
+	_, err = u.PostHold(ctx, poster, other, 1, ledger.Bank("park"))
+	require.Equal(t, billing.CodeBlocked, billing.CodeOf(err))
+	require.ErrorContains(t, err, "hold "+other+" keeps back: nothing of it can be paid out, release it")
+	credit, err = u.CreditNow(ctx, a)
+	require.NoError(t, err)
+	require.Equal(t, store.Credit{Held: 2_000}, credit)
+}
+
 // However many settle one hold at once, it is settled once; however many place holds at once, no more is held than is there.
 func TestHold_atOnce(t *testing.T) {
 	u := storetest.NewUtility(t, morning)

@@ -79,7 +79,7 @@ type AccountFilter struct {
 }
 
 func selectAccountRow(where string) string {
-	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, t.id AS tariff_id, a.prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
+	return `SELECT a.id, a.site_id, a.customer_id, a.service_point_id, a.service, a.credit_mode, t.id AS tariff_id, account_prepaid_now(a.id) AS prepaid_contract, a.cut_limit_fen, a.opened_on, a.use_before,
 		a.name, a.phone, account_class_now(a.id) AS class, a.life_support, a.address, t.name_zh AS tariff_zh, t.name_en AS tariff_en, a.balance_fen, a.held_fen, coalesce(pe.fen, 0)::bigint AS pending_fen,
 		a.supply, a.wanted, a.cut_cause, a.supply_since, a.guarded, a.held_by, coalesce(d.fen, 0)::bigint AS recent_fen, coalesce(d.days, 0)::int AS recent_days,
 		a.protected, coalesce(n.id, '') AS reminder, coalesce(n.state, '') AS arrears, k.n AS open_cases, coalesce(f.meter_id, '') AS meter, coalesce(u.reason, '') AS uncharged, u.since_at AS uncharged_at, a.total

@@ -78,12 +78,13 @@ func proposePlans(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts [
 	type raised struct {
 		Site    billing.SiteID    `db:"site_id"`
 		Account billing.AccountID `db:"account_id"`
+		Prepaid bool
 		billing.MakeUp
 	}
-	rows, _ := tx.Query(ctx, `SELECT a.site_id, a.id AS account_id, e.n AS estimates, x.fen AS estimated_fen, extract(epoch FROM k.upto - m.at)::bigint AS estimated_seconds,
+	rows, _ := tx.Query(ctx, `SELECT a.site_id, a.id AS account_id, account_prepaid_now(a.id) AS prepaid, e.n AS estimates, x.fen AS estimated_fen, extract(epoch FROM k.upto - m.at)::bigint AS estimated_seconds,
 			c.fen AS charged_fen, extract(epoch FROM c.upto - k.upto)::bigint AS charged_seconds, l.id AS lowest_bill, l.fen AS lowest_fen
 		FROM (SELECT account_id, sum(amount_fen)::bigint AS fen, max(upto) AS upto FROM charges WHERE cycle_id = $1 AND account_id = ANY($2) GROUP BY account_id HAVING sum(amount_fen) > 0) c
-		JOIN accounts a ON a.id = c.account_id AND a.credit_mode = 'platform' AND a.prepaid_contract
+		JOIN accounts a ON a.id = c.account_id AND a.credit_mode = 'platform'
 		JOIN sites s ON s.id = a.site_id
 		JOIN fittings f ON f.service_point_id = a.service_point_id AND f.to_at IS NULL
 		-- The charge before went up to an estimate; a measured value has come since, maybe doubted at first and charged with a later one.
@@ -105,7 +106,7 @@ func proposePlans(ctx context.Context, tx *Tx, cycle billing.CycleID, accounts [
 	}
 	for _, r := range found {
 		total, part := rule.Plan(r.MakeUp)
-		if total == 0 {
+		if total == 0 || !r.Prepaid {
 			continue
 		}
 		p := PaymentPlan{Site: r.Site, Account: r.Account, Cycle: cycle, Rule: rule, Facts: r.MakeUp, TotalFen: total, PartFen: part, State: billing.PlanProposed}

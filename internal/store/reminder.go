@@ -27,6 +27,9 @@ const selectReminder = `SELECT id, site_id, account_id, state, balance_fen, open
 
 const openReminderStates = `('level1', 'level2', 'final', 'handed_over')`
 
+// noCutAgreed is why a case ends whose account has come under an arrears contract.
+const noCutAgreed = "the contract agrees to no cut at the limit"
+
 // Open says that the case goes on.
 func (r Reminder) Open() bool {
 	return r.State != billing.ReminderPaid && r.State != billing.ReminderClosed
@@ -86,6 +89,9 @@ type LowTaken struct {
 	Restores []string
 	// Messages are those about payment plans that wait to be sent.
 	Messages []billing.MessageID `json:",omitempty"`
+	// Ended are the cases that ended because the account's contract agrees to no cut any more, Cancelled the cuts that were planned by them.
+	Ended     []billing.ReminderID `json:",omitempty"`
+	Cancelled []string             `json:",omitempty"`
 }
 
 // Fall says that the balance of an account with an open case has reached a level.
@@ -95,7 +101,7 @@ type Fall struct {
 }
 
 // TakeLowList opens one arrears case per account of the cycle's low list and marks the list as taken. Accounts that are cut already
-// get none. Taking it again gives the same answer, so that children can be started again after a crash.
+// get none, nor do those whose contract agrees to no cut: if a case of theirs stands open, it ends here. Taking it again gives the same answer, so that children can be started again after a crash.
 func (s *Store) TakeLowList(ctx context.Context, by By, cycle billing.CycleID, terms Terms) (LowTaken, error) {
 	var out LowTaken
 	rows, _ := s.Pool.Query(ctx, `SELECT account_id FROM low_list WHERE cycle_id = $1 AND NOT taken ORDER BY account_id`, cycle)
@@ -108,6 +114,9 @@ func (s *Store) TakeLowList(ctx context.Context, by By, cycle billing.CycleID, t
 		if err := s.Change(ctx, by, func(tx *Tx) error { return takeLow(ctx, tx, cycle, account) }); err != nil {
 			return out, err
 		}
+	}
+	if err := s.endUncut(ctx, by, cycle); err != nil {
+		return out, err
 	}
 	if err := s.lowTaken(ctx, cycle, &out); err != nil {
 		return out, err
@@ -129,8 +138,9 @@ func takeLow(ctx context.Context, tx *Tx, cycle billing.CycleID, account billing
 	if err := tx.QueryRow(ctx, `UPDATE low_list SET taken = true WHERE account_id = $1 AND cycle_id = $2 RETURNING balance_fen, level`, account, cycle).Scan(&balance, &level); err != nil {
 		return err
 	}
-	if sup.State == billing.SupplyOff {
-		return nil
+	a, err := readAccount(ctx, tx, account)
+	if err != nil || sup.State == billing.SupplyOff || !a.PrepaidContract {
+		return err
 	}
 	var id billing.ReminderID
 	err = tx.QueryRow(ctx, `INSERT INTO reminders (id, site_id, account_id, state, balance_fen, opened_at)
@@ -146,7 +156,39 @@ func takeLow(ctx context.Context, tx *Tx, cycle billing.CycleID, account billing
 		Refs: []string{string(account), string(cycle)}, Data: map[string]any{"balance_fen": balance, "level": level}})
 }
 
-// lowTaken names the open cases of the cycle's list: those that it opened, and those that it found.
+// endUncut ends the open arrears cases of the cycle's site whose accounts have come under a contract that agrees to no cut, with the cuts that
+// are planned by them.
+func (s *Store) endUncut(ctx context.Context, by By, cycle billing.CycleID) error {
+	rows, _ := s.Pool.Query(ctx, `SELECT r.account_id FROM reminders r JOIN cycles c ON c.site_id = r.site_id
+		WHERE c.id = $1 AND r.state IN `+openReminderStates+` AND NOT account_prepaid_now(r.account_id) ORDER BY 1`, cycle)
+	accounts, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
+	if err != nil {
+		return translate(err)
+	}
+	for _, account := range accounts {
+		err := s.Change(ctx, by, func(tx *Tx) error {
+			if _, err := lockSupply(ctx, tx, account); err != nil {
+				return err
+			}
+			a, err := readAccount(ctx, tx, account)
+			if err != nil || a.PrepaidContract {
+				return err
+			}
+			cut, err := cancelPlannedCut(ctx, tx, account, noCutAgreed)
+			if err != nil {
+				return err
+			}
+			_, err = endReminder(ctx, tx, account, billing.ReminderClosed, noCutAgreed, string(cycle), cut)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lowTaken names the open cases of the cycle's list: those that it opened, and those that it found; and those that endUncut ended.
 func (s *Store) lowTaken(ctx context.Context, cycle billing.CycleID, out *LowTaken) error {
 	rows, _ := s.Pool.Query(ctx, `SELECT r.id, l.level, EXISTS (SELECT 1 FROM journal j WHERE j.chain = 'reminder/' || r.id AND j.event = 'opened' AND $1 = ANY(j.refs))
 		FROM low_list l JOIN reminders r ON r.account_id = l.account_id AND r.state IN ('level1', 'level2', 'final')
@@ -161,6 +203,12 @@ func (s *Store) lowTaken(ctx context.Context, cycle billing.CycleID, out *LowTak
 		out.Fell = append(out.Fell, Fall{Reminder: id, Level: level})
 		return nil
 	})
+	if err != nil {
+		return translate(err)
+	}
+	err = s.Pool.QueryRow(ctx, `WITH ended AS (SELECT r.id FROM journal j JOIN reminders r ON j.chain = 'reminder/' || r.id WHERE j.refs @> ARRAY[$1] AND j.event = 'closed' AND r.state = 'closed')
+		SELECT ARRAY(SELECT id FROM ended ORDER BY id), ARRAY(SELECT x.id FROM cutoffs x JOIN ended ON x.reminder_id = ended.id WHERE x.state = 'cancelled' ORDER BY x.id)`,
+		cycle).Scan(&out.Ended, &out.Cancelled)
 	return translate(err)
 }
 
@@ -173,7 +221,7 @@ type NoticeStep struct {
 }
 
 // QueueNotice moves the case to a level and queues its message, once per level and attempt. The final notice names cutAt. A balance that
-// has risen above the cut limit since, payment plans counted, ends a case that has come to the final notice.
+// has risen above the cut limit since, payment plans counted, ends a case that has come to the final notice; a contract that agrees to no cut ends any.
 func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, level billing.ReminderState, attempt int, cutAt time.Time, text MessageText) (NoticeStep, error) {
 	var out NoticeStep
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -184,6 +232,11 @@ func (s *Store) QueueNotice(ctx context.Context, by By, id billing.ReminderID, l
 		if out.Reminder = r; !r.Open() || r.State == billing.ReminderHandedOver {
 			out.Ended = true
 			return nil
+		}
+		if !a.PrepaidContract {
+			err := moveReminder(ctx, tx, &r, billing.ReminderClosed, "closed", noCutAgreed, nil, nil)
+			out.Reminder, out.Ended = r, true
+			return err
 		}
 		deferred, err := deferredOf(ctx, tx, r.Account)
 		if err != nil {
@@ -237,12 +290,16 @@ func lockArrears(ctx context.Context, tx *Tx, id billing.ReminderID) (Reminder, 
 }
 
 // HandOver plans the cut of a case whose final notice was delivered, not before plannedAt; with manager it waits for a manager's
-// approval first. judge gives the reasons as they stand now, for the list of planned cuts. Doing it again gives the same cut.
+// approval first. judge gives the reasons as they stand now, for the list of planned cuts. Doing it again gives the same cut. A contract that
+// agrees to no cut ends the case instead.
 func (s *Store) HandOver(ctx context.Context, by By, id billing.ReminderID, plannedAt time.Time, manager bool, judge Judge) (cutoff string, err error) {
 	err = s.Change(ctx, by, func(tx *Tx) error {
-		r, _, _, err := lockArrears(ctx, tx, id)
+		r, _, a, err := lockArrears(ctx, tx, id)
 		if err != nil {
 			return err
+		}
+		if r.State == billing.ReminderFinal && !a.PrepaidContract {
+			return moveReminder(ctx, tx, &r, billing.ReminderClosed, "closed", noCutAgreed, nil, nil)
 		}
 		if r.State != billing.ReminderFinal {
 			err := tx.QueryRow(ctx, `SELECT coalesce((SELECT id FROM cutoffs WHERE reminder_id = $1 ORDER BY opened_at DESC LIMIT 1), '')`, id).Scan(&cutoff)

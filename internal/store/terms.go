@@ -31,7 +31,7 @@ type AccountTerms struct {
 	ChargeChoice     billing.ChargeChoice
 	Settlement       string // SettleByMeter or SettleByRegister
 	ContractRegister string // the register's name, empty for the total
-	ArrearsContract  bool   // unpaid bills bear a late fee
+	ArrearsContract  bool   // unpaid bills bear a late fee, and the balance brings no reminder and no cut
 	RecordedAt       time.Time
 	RecordedBy       billing.UserID
 	Reason           string

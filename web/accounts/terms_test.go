@@ -60,6 +60,18 @@ func TestTerms(t *testing.T) {
 	require.Equal(t, 1, admin.Get("/accounts/1000001").Find("field-arrears").Length())
 }
 
+func TestTerms_arrearsContractIsNotCutByTheBalance(t *testing.T) {
+	s := webtest.New(t)
+	account(t, s.Store, webtest.Compound, "1000001", -5000)
+	b := s.SignIn(t, webtest.Clerk)
+	require.Contains(t, b.Get("/accounts/1000001").Body, "the contract agrees to a cut at the limit")
+	require.NoError(t, s.Store.SetTerms(t.Context(), store.By{Actor: webtest.Administrator, Reason: "x"}, store.AccountTerms{Account: "1000001", FromDay: billing.MustDate("2026-09-01"), Tariff: "t",
+		Settlement: store.SettleByMeter, ArrearsContract: true}))
+	page := b.Get("/accounts/1000001").Body
+	require.Contains(t, page, "the contract agrees to no cut: not cut by its balance")
+	require.NotContains(t, page, "at the cut-off limit")
+}
+
 func TestPeriodQuantity(t *testing.T) {
 	s := webtest.New(t)
 	account(t, s.Store, webtest.Compound, "1000001", 5000)

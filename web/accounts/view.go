@@ -142,6 +142,8 @@ func facts(ctx context.Context, a store.AccountRow) []components.Fact {
 func lastsHint(ctx context.Context, a store.AccountRow) string {
 	n, ok := a.Lasts()
 	switch {
+	case !a.PrepaidContract:
+		return "" // nothing ends at the limit
 	case a.Balance <= a.CutLimit:
 		return locale.T(ctx, "accounts.used_up")
 	case !ok:

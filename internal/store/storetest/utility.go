@@ -79,6 +79,8 @@ type NewAccount struct {
 	Profile  string
 	// UseBefore is what was used in the step year before OpenedOn, raw units.
 	UseBefore int64
+	// Arrears gives it an arrears contract from its first day on.
+	Arrears bool
 }
 
 // Account opens an account with its customer, service point and meter, and gives its number and the meter's.
@@ -109,16 +111,31 @@ func (u *Utility) Account(n NewAccount) (billing.AccountID, billing.MeterID) {
 		},
 		Opening: n.Fen,
 	}))
+	if n.Arrears {
+		u.Arrears(account, n.OpenedOn.String())
+	}
 	return account, meter
 }
 
 // Class records that an account's customer is of a class from a day on, as a correction would; the rest of its newest terms goes on.
 func (u *Utility) Class(account billing.AccountID, from string, class billing.CustomerClass) {
 	u.t.Helper()
+	u.newTerms(account, from, func(t *store.AccountTerms) { t.Class = class })
+}
+
+// Arrears records that an account has an arrears contract from a day on, as Class does.
+func (u *Utility) Arrears(account billing.AccountID, from string) {
+	u.t.Helper()
+	u.newTerms(account, from, func(t *store.AccountTerms) { t.ArrearsContract = true })
+}
+
+func (u *Utility) newTerms(account billing.AccountID, from string, change func(*store.AccountTerms)) {
+	u.t.Helper()
 	all, err := u.TermsOf(context.Background(), []billing.AccountID{account})
 	require.NoError(u.t, err)
 	terms := all[account][len(all[account])-1]
-	terms.FromDay, terms.Class = billing.MustDate(from), class
+	terms.FromDay = billing.MustDate(from)
+	change(&terms)
 	require.NoError(u.t, u.Change(context.Background(), By, func(tx *store.Tx) error { return store.RecordTerms(context.Background(), tx, terms) }))
 }
 
