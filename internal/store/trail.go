@@ -119,6 +119,7 @@ type StaleBill struct {
 	Bill      billing.BillID    `db:"bill_id"`
 	Account   billing.AccountID `db:"account_id"`
 	Meter     billing.MeterID   `db:"meter_id"`
+	Service   billing.Service
 	FreezeAt  time.Time
 	Billed    billing.Registers
 	Newest    billing.Registers
@@ -126,13 +127,18 @@ type StaleBill struct {
 	Reason    string // of the newest version
 }
 
+// staleBills reads the issued bills of which a condition holds that rest on a reading whose newest good version has other registers.
+func staleBills(which string) string {
+	return `SELECT b.id AS bill_id, b.account_id, n.meter_id, a.service, n.freeze_at, o.registers AS billed, n.registers AS newest, n.version AS newest_ver, n.reason
+		FROM bills b JOIN sites s ON s.id = b.site_id` + overtaken("b.period_from::timestamp AT TIME ZONE s.time_zone", "b.period_to::timestamp AT TIME ZONE s.time_zone") + `
+		WHERE b.state = 'issued' AND ` + which + ` AND NOT n.doubtful AND n.registers <> o.registers
+		ORDER BY b.id, n.meter_id, n.freeze_at`
+}
+
 // StaleBills lists the issued bills of some sites that rest on a reading whose newest good version has other registers than they were rated
 // with; with accounts, of those only.
 func (s *Store) StaleBills(ctx context.Context, sites []billing.SiteID, accounts []billing.AccountID) ([]StaleBill, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT b.id AS bill_id, b.account_id, n.meter_id, n.freeze_at, o.registers AS billed, n.registers AS newest, n.version AS newest_ver, n.reason
-		FROM bills b JOIN sites s ON s.id = b.site_id`+overtaken("b.period_from::timestamp AT TIME ZONE s.time_zone", "b.period_to::timestamp AT TIME ZONE s.time_zone")+`
-		WHERE b.state = 'issued' AND b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2)) AND NOT n.doubtful AND n.registers <> o.registers
-		ORDER BY b.id, n.meter_id, n.freeze_at`, sites, accounts)
+	rows, _ := s.Pool.Query(ctx, staleBills(`b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2))`), sites, accounts)
 	bs, err := pgx.CollectRows(rows, pgx.RowToStructByName[StaleBill])
 	return bs, translate(err)
 }
