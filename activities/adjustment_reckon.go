@@ -204,11 +204,12 @@ func (a *Adjusting) findReadings(ctx context.Context, r *reckoning) error {
 	return nil
 }
 
-// issuedBills are the bills that cover the time and follow it. The customer pays as read first: all of them are issued.
-func (a *Adjusting) issuedBills(ctx context.Context, r *reckoning) ([]store.Bill, error) {
+// issuedBills are the bills that cover the time and follow it, with those before from which an earlier fault is counted. The customer pays
+// as read first: all of them are issued.
+func (a *Adjusting) issuedBills(ctx context.Context, r *reckoning, booked []store.Adjustment) ([]store.Bill, error) {
 	first := billing.DateOf(r.out.FromAt, r.site.Zone)
 	end := billing.DateOf(r.out.ToAt.Add(-1), r.site.Zone).AddDays(1)
-	bills, err := a.Store.AdjustableBills(ctx, r.account.ID, first)
+	bills, err := a.Store.AdjustableBills(ctx, r.account.ID, r.countedFrom(first, booked))
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +218,7 @@ func (a *Adjusting) issuedBills(ctx context.Context, r *reckoning) ([]store.Bill
 		if b.State != billing.BillIssued {
 			return nil, billing.Errorf(billing.CodeBlocked, "bill %s is %s: the customer pays as read first; enter the adjustment when it is issued", b.ID, b.State)
 		}
-		if !b.PeriodFrom.After(covered) {
+		if !b.PeriodFrom.After(covered) && b.PeriodTo.After(covered) {
 			covered = b.PeriodTo
 		}
 		r.out.NextFrom = b.PeriodTo
@@ -228,9 +229,25 @@ func (a *Adjusting) issuedBills(ctx context.Context, r *reckoning) ([]store.Bill
 	return bills, nil
 }
 
+// countedFrom is the first day whose bill says what the faults that were adjusted already have made of the step year in which this one
+// begins: the bills of its own time alone don't show what went before them.
+func (r *reckoning) countedFrom(first billing.Date, booked []store.Adjustment) billing.Date {
+	year := billing.NewDate(first.Year(), time.January, 1).Start(r.site.Zone)
+	for _, j := range booked {
+		if from := billing.DateOf(j.FromAt, r.site.Zone); j.ToAt.After(year) && from.Before(first) {
+			first = from
+		}
+	}
+	return first
+}
+
 // price works out the lines.
 func (a *Adjusting) price(ctx context.Context, r *reckoning) error {
-	bills, err := a.issuedBills(ctx, r)
+	booked, err := a.Store.BookedAdjustments(ctx, r.account.ID)
+	if err != nil {
+		return err
+	}
+	bills, err := a.issuedBills(ctx, r, booked)
 	if err != nil {
 		return err
 	}
@@ -238,10 +255,6 @@ func (a *Adjusting) price(ctx context.Context, r *reckoning) error {
 		if err := a.normalMonth(ctx, r); err != nil {
 			return err
 		}
-	}
-	booked, err := a.Store.BookedAdjustments(ctx, r.account.ID)
-	if err != nil {
-		return err
 	}
 	var before []rating.Fault
 	for _, j := range booked {

@@ -245,6 +245,59 @@ func TestAdjustment_wrongWiringAndAnotherFault(t *testing.T) {
 	r.breaks(proof.Adjustments, `SELECT 1`, "")
 }
 
+// A second fault is priced on what the first one made of the year. 2,360 kWh before January and January's true 465 pass the first step's end
+// at 2,760, so that February lies in the second step whole, as the first fault's lines say, though its own bill has 90 kWh in the first.
+func TestAdjustment_countsAnEarlierFaultBeforeItsOwnBills(t *testing.T) {
+	r := newRepairs(t)
+	n := storetestAccount()
+	n.UseBefore = 236_000
+	_, meter := r.quarter(n)
+	require.NoError(t, r.tested(meter, "2026-02-01", "0"))
+	wired := func(corrected, percent string) billing.Fault {
+		return billing.Fault{Kind: billing.AdjustWiring, Meter: meter, Corrected: billing.MustDate(corrected), Percent: billing.MustPercent(percent)}
+	}
+	first := r.book(wired("2026-02-01", "50"))
+	require.Equal(t, []string{"202601-1 tier 1: 310 -> 400 at 0.538: 166.78 -> 215.20", "202601-1 tier 2: 0 -> 65 at 0.588: 0.00 -> 38.22",
+		"202602-1 tier 1: 90 -> 0 at 0.538: 48.42 -> 0.00", "202602-1 tier 2: 190 -> 280 at 0.588: 111.72 -> 164.64"}, r.lines(first.ID))
+	r.at("2026-04-03", 10, 0)
+	second := r.book(wired("2026-03-01", "-50"))
+	require.Equal(t, []string{"202602-1 tier 2: 280 -> 140 at 0.588: 164.64 -> 82.32"}, r.lines(second.ID))
+	r.intact()
+	r.holds()
+	r.breaks(proof.Adjustments, `SELECT 1`, "")
+}
+
+// A fault that is reckoned by a normal month counts its days from its own beginning, which may lie before the bills of the next fault.
+// January and March have 10 kWh a day, February 5. The first fault's days in January differ by nothing, those in February by 9 × 5 = 45 kWh;
+// the second fault's 5 days by 25.
+func TestAdjustment_countsAnEarlierFaultFromItsBeginning(t *testing.T) {
+	r := newRepairs(t)
+	n := storetestAccount()
+	n.UseBefore = 235_000
+	_, meter := r.Account(n)
+	for _, d := range []struct {
+		day   string
+		total int64
+	}{{"2026-01-02", 1000}, {"2026-02-01", 31_000}, {"2026-03-01", 45_000}, {"2026-04-01", 76_000}, {"2026-04-02", 77_000}} {
+		require.Empty(t, r.day(d.day, map[billing.MeterID]billing.Registers{meter: regs(d.total)}), d.day)
+	}
+	r.at("2026-04-03", 9, 0)
+	for _, month := range []string{"2026-01", "2026-02", "2026-03"} {
+		r.issue(month)
+	}
+	dead := func(since, corrected string) billing.Fault {
+		return billing.Fault{Kind: billing.AdjustFault, Meter: meter, Since: billing.MustDate(since), Corrected: billing.MustDate(corrected), Normal: billing.MustDate("2026-03-01")}
+	}
+	first := r.book(dead("2026-01-20", "2026-02-10"))
+	require.Equal(t, []string{"202602-1 tier 2: 40 -> 85 at 0.588: 23.52 -> 49.98"}, r.lines(first.ID))
+	r.at("2026-04-03", 10, 0)
+	second := r.book(dead("2026-02-15", "2026-02-20"))
+	require.Equal(t, []string{"202602-1 tier 2: 85 -> 110 at 0.588: 49.98 -> 64.68"}, r.lines(second.ID))
+	r.intact()
+	r.holds()
+	r.breaks(proof.Adjustments, `SELECT 1`, "")
+}
+
 func TestAdjustment_refuses(t *testing.T) {
 	r := newRepairs(t)
 	_, meter := r.quarter(storetestAccount())

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +123,13 @@ func (a *Billing) loadBills(ctx context.Context, r store.Run, site store.Site, a
 	if err := m.want(ctx, a.Store, all); err != nil {
 		return nil, nil, err
 	}
+	ids := make([]billing.AccountID, len(all))
+	for i, sp := range all {
+		ids[i] = sp.account.ID
+	}
+	if m.before, err = a.Store.BillsEnding(ctx, ids, r.PeriodFrom); err != nil {
+		return nil, nil, err
+	}
 	return m, spans, m.wantLate(ctx, a.Store, all)
 }
 
@@ -146,10 +154,29 @@ func (m *metered) draft(r store.Run, sp span, doubt billing.CaseID) (store.Draft
 	default:
 		return d, err
 	}
+	readings := billReadings(result, in)
+	if d.Hold = m.apart(sp, readings); d.Hold != "" {
+		return d, nil
+	}
 	d.Quantity, d.TotalFen, d.LateFen, d.Input = result.Use.Total(), result.Total, result.Late, in.Store()
-	d.Readings = billReadings(result, in)
+	d.Readings = readings
 	d.Lines = billLines(result)
 	return d, nil
+}
+
+// apart says when the bill before ended at other registers than this one begins at: use would be billed twice, or never. A meter that was
+// fitted then counts from its own opening.
+func (m *metered) apart(sp span, readings []store.BillReading) string {
+	b, ok := m.before[sp.account.ID]
+	if !ok || len(readings) == 0 {
+		return ""
+	}
+	first := readings[0]
+	if b.Last.Meter != first.Meter || !b.Last.To.Equal(first.From) || slices.Equal(b.Last.Closing, first.Opening) ||
+		slices.ContainsFunc(m.fittings[sp.account.ServicePoint], func(f store.Fitting) bool { return f.FromAt.Equal(first.From) }) {
+		return ""
+	}
+	return fmt.Sprintf("bill %s ended at other registers of meter %s than this one begins at (%s): correct that reading first", b.Bill, first.Meter, billing.DateOf(first.From, m.site.Zone))
 }
 
 // billReadings joins the segments of each fitting: what its registers showed when the period, or the fitting, began and ended.

@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,6 +98,67 @@ func TestBilling_aReadingThatChangesWhileTheRunIsPosted(t *testing.T) {
 	require.Equal(t, 1, held)
 	f.issue(f.again("2026-01", 2))
 	f.kept(account)
+}
+
+// A run is posted between what a decision was worked out from and its transaction: what an issued bill rests on isn't rewritten behind it.
+func TestBilling_isIssuedBetweenADecisionAndItsTransaction(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	ctx, by := context.Background(), store.By{Actor: "workflow"}
+	account, meter, run, total := f.ratedOnEstimate()
+	trails, err := f.Trails(ctx, []billing.MeterID{meter}, midnight("2026-02-02"))
+	require.NoError(t, err)
+	seen := trails[meter]
+	require.Len(t, seen.Estimates, 1, "no issued bill rests on it yet")
+	fresh := seen.Estimates[0]
+	fresh.Registers, fresh.Method = regs(total+1500), "true_up"
+	id := f.sweep("2026-02-02", one(meter, total+3000))
+	_, err = f.AdvanceCycle(ctx, by, id, billing.CycleValidating)
+	require.NoError(t, err)
+	f.issue(run)
+	up := store.TrueUp{Site: f.Site, Meter: meter, Measured: midnight("2026-02-02"), Readings: []store.Reading{fresh}, Billed: seen.Billed}
+	err = f.SaveFindings(ctx, by, id, []billing.GatewayID{"G1"}, store.Findings{TrueUps: []store.TrueUp{up}})
+	require.Equal(t, billing.CodeStale, billing.CodeOf(err))
+	require.Equal(t, regs(total+1000), f.current(meter, "2026-02-01").Registers, "what the bill says")
+	do[activities.Validated](f, f.meters.ValidateCycle, activities.CycleRef{CycleID: id})
+	do[any](f, f.meters.CloseCycle, activities.CycleRef{CycleID: id})
+	f.charge(id)
+	stale, err := f.StaleBills(ctx, []billing.SiteID{f.Site}, []billing.AccountID{account})
+	require.NoError(t, err)
+	require.Empty(t, stale)
+	require.Equal(t, billing.Money(10_000-17_754), f.balance(account), "330 kWh, once")
+	f.intact()
+}
+
+// The other way round: a decision that holds the lock and isn't committed yet is waited for, and then holds the bill.
+func TestBilling_waitsForADecisionThatIsBeingStored(t *testing.T) {
+	f := newField(t, "2026-01-01")
+	ctx := context.Background()
+	account, meter, run, total := f.ratedOnEstimate()
+	do[any](f, f.bills.VerifyRun, activities.RunDecision{RunID: run, By: "sup1"})
+	do[any](f, f.bills.ApproveIssue, activities.RunDecision{RunID: run, By: "sup2"})
+	decision, err := f.Pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = decision.Rollback(ctx) }()
+	_, err = decision.Exec(ctx, `SELECT 1 FROM balances WHERE account_id = $1 FOR UPDATE`, account)
+	require.NoError(t, err)
+	_, err = decision.Exec(ctx, `INSERT INTO readings SELECT meter_id, freeze_at, version + 1, taken_at, taken_real, quality, ARRAY[$3::bigint,0,0,$3::bigint,0,0], remaining_fen, purchase_count, supply, forced, status_word, power_w,
+		clock_skew_s, interpolated, doubtful, cycle_id, 'sup1', 'away' FROM current_readings WHERE meter_id = $1 AND freeze_at = $2`, meter, midnight("2026-02-01"), total+200)
+	require.NoError(t, err)
+	issued := make(chan error, 1)
+	go func() {
+		_, err := f.IssueBills(ctx, store.By{Actor: "workflow"}, run, 1, 10)
+		issued <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := f.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM balances%')`).Scan(&waits)
+		return err == nil && waits
+	}, 20*time.Second, 20*time.Millisecond)
+	require.NoError(t, decision.Commit(ctx))
+	require.NoError(t, <-issued)
+	bill, _ := f.bill(run, account)
+	require.Equal(t, billing.BillHeld, bill.State)
+	require.Zero(t, f.billed(account))
 }
 
 // A reading that somebody doubts after the rating carries no bill either, and one that comes out the same does.

@@ -194,8 +194,6 @@ func (a *Correcting) checkReading(ctx context.Context, c *billing.ReadingChange,
 		return billing.Errorf(billing.CodeNotFound, "meter %s has no reading of %s: choose one of its readings", m.ID, shown)
 	case was.Doubtful:
 		return billing.Errorf(billing.CodeBlocked, "the reading of meter %s of %s is in doubt: decide its exception instead", m.ID, shown)
-	case slices.Equal(was.Registers, c.Registers):
-		return billing.Errorf(billing.CodeInvalidInput, "meter %s shows these registers on file already: nothing would change", m.ID)
 	}
 	f, err := a.fittingAt(ctx, m.ID, c.At, shown)
 	if err != nil {
@@ -205,7 +203,22 @@ func (a *Correcting) checkReading(ctx context.Context, c *billing.ReadingChange,
 	if err := a.accountOf(ctx, f, k); err != nil {
 		return err
 	}
+	if slices.Equal(was.Registers, c.Registers) {
+		if err := a.billedOtherwise(ctx, *k, m.ID, c.At); err != nil {
+			return err
+		}
+	}
 	return a.believable(ctx, m, c.At, c.Registers)
+}
+
+// billedOtherwise refuses a correction that confirms a reading on file, unless an issued bill says other registers: a true-up below what was
+// billed leaves one behind, and nothing else reverses it.
+func (a *Correcting) billedOtherwise(ctx context.Context, k checked, meter billing.MeterID, at time.Time) error {
+	stale, err := a.Store.StaleBills(ctx, k.sites, []billing.AccountID{k.account})
+	if err == nil && !slices.ContainsFunc(stale, func(b store.StaleBill) bool { return b.Meter == meter && b.FreezeAt.Equal(at) }) {
+		err = billing.Errorf(billing.CodeInvalidInput, "meter %s shows these registers on file already: nothing would change", meter)
+	}
+	return err
 }
 
 // fittingAt finds where a meter hung at an instant. At the ends of a fitting its opening and closing count, not a reading.

@@ -18,6 +18,14 @@ var retryable = map[billing.Code]bool{
 	billing.CodeInternal:    true,
 }
 
+// judgedAgain has a step that worked something out from what has changed meanwhile repeated by the engine: no person decided on what it was.
+func judgedAgain(err error) error {
+	if billing.CodeOf(err) == billing.CodeStale {
+		return billing.Errorf(billing.CodeUnavailable, "%s", billing.MessageOf(err))
+	}
+	return err
+}
+
 // LineMoved is the error type of a step that found itself on a worker that doesn't own the line, or that ends: nothing of it was sent, and
 // its workflow asks who owns the line now.
 const LineMoved = "line_moved"

@@ -14,14 +14,15 @@ import (
 // lookBack is what a good measured reading says of the readings before it: estimates are spread again, and what stepped back or jumped
 // in between was a glitch.
 func (v *validator) lookBack(j judged, s surroundings) {
-	if anchor, estimates := s.trails[j.meter.ID].Open(); len(estimates) > 0 {
+	trail := s.trails[j.meter.ID]
+	if anchor, estimates := trail.Open(); len(estimates) > 0 {
 		measured := metering.Reading{At: j.reading.FreezeAt, Registers: j.reading.Registers}
 		t, err := trueUp(j.meter.Meter, anchor, estimates, measured)
 		if err == nil { // an estimate that was billed may lie above it: then the difference is a correction's, and nothing is spread
 			for i := range t.Readings {
 				t.Readings[i].TakenAt, t.Readings[i].RecordedBy, t.Readings[i].Reason = v.now, actorWorkflow, string(v.cycle.ID)
 			}
-			t.Refs = []string{string(v.cycle.ID), string(j.conn.Account)}
+			t.Refs, t.Billed = []string{string(v.cycle.ID), string(j.conn.Account)}, trail.Billed
 			v.found.TrueUps = append(v.found.TrueUps, t)
 		}
 	}

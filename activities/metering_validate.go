@@ -104,7 +104,7 @@ func (a *Metering) validateGroups(ctx context.Context, c store.Cycle, groups []*
 		if next := i + judgeAtOnce; next < len(groups) {
 			begin(groups[next])
 		}
-		if err := a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.gateways, g.found); err != nil {
+		if err := judgedAgain(a.Store.SaveFindings(ctx, byWorkflow(ctx), c.ID, g.gateways, g.found)); err != nil {
 			return err
 		}
 		for _, b := range g.buttons {

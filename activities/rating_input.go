@@ -22,7 +22,9 @@ type metered struct {
 	// adjusted is what adjustments for faulty meters changed in the use that counts toward steps.
 	adjusted map[billing.AccountID][]store.AdjustedSteps
 	late     *lateFacts // nil without an arrears contract
-	rater    rating.Rater
+	// before are the issued bills that ended where the run's period begins; nil where bills are corrected, which mends them in their order.
+	before map[billing.AccountID]store.BillEnd
+	rater  rating.Rater
 }
 
 // span is a stretch of an account's use that is to be rated.

@@ -290,7 +290,7 @@ func (a *Review) resolution(ctx context.Context, c store.Case, members []store.M
 	default:
 		err = billing.Errorf(billing.CodeInvalidInput, "%q is decided by the owner of the recharge or command", in.Decision)
 	}
-	r.TrueUps = w.trueUps()
+	r.TrueUps, r.Billed = w.trueUps(), w.billed()
 	return w, err
 }
 
@@ -359,8 +359,8 @@ func (a *Review) RereadMembers(ctx context.Context, in RereadMembers) (Reread, e
 	if len(r.Members) == 0 {
 		return out, nil
 	}
-	r.TrueUps = w.trueUps()
-	err = a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r)
+	r.TrueUps, r.Billed = w.trueUps(), w.billed()
+	err = judgedAgain(a.Store.ResolveCase(ctx, byPerson(ctx, in.By, r.Reason), r))
 	failpoint.Hit("case-applied-not-acked")
 	return out, err
 }

@@ -213,6 +213,7 @@ func (w *weighing) spreadAgain(id billing.MeterID, at time.Time, registers billi
 	for i := range t.Readings {
 		t.Readings[i].TakenAt, t.Readings[i].RecordedBy, t.Readings[i].Reason = w.now, string(w.in.By), w.in.Reason
 	}
+	t.Billed = w.trail[id].Billed
 	w.again[id] = t
 	return nil
 }
@@ -223,6 +224,17 @@ func (w *weighing) trueUps() []store.TrueUp {
 	for _, id := range w.meters {
 		if t, ok := w.again[id]; ok {
 			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// billed is what was known of the meters' bills when the decision was worked out.
+func (w *weighing) billed() []store.Billed {
+	var all []store.Billed
+	for _, id := range w.meters {
+		if t, ok := w.trail[id]; ok {
+			all = append(all, t.Billed)
 		}
 	}
 	return all

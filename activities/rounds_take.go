@@ -90,7 +90,7 @@ func (t taking) store(ctx context.Context, page []store.RoundItem) error {
 	if len(taken) == 0 {
 		return nil
 	}
-	return t.Store.SaveRoundReadings(ctx, byPerson(ctx, *t.round.CheckedBy, ""), t.round.ID, taken)
+	return judgedAgain(t.Store.SaveRoundReadings(ctx, byPerson(ctx, *t.round.CheckedBy, ""), t.round.ID, taken))
 }
 
 // take judges one value and says what becomes of it.

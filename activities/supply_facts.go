@@ -54,6 +54,9 @@ func supplyFacts(f store.SupplyFacts, site store.Site, p supply.Policy, calendar
 	if n := f.Notice; n != nil {
 		facts.Notice = &supply.FinalNotice{DeliveredAt: n.DeliveredAt, CutDate: billing.DateOf(n.CutAt, site.Zone)}
 	}
+	if len(f.StaleBills) > 0 {
+		facts.StaleBill = f.StaleBills[0].Bill
+	}
 	if r := f.Reading; r != nil {
 		facts.Reading = &supply.LastReading{At: r.FreezeAt, Quality: r.Quality, Doubtful: r.Doubtful}
 	}

@@ -182,6 +182,50 @@ func TestVEE_belowWhatWasBilledIsACorrection(t *testing.T) {
 	f.intact()
 }
 
+// The bill goes to a correction that confirms the reading: until then nobody is cut for use that was billed twice, and the next bill waits.
+// January ends at 302 kWh and not at 310, February has 198: together the 500 that the meter shows.
+func TestVEE_belowWhatWasBilledIsCorrected(t *testing.T) {
+	b := newBooks(t)
+	ctx := context.Background()
+	account, meter := b.Account(storetestAccount())
+	total := b.steadyDays(meter, "2026-01-02", "2026-01-31")
+	b.estimated(b.day("2026-02-01", nil)[0])
+	run := b.run("2026-01")
+	b.at("2026-02-01", 12, 0)
+	b.field.issue(run)
+	c, _ := b.onlyCase(b.day("2026-02-02", one(meter, total+400)), "false_rollover")
+	b.decide(activities.Decision{CaseID: c.ID, By: "sup1", Decision: activities.DecideTrueUp, Reason: "away"})
+	confirm := readingChange(meter, "2026-02-01", regs(total+200))
+	judged := func() string {
+		d, err := activities.Judge(ctx, b.Store, account)
+		require.NoError(t, err)
+		return d.String()
+	}
+	require.Contains(t, judged(), "against: bill BA0001-202601-1 rests on a reading that has changed since")
+
+	require.Empty(t, b.day("2026-03-01", one(meter, total+20_000)))
+	run = b.run("2026-02")
+	bill, _ := b.bill(run, account)
+	require.Equal(t, billing.BillHeld, bill.State)
+	require.Contains(t, bill.HoldReason, "bill BA0001-202601-1 ended at other registers of meter "+string(meter)+" than this one begins at (2026-02-01)")
+	release := activities.BillDecision{RunID: run, BillID: bill.ID, By: "sup1", Reason: "seen"}
+	require.Contains(t, refused(b.field, b.bills.ReleaseBill, release), "can't be released")
+
+	k := b.carryOut(confirm)
+	require.Equal(t, 1, k.Bills)
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(confirm)), "nothing would change", "it is billed so now")
+	stale, err := b.StaleBills(ctx, []billing.SiteID{b.Site}, nil)
+	require.NoError(t, err)
+	require.Empty(t, stale)
+	require.NotContains(t, judged(), "rests on a reading")
+	_, err = b.env.ExecuteActivity(b.bills.ReleaseBill, release)
+	require.NoError(t, err)
+	b.field.issue(run)
+	require.Equal(t, billing.Money(162_48+106_52), b.billed(account), "302 kWh and 198 at 0.538")
+	require.Equal(t, billing.Money(10_000-269_00), b.balance(account), "once")
+	b.intact()
+}
+
 func TestVEE_aDropThatRecovers(t *testing.T) {
 	f := newField(t, "2026-01-01")
 	n := storetestAccount()

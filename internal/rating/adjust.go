@@ -79,7 +79,9 @@ type Adjustment struct {
 
 // Adjust works out what a fault did to the bills of an account. bills are the
 // issued ones, oldest first, that cover the fault's time and follow it in its
-// step year; before are faults of the same account that were adjusted already.
+// step year; before are faults of the same account that were adjusted already,
+// and bills reach back to where the first of them that has a part in that step
+// year began, because each is counted from its beginning.
 // The bills stand: each is priced again from its own input, with the tariffs
 // that were in force day by day, once for the use as it was counted and once
 // for the true use. Errors: invalid_input where a bill can't be derived again,

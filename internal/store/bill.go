@@ -106,6 +106,25 @@ type BillReading struct {
 	Estimated bool              `json:"estimated,omitempty"` // an end is estimated or interpolated
 }
 
+// BillEnd is an issued bill with what the last of its meters showed at its end.
+type BillEnd struct {
+	Bill billing.BillID
+	Last BillReading
+}
+
+// BillsEnding reads the issued bills of a page of accounts that end on a day.
+func (s *Store) BillsEnding(ctx context.Context, accounts []billing.AccountID, day billing.Date) (map[billing.AccountID]BillEnd, error) {
+	rows, _ := s.Pool.Query(ctx, `SELECT account_id, id, readings -> -1 FROM bills WHERE account_id = ANY($1) AND state = 'issued' AND period_to = $2 AND jsonb_array_length(readings) > 0`, accounts, day)
+	ends := map[billing.AccountID]BillEnd{}
+	var account billing.AccountID
+	var b BillEnd
+	_, err := pgx.ForEachRow(rows, []any{&account, &b.Bill, &b.Last}, func() error {
+		ends[account], b = b, BillEnd{}
+		return nil
+	})
+	return ends, translate(err)
+}
+
 // BillLine is one printed line, rounded once.
 type BillLine struct {
 	Seq       int

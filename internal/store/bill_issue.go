@@ -42,6 +42,10 @@ func (s *Store) issueNext(ctx context.Context, by By, run billing.RunID, chunk, 
 		if err != nil || len(bills) == 0 {
 			return err
 		}
+		// The balances' rows are the lock between the bill and the daily charge, and between it and new versions of its readings.
+		if err := lockBalances(ctx, tx, column(bills, func(b dueBill) billing.AccountID { return b.Account })); err != nil {
+			return err
+		}
 		if bills, err = holdRevised(ctx, tx, r, bills); err != nil {
 			return err
 		}
@@ -152,7 +156,7 @@ func issuePage(ctx context.Context, tx *Tx, r Run, c Chunk, bills []dueBill) err
 	if len(bills) == 0 {
 		return nil
 	}
-	charged, err := lockCharged(ctx, tx, r, bills)
+	charged, err := chargedOf(ctx, tx, r, bills)
 	if err != nil {
 		return err
 	}
@@ -193,15 +197,11 @@ func issuePage(ctx context.Context, tx *Tx, r Run, c Chunk, bills []dueBill) err
 	return err
 }
 
-// lockCharged sums what was charged day by day. The balances' rows are the lock between the daily charge and the bill: afterwards the
-// period takes no more charges.
-func lockCharged(ctx context.Context, tx *Tx, r Run, bills []dueBill) (map[billing.AccountID]billing.Money, error) {
+// chargedOf sums what was charged day by day. The caller holds the lock of the balances: afterwards the period takes no more charges.
+func chargedOf(ctx context.Context, tx *Tx, r Run, bills []dueBill) (map[billing.AccountID]billing.Money, error) {
 	accounts := make([]billing.AccountID, len(bills))
 	for i, b := range bills {
 		accounts[i] = b.Account
-	}
-	if err := lockBalances(ctx, tx, accounts); err != nil {
-		return nil, err
 	}
 	rows, _ := tx.Query(ctx, `SELECT account_id, sum(amount_fen)::bigint FROM charges WHERE account_id = ANY($1) AND period_from = $2 GROUP BY account_id`, accounts, r.PeriodFrom)
 	charged := make(map[billing.AccountID]billing.Money, len(bills))

@@ -240,6 +240,7 @@ type Resolution struct {
 	Reason   string
 	Members  []MemberResult
 	TrueUps  []TrueUp // estimates that a measured reading among the members spreads again
+	Billed   []Billed // what it was worked out from
 	Refits   []Refit  // bands divided anew
 	Exchange *Exchange
 	Batch    string // what was decided together, in one act on several cases; empty for one case
@@ -262,6 +263,9 @@ func (s *Store) ResolveCase(ctx context.Context, by By, r Resolution) error {
 		}
 		if c.State == billing.CaseResolved {
 			return billing.Errorf(billing.CodeClosed, "case %s was decided already: open it to see by whom and how", r.Case)
+		}
+		if err := billedAsSeen(ctx, tx, r.Billed); err != nil {
+			return err
 		}
 		changes, refs, err := applyMembers(ctx, tx, r)
 		if err != nil {

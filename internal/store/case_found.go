@@ -55,6 +55,9 @@ func (s *Store) SaveFindings(ctx context.Context, by By, cycle billing.CycleID, 
 				return err
 			}
 		}
+		if err := billedAsSeen(ctx, tx, billedOf(found.TrueUps)); err != nil {
+			return err
+		}
 		for _, t := range found.TrueUps {
 			if err := saveTrueUp(ctx, tx, t); err != nil {
 				return err

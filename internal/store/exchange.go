@@ -165,6 +165,9 @@ func (s *Store) ExchangeMeter(ctx context.Context, by By, e Exchange, ups []True
 			x = *done
 			return nil
 		}
+		if err := billedAsSeen(ctx, tx, billedOf(ups)); err != nil {
+			return err
+		}
 		for _, t := range ups {
 			t.Refs = append(t.Refs, string(e.Old))
 			if err := saveTrueUp(ctx, tx, t); err != nil {

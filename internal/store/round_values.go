@@ -130,6 +130,13 @@ func (s *Store) SaveRoundReadings(ctx context.Context, by By, id billing.RoundID
 		if err := roundIs(r, billing.RoundChecked); err != nil {
 			return err
 		}
+		var ups []TrueUp
+		for _, t := range taken {
+			ups = append(ups, t.TrueUps...)
+		}
+		if err := billedAsSeen(ctx, tx, billedOf(ups)); err != nil {
+			return err
+		}
 		var members []string
 		for _, t := range taken {
 			var done string

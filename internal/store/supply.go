@@ -89,6 +89,7 @@ type SupplyFacts struct {
 	Notice        *Notice          // the final notice of the open arrears case, if it was delivered
 	Reading       *LastReading     // newest current reading of the fitted meter
 	BlockingCases []billing.CaseID // every open case of the account or its meter: a flagged reading stops a cut also where bills go on
+	StaleBills    []StaleBill      // issued bills whose readings were changed since: a correction has to follow
 	Meter         billing.MeterID
 	Approved      bool // a manager approved the cut
 }
@@ -159,7 +160,11 @@ func supplyFacts(ctx context.Context, tx *Tx, sup Supply) (SupplyFacts, error) {
 	}
 	rows, _ = tx.Query(ctx, `SELECT DISTINCT k.id FROM cases k LEFT JOIN case_members cm ON cm.case_id = k.id AND cm.outcome = ''
 		WHERE k.state = 'open' AND (k.account_id = $1 OR k.meter_id = $2 OR cm.meter_id = $2) ORDER BY 1`, sup.Account, f.Meter)
-	f.BlockingCases, err = pgx.CollectRows(rows, pgx.RowTo[billing.CaseID])
+	if f.BlockingCases, err = pgx.CollectRows(rows, pgx.RowTo[billing.CaseID]); err != nil {
+		return f, err
+	}
+	rows, _ = tx.Query(ctx, staleBills(`b.account_id = $1`), sup.Account)
+	f.StaleBills, err = pgx.CollectRows(rows, pgx.RowToStructByName[StaleBill])
 	return f, err
 }
 

@@ -17,16 +17,59 @@ type Trail struct {
 	Anchor Point
 	// Estimates are the estimated good readings after the anchor, oldest first.
 	Estimates []Reading
-	// BilledTo is where the last issued bill of the meter's account ended; zero without one.
-	BilledTo time.Time
+	Billed    Billed
 }
+
+// Billed is what was known of a meter's bills when something was worked out from them.
+type Billed struct {
+	Meter billing.MeterID
+	Upto  time.Time // the instant up to which it was looked
+	// To is where the last issued bill of the meter's account ended, at Upto or before; zero without one.
+	To time.Time
+}
+
+// billedTo is that instant as SQL, of account a at site s.
+func billedTo(upto string) string {
+	return `(SELECT max(b.period_to)::timestamp AT TIME ZONE s.time_zone FROM bills b WHERE b.account_id = a.id AND b.state = 'issued'
+		AND b.period_to::timestamp AT TIME ZONE s.time_zone <= ` + upto + `)`
+}
+
+// billedAsSeen locks the balances behind meters, which issuing locks too, and refuses with billing.CodeStale when a bill was issued, or
+// reversed, since: the caller's new versions would be ones under a bill that it doesn't know of.
+func billedAsSeen(ctx context.Context, tx *Tx, seen []Billed) error {
+	meters, upto := column(seen, func(b Billed) billing.MeterID { return b.Meter }), column(seen, func(b Billed) time.Time { return b.Upto })
+	behind := ` FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY w (meter_id, upto, no)
+		JOIN fittings f ON f.meter_id = w.meter_id AND f.from_at < w.upto AND (f.to_at IS NULL OR f.to_at >= w.upto)
+		JOIN accounts a ON a.service_point_id = f.service_point_id JOIN sites s ON s.id = a.site_id`
+	rows, _ := tx.Query(ctx, `SELECT a.id`+behind, meters, upto)
+	accounts, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
+	if err != nil || len(accounts) == 0 {
+		return err
+	}
+	if err := lockBalances(ctx, tx, accounts); err != nil {
+		return err
+	}
+	rows, _ = tx.Query(ctx, `SELECT w.no, `+billedTo("w.upto")+behind, meters, upto)
+	var no int
+	var to *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&no, &to}, func() error {
+		was := seen[no-1]
+		if to == nil && was.To.IsZero() || to != nil && to.Equal(was.To) {
+			return nil
+		}
+		return billing.Errorf(billing.CodeStale, "the bills of meter %s have changed meanwhile: look at it again", was.Meter)
+	})
+	return err
+}
+
+func billedOf(ups []TrueUp) []Billed { return column(ups, func(t TrueUp) Billed { return t.Billed }) }
 
 // Open are the estimates that no issued bill rests on, with the point before them: the difference to a measured reading falls into the
 // period that is open.
 func (t Trail) Open() (anchor Point, estimates []Reading) {
 	anchor = t.Anchor
 	for i, e := range t.Estimates {
-		if e.FreezeAt.After(t.BilledTo) {
+		if e.FreezeAt.After(t.Billed.To) {
 			return anchor, t.Estimates[i:]
 		}
 		anchor = Point{Meter: e.Meter, At: e.FreezeAt, Registers: e.Registers, Quality: e.Quality, Supply: e.Supply}
@@ -39,7 +82,7 @@ func (t Trail) Open() (anchor Point, estimates []Reading) {
 func (s *Store) Trails(ctx context.Context, meters []billing.MeterID, before time.Time) (map[billing.MeterID]Trail, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT f.meter_id, coalesce(r.freeze_at, f.from_at) AS at, coalesce(r.registers, f.opening) AS registers, coalesce(r.quality, 'actual') AS quality,
 			coalesce(r.supply, 'unknown') AS supply, r.clock_skew_s, r.device_ratio, r.reverse,
-			(SELECT max(b.period_to)::timestamp AT TIME ZONE s.time_zone FROM bills b WHERE b.account_id = a.id AND b.state = 'issued' AND b.period_to::timestamp AT TIME ZONE s.time_zone <= $2) AS billed_to
+			`+billedTo("$2")+` AS billed_to
 		FROM fittings f JOIN meters m ON m.id = f.meter_id JOIN sites s ON s.id = m.site_id LEFT JOIN accounts a ON a.service_point_id = f.service_point_id
 		LEFT JOIN LATERAL (
 			SELECT g.freeze_at, g.registers, g.quality, g.supply, g.clock_skew_s, g.device_ratio, g.reverse FROM good_readings g
@@ -58,9 +101,9 @@ func (s *Store) Trails(ctx context.Context, meters []billing.MeterID, before tim
 	by := map[billing.MeterID]Trail{}
 	ids, from := make([]billing.MeterID, len(anchors)), make([]time.Time, len(anchors))
 	for i, a := range anchors {
-		t := Trail{Anchor: a.Point}
+		t := Trail{Anchor: a.Point, Billed: Billed{Meter: a.Meter, Upto: before}}
 		if a.BilledTo != nil {
-			t.BilledTo = *a.BilledTo
+			t.Billed.To = *a.BilledTo
 		}
 		by[a.Meter], ids[i], from[i] = t, a.Meter, a.At
 	}
@@ -82,10 +125,11 @@ type TrueUp struct {
 	Measured time.Time // freeze instant of the reading that came
 	Readings []Reading
 	Refs     []string
+	Billed   Billed // what it was worked out from
 }
 
 // saveTrueUp stores the new versions with one journal row of the meter that holds each value before and after. Versions that change
-// nothing are left out, so that a repeat adds none.
+// nothing are left out, so that a repeat adds none. The caller holds the lock of billedAsSeen.
 func saveTrueUp(ctx context.Context, tx *Tx, t TrueUp) error {
 	var changes []memberChange
 	for _, r := range t.Readings {
@@ -119,6 +163,7 @@ type StaleBill struct {
 	Bill      billing.BillID    `db:"bill_id"`
 	Account   billing.AccountID `db:"account_id"`
 	Meter     billing.MeterID   `db:"meter_id"`
+	Service   billing.Service
 	FreezeAt  time.Time
 	Billed    billing.Registers
 	Newest    billing.Registers
@@ -126,13 +171,18 @@ type StaleBill struct {
 	Reason    string // of the newest version
 }
 
+// staleBills reads the issued bills of which a condition holds that rest on a reading whose newest good version has other registers.
+func staleBills(which string) string {
+	return `SELECT b.id AS bill_id, b.account_id, n.meter_id, a.service, n.freeze_at, o.registers AS billed, n.registers AS newest, n.version AS newest_ver, n.reason
+		FROM bills b JOIN sites s ON s.id = b.site_id` + overtaken("b.period_from::timestamp AT TIME ZONE s.time_zone", "b.period_to::timestamp AT TIME ZONE s.time_zone") + `
+		WHERE b.state = 'issued' AND ` + which + ` AND NOT n.doubtful AND n.registers <> o.registers
+		ORDER BY b.id, n.meter_id, n.freeze_at`
+}
+
 // StaleBills lists the issued bills of some sites that rest on a reading whose newest good version has other registers than they were rated
 // with; with accounts, of those only.
 func (s *Store) StaleBills(ctx context.Context, sites []billing.SiteID, accounts []billing.AccountID) ([]StaleBill, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT b.id AS bill_id, b.account_id, n.meter_id, n.freeze_at, o.registers AS billed, n.registers AS newest, n.version AS newest_ver, n.reason
-		FROM bills b JOIN sites s ON s.id = b.site_id`+overtaken("b.period_from::timestamp AT TIME ZONE s.time_zone", "b.period_to::timestamp AT TIME ZONE s.time_zone")+`
-		WHERE b.state = 'issued' AND b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2)) AND NOT n.doubtful AND n.registers <> o.registers
-		ORDER BY b.id, n.meter_id, n.freeze_at`, sites, accounts)
+	rows, _ := s.Pool.Query(ctx, staleBills(`b.site_id = ANY($1) AND ($2::text[] IS NULL OR b.account_id = ANY($2))`), sites, accounts)
 	bs, err := pgx.CollectRows(rows, pgx.RowToStructByName[StaleBill])
 	return bs, translate(err)
 }

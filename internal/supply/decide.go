@@ -68,6 +68,10 @@ type Facts struct {
 	Reading         *LastReading
 	// OpenExceptions counts undecided cases of the account and its meter.
 	OpenExceptions int
+	// StaleBill is an issued bill that rests on a reading which has changed since;
+	// empty without one. Until it is corrected, the use that it billed may be in
+	// the balance twice.
+	StaleBill billing.BillID
 	// Supply is the last verified state.
 	Supply          billing.SupplyState
 	ManagerApproved bool
@@ -229,7 +233,15 @@ func reading(f Facts) []Reason {
 }
 
 func exceptions(f Facts) []Reason {
-	return one(f.OpenExceptions == 0, NoOpenException, OpenException, "open", strconv.Itoa(f.OpenExceptions))
+	open := one(f.OpenExceptions == 0, NoOpenException, OpenException, "open", strconv.Itoa(f.OpenExceptions))
+	if f.StaleBill == "" {
+		return open
+	}
+	overtaken := one(false, "", BillOvertaken, "bill", string(f.StaleBill))
+	if f.OpenExceptions == 0 {
+		return overtaken
+	}
+	return append(open, overtaken...)
 }
 
 func window(f Facts) []Reason {

@@ -33,6 +33,7 @@ const (
 	ReadingDoubtful    ReasonCode = "reading_doubtful"
 	NoOpenException    ReasonCode = "no_open_exception"
 	OpenException      ReasonCode = "open_exception"
+	BillOvertaken      ReasonCode = "bill_overtaken"
 	InCutWindow        ReasonCode = "in_cut_window"
 	InNoCutWindow      ReasonCode = "in_no_cut_window"
 	WindowUnknown      ReasonCode = "window_unknown"
@@ -84,6 +85,7 @@ var sentences = []struct {
 	{ReadingDoubtful, "the last reading is in doubt"},
 	{NoOpenException, "no exception is open"},
 	{OpenException, "{open} exceptions are open"},
+	{BillOvertaken, "bill {bill} rests on a reading that has changed since, and waits for its correction"},
 	{InCutWindow, "cuts are allowed at this hour"},
 	{InNoCutWindow, "nobody is cut at this hour"},
 	{WindowUnknown, "whether cuts are allowed today is not known: {problem}"},

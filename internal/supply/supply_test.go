@@ -102,6 +102,7 @@ var spoilers = []struct {
 		f.Reading = &supply.LastReading{At: f.Now, Quality: billing.QualityActual, Doubtful: true}
 	}},
 	{"open exception", supply.OpenException, func(f *supply.Facts) { f.OpenExceptions = 1 }},
+	{"bill that waits for its correction", supply.BillOvertaken, func(f *supply.Facts) { f.StaleBill = "B1" }},
 	{"after hours", supply.InNoCutWindow, func(f *supply.Facts) { f.Now = at("2026-10-14 15:00") }},
 	{"calendar not loaded", supply.WindowUnknown, func(f *supply.Facts) { f.Calendar = billing.NewCalendar() }},
 	{"important customer", supply.ApprovalMissing, func(f *supply.Facts) {

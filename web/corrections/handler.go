@@ -52,8 +52,13 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	bills, err := h.Store.StaleBills(ctx, page.Sites(ctx), nil)
+	if err != nil {
+		return err
+	}
 	v := listView{
-		tabs: tabs(ctx, l, waiting), filter: filterBar(ctx, l, total), table: queueTable(ctx, rows), pager: l.Pager(len(rows), total),
+		stale: staleTable(ctx, bills),
+		tabs:  tabs(ctx, l, waiting), filter: filterBar(ctx, l, total), table: queueTable(ctx, rows), pager: l.Pager(len(rows), total),
 		mayMake: auth.Can(page.Actor(ctx), auth.MakeCorrection, "") == nil,
 	}
 	return h.Render(w, r, page.View{Title: locale.T(ctx, "corrections.title"), Nav: path, Body: list(v)})

@@ -35,7 +35,8 @@ func issued(t *testing.T) (*webtest.Server, billing.MeterID) {
 	from, to := billing.MustDate("2026-09-10").Start(storetest.Zone), period.To.Start(storetest.Zone)
 	opening, closing := int64(0), int64(100_000)
 	require.NoError(t, s.Store.SaveDrafts(ctx, by, run, []store.Draft{{
-		ID: bill, Account: "1001", Tariff: "zj-residential", Engine: "rating/1", Quantity: 100_000, TotalFen: 53_800, Input: struct{}{},
+		ID: bill, Account: "1001", Tariff: "zj-residential", Engine: "rating/1", Quantity: 100_000, TotalFen: 53_800,
+		Input:    map[string]any{"fittings": []any{map[string]any{"no": 1, "meter": m}}, "points": []any{map[string]any{"at": to, "registers": flat(100_000), "fitting": 1}}},
 		Readings: []store.BillReading{{Meter: m, Ratio: 1, Digits: 8, From: from, To: to, Opening: flat(0), Closing: flat(100_000)}},
 		Lines: []store.BillLine{{Seq: 1, Component: "energy", NameZH: "电度电费", NameEN: "Energy", Tier: 1, FromAt: from, ToAt: to, Opening: &opening, Closing: &closing,
 			Quantity: billing.MustQuantity("1000"), Price: billing.MustPrice("0.538"), AmountFen: 53_800}},
@@ -48,6 +49,26 @@ func issued(t *testing.T) (*webtest.Server, billing.MeterID) {
 	require.NoError(t, err)
 	require.NoError(t, s.Store.FinishIssue(ctx, by, run))
 	return s, m
+}
+
+// A bill whose reading was changed after its issue stands on the page with the way to its correction, which confirms the reading as it is.
+func TestCorrections_showBillsThatWait(t *testing.T) {
+	s, m := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	require.Zero(t, b.Get("/corrections").Find("table-stale").Length())
+	_, err := s.Store.Pool.Exec(context.Background(), `INSERT INTO readings SELECT meter_id, freeze_at, version + 1, taken_at, taken_real, 'manual', ARRAY[98000,0,0,98000,0,0]::bigint[], remaining_fen,
+		purchase_count, supply, forced, status_word, power_w, clock_skew_s, interpolated, doubtful, cycle_id, 'sup1', 'away' FROM current_readings WHERE meter_id = $1 AND freeze_at = $2`,
+		m, billing.MustDate("2026-10-01").Start(storetest.Zone))
+	require.NoError(t, err)
+	section := b.Get("/corrections").Find("table-stale")
+	require.Contains(t, section.Text(), "1,000.00")
+	require.Contains(t, section.Text(), "980.00")
+	href := section.Find("a.row-link").AttrOr("href", "")
+	require.Contains(t, href, "kind=reading")
+	require.Equal(t, http.StatusOK, b.Get(href).Status)
+	a := b.Post("/corrections", "kind", "reading", "meter", string(m), "at", "2026-09-30T16:00:00Z", "nonce", "n1", "reason", "away",
+		"value-total", "980", "value-sharp", "0", "value-peak", "0", "value-flat", "980", "value-valley", "0", "value-deep_valley", "0")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
 }
 
 // The whole way over the pages, on a real engine: from the bill to its correction, the refused maker, two approvals, the reversed bill and

@@ -20,6 +20,7 @@ type listView struct {
 	filter  components.Filter
 	table   components.Table
 	pager   components.PagerView
+	stale   components.Table // issued bills that wait for a correction; without rows where none does
 	mayMake bool
 }
 
@@ -84,6 +85,26 @@ func queueTable(ctx context.Context, rows []store.CorrectionRow) components.Tabl
 			components.Text(string(k.ID)), components.Lines(components.Text(locale.State(ctx, locale.CorrectionKind, k.Kind)), k.Subject), components.StateBadge(locale.Correction, k.State),
 			components.Count(k.Bills), components.MoneySigned(k.NewFen - k.OldFen), components.Muted(k.Reason), components.Text(k.DraftedName), components.When(k.DraftedAt),
 		}})
+	}
+	return t
+}
+
+// staleTable leads from each issued bill whose reading was changed since to the correction of that reading.
+func staleTable(ctx context.Context, bills []store.StaleBill) components.Table {
+	t := components.Table{ID: "stale", Caption: locale.T(ctx, "corrections.stale"), Cols: []components.Col{
+		{Label: locale.T(ctx, "corrections.bill")}, {Label: locale.T(ctx, "corrections.account")}, {Label: locale.T(ctx, "corrections.reading_of")},
+		{Label: locale.T(ctx, "corrections.on_bill"), Align: components.Number}, {Label: locale.T(ctx, "corrections.on_file"), Align: components.Number},
+		{Label: locale.T(ctx, "corrections.reason"), WideOnly: true},
+	}}
+	for _, b := range bills {
+		shown := func(r billing.Registers) templ.Component {
+			return components.Quantity(r.Total(), b.Service.Scale(), b.Service.Unit())
+		}
+		t.Rows = append(t.Rows, components.Row{ID: string(b.Bill) + "-" + b.FreezeAt.UTC().Format("20060102T1504"), Tone: components.Watch,
+			Href: newHref("kind", "reading", "meter", string(b.Meter), "at", b.FreezeAt.UTC().Format(time.RFC3339)), Cells: []templ.Component{
+				components.Text(string(b.Bill)), components.Text(string(b.Account)), components.Lines(components.When(b.FreezeAt), string(b.Meter)),
+				shown(b.Billed), shown(b.Newest), components.Muted(b.Reason),
+			}})
 	}
 	return t
 }

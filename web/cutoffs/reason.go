@@ -57,7 +57,7 @@ var reasons = map[string]string{
 	"reading_fresh": locale.Key("cutoffs.why.reading_fresh"), "no_reading": locale.Key("cutoffs.why.no_reading"),
 	"reading_stale": locale.Key("cutoffs.why.reading_stale"), "reading_estimated": locale.Key("cutoffs.why.reading_estimated"),
 	"reading_doubtful": locale.Key("cutoffs.why.reading_doubtful"), "no_open_exception": locale.Key("cutoffs.why.no_open_exception"),
-	"open_exception": locale.Key("cutoffs.why.open_exception"), "in_cut_window": locale.Key("cutoffs.why.in_cut_window"),
+	"open_exception": locale.Key("cutoffs.why.open_exception"), "bill_overtaken": locale.Key("cutoffs.why.bill_overtaken"), "in_cut_window": locale.Key("cutoffs.why.in_cut_window"),
 	"in_no_cut_window": locale.Key("cutoffs.why.in_no_cut_window"), "window_unknown": locale.Key("cutoffs.why.window_unknown"),
 	"no_approval_needed": locale.Key("cutoffs.why.no_approval_needed"), "manager_approved": locale.Key("cutoffs.why.manager_approved"),
 	"approval_missing": locale.Key("cutoffs.why.approval_missing"), "supply_not_off": locale.Key("cutoffs.why.supply_not_off"),
