@@ -114,7 +114,7 @@ var words = map[Kind][]string{
 	PricePush:      {"waiting", "sending", "verified", "failed"},
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
-	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity", "carry_over"},
 	LateRule:       {"proposed", "approved", "rejected"},
 	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
 	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled"},

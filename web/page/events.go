@@ -145,5 +145,5 @@ var events = map[string]string{
 	"booked": locale.Key("event.booked"), "tested": locale.Key("event.tested"),
 	"reading_corrected": locale.Key("event.reading_corrected"), "ratio_corrected": locale.Key("event.ratio_corrected"),
 	"opening_corrected": locale.Key("event.opening_corrected"), "closing_corrected": locale.Key("event.closing_corrected"),
-	"price_corrected": locale.Key("event.price_corrected"), "terms_corrected": locale.Key("event.terms_corrected"),
+	"price_corrected": locale.Key("event.price_corrected"), "terms_corrected": locale.Key("event.terms_corrected"), "carry_over_corrected": locale.Key("event.carry_over_corrected"),
 }
