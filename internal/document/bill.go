@@ -236,7 +236,7 @@ func (s *canvas) adjustments(b store.BillSheet) {
 // paidLater are a bill's payment plans without those that ended before they were paid.
 func paidLater(b store.BillSheet) []store.PaymentPlan {
 	return slices.DeleteFunc(slices.Clone(b.Plans), func(p store.PaymentPlan) bool {
-		return p.State == billing.PlanRejected || p.State == billing.PlanCancelled
+		return p.State == billing.PlanRejected || p.State == billing.PlanCancelled || p.State == billing.PlanLapsed
 	})
 }
 

@@ -117,7 +117,7 @@ var words = map[Kind][]string{
 	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity", "carry_over"},
 	LateRule:       {"proposed", "approved", "rejected"},
 	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
-	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled"},
+	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled", "lapsed"},
 	Adjustment:     {"previewed", "approved_once", "booked", "rejected", "withdrawn"},
 	AdjustmentKind: {"meter_error", "other_fault", "wrong_wiring"},
 

@@ -139,7 +139,7 @@ var events = map[string]string{
 	"price_push_failed": locale.Key("event.price_push_failed"), "ceiling_set": locale.Key("event.ceiling_set"),
 	"previewed": locale.Key("event.previewed"), "preview_opened": locale.Key("event.preview_opened"),
 	"applying": locale.Key("event.applying"), "applied": locale.Key("event.applied"),
-	"stopped": locale.Key("event.stopped"), "resumed": locale.Key("event.resumed"),
+	"stopped": locale.Key("event.stopped"), "resumed": locale.Key("event.resumed"), "lapsed": locale.Key("event.lapsed"),
 	"bill_corrected": locale.Key("event.bill_corrected"), "reversed": locale.Key("event.reversed"),
 	"rebilled": locale.Key("event.rebilled"), "rated_again": locale.Key("event.rated_again"), "late_fee_waived": locale.Key("event.late_fee_waived"),
 	"booked": locale.Key("event.booked"), "tested": locale.Key("event.tested"),
