@@ -22,6 +22,7 @@ func TestText_says(t *testing.T) {
 	needs := map[string][]string{
 		"level1": {"-1,234.56"}, "level2": {"-1,234.56"}, "final": {"-1,234.56", "2026-01-15 10:00"},
 		"recharged": {"100.00", "-1,234.56", "T20260105-0001"}, "cut": {"2026-01-12 09:30", "-1,234.56"}, "restored": {"2026-01-12 09:30"}, "corrected": {"100.00", "-1,234.56"}, "refunded": {"100.00", "-1,234.56"}, "undercharged": {"100.00", "-1,234.56"},
+		"refund_undone": {"100.00", "-1,234.56"}, "charge_undone": {"100.00", "-1,234.56"},
 		"make_up": {"100.00", "25.00"}, "part_due": {"100.00", "-1,234.56"}, "plan_ended": {"100.00", "-1,234.56"},
 	}
 	require.Len(t, needs, len(Kinds))

@@ -31,37 +31,41 @@ type Facts struct {
 }
 
 // Kinds lists every kind of message.
-var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"}
+var Kinds = []string{"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "refund_undone", "charge_undone", "make_up", "part_due", "plan_ended"}
 
 // A message says amount, new balance and receipt number where there are any: a text without them makes people call.
 var texts = map[Language]map[string]string{
 	Chinese: {
-		"level1":       "【{{.Site}}】户号{{.Account}}{{.Word}}余额{{.Balance}}元,即将不足,请及时充值。",
-		"level2":       "【{{.Site}}】再次提醒:户号{{.Account}}{{.Word}}余额仅{{.Balance}}元,请尽快充值。",
-		"final":        "【{{.Site}}】停供通知:户号{{.Account}}{{.Word}}余额{{.Balance}}元。如未在{{.Cut}}前充值,将停止供{{.Supply}}。如有生命支持设备请立即联系我们。",
-		"recharged":    "【{{.Site}}】户号{{.Account}}充值{{.Amount}}元已到账,余额{{.Balance}}元,收据号{{.Receipt}}。",
-		"cut":          "【{{.Site}}】户号{{.Account}}因余额不足已于{{.Now}}停{{.Supply}},余额{{.Balance}}元。充值到账后自动恢复。",
-		"corrected":    "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
-		"refunded":     "【{{.Site}}】户号{{.Account}}因计量表计故障多计,退还{{.Amount}}元,余额{{.Balance}}元。明细见下期账单。",
-		"undercharged": "【{{.Site}}】户号{{.Account}}因计量表计故障少计,补收{{.Amount}}元,余额{{.Balance}}元。明细见下期账单,如有疑问请联系我们。",
-		"make_up":      "【{{.Site}}】户号{{.Account}}连续估抄后按实抄补收{{.Amount}}元,已批准分月交纳,每月不超过{{.Part}}元,自下月1日起。未到期部分不会导致停供。",
-		"part_due":     "【{{.Site}}】户号{{.Account}}补收款本月应交{{.Amount}}元已到期,余额{{.Balance}}元,请及时充值。",
-		"plan_ended":   "【{{.Site}}】户号{{.Account}}补收款分月交纳已结束,未到期的{{.Amount}}元现已到期,余额{{.Balance}}元,请及时充值。",
-		"restored":     "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
+		"level1":        "【{{.Site}}】户号{{.Account}}{{.Word}}余额{{.Balance}}元,即将不足,请及时充值。",
+		"level2":        "【{{.Site}}】再次提醒:户号{{.Account}}{{.Word}}余额仅{{.Balance}}元,请尽快充值。",
+		"final":         "【{{.Site}}】停供通知:户号{{.Account}}{{.Word}}余额{{.Balance}}元。如未在{{.Cut}}前充值,将停止供{{.Supply}}。如有生命支持设备请立即联系我们。",
+		"recharged":     "【{{.Site}}】户号{{.Account}}充值{{.Amount}}元已到账,余额{{.Balance}}元,收据号{{.Receipt}}。",
+		"cut":           "【{{.Site}}】户号{{.Account}}因余额不足已于{{.Now}}停{{.Supply}},余额{{.Balance}}元。充值到账后自动恢复。",
+		"corrected":     "【{{.Site}}】户号{{.Account}}的账单已更正,补收{{.Amount}}元,余额{{.Balance}}元,已不足,请尽快充值。如有疑问请联系我们。",
+		"refunded":      "【{{.Site}}】户号{{.Account}}因计量表计故障多计,退还{{.Amount}}元,余额{{.Balance}}元。明细见下期账单。",
+		"undercharged":  "【{{.Site}}】户号{{.Account}}因计量表计故障少计,补收{{.Amount}}元,余额{{.Balance}}元。明细见下期账单,如有疑问请联系我们。",
+		"refund_undone": "【{{.Site}}】户号{{.Account}}的计量退还有误,已撤销,收回{{.Amount}}元,余额{{.Balance}}元。明细见下期账单,如有疑问请联系我们。",
+		"charge_undone": "【{{.Site}}】户号{{.Account}}的计量补收有误,已撤销,退还{{.Amount}}元,余额{{.Balance}}元。明细见下期账单。",
+		"make_up":       "【{{.Site}}】户号{{.Account}}连续估抄后按实抄补收{{.Amount}}元,已批准分月交纳,每月不超过{{.Part}}元,自下月1日起。未到期部分不会导致停供。",
+		"part_due":      "【{{.Site}}】户号{{.Account}}补收款本月应交{{.Amount}}元已到期,余额{{.Balance}}元,请及时充值。",
+		"plan_ended":    "【{{.Site}}】户号{{.Account}}补收款分月交纳已结束,未到期的{{.Amount}}元现已到期,余额{{.Balance}}元,请及时充值。",
+		"restored":      "【{{.Site}}】户号{{.Account}}已于{{.Now}}恢复供{{.Supply}},余额{{.Balance}}元。",
 	},
 	English: {
-		"level1":       "[{{.Site}}] Account {{.Account}} ({{.Word}}) has {{.Balance}} yuan left. Please top up soon.",
-		"level2":       "[{{.Site}}] Second reminder: account {{.Account}} ({{.Word}}) has only {{.Balance}} yuan left. Please top up now.",
-		"final":        "[{{.Site}}] Final notice: account {{.Account}} ({{.Word}}) has {{.Balance}} yuan. Unless you top up, {{.Supply}} will be cut from {{.Cut}}. If anyone depends on it for life, call us at once.",
-		"recharged":    "[{{.Site}}] {{.Amount}} yuan were credited to account {{.Account}}. New balance {{.Balance}} yuan, receipt {{.Receipt}}.",
-		"cut":          "[{{.Site}}] {{.Supply}} of account {{.Account}} was cut at {{.Now}} for lack of credit (balance {{.Balance}} yuan). It returns when a payment arrives.",
-		"corrected":    "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
-		"refunded":     "[{{.Site}}] The meter of account {{.Account}} counted too much: {{.Amount}} yuan were given back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned.",
-		"undercharged": "[{{.Site}}] The meter of account {{.Account}} counted too little: {{.Amount}} yuan were charged. New balance {{.Balance}} yuan. The next bill shows how it was reckoned; call us if you have questions.",
-		"make_up":      "[{{.Site}}] After estimated readings, account {{.Account}} was charged {{.Amount}} yuan more. You may pay it month by month, {{.Part}} yuan a month at most, from the 1st of next month. Nobody is cut for a part that isn't due.",
-		"part_due":     "[{{.Site}}] This month's part of {{.Amount}} yuan of account {{.Account}} is due. Balance {{.Balance}} yuan: please top up in time.",
-		"plan_ended":   "[{{.Site}}] The monthly payment of account {{.Account}} has ended: the remaining {{.Amount}} yuan are due now. Balance {{.Balance}} yuan: please top up in time.",
-		"restored":     "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
+		"level1":        "[{{.Site}}] Account {{.Account}} ({{.Word}}) has {{.Balance}} yuan left. Please top up soon.",
+		"level2":        "[{{.Site}}] Second reminder: account {{.Account}} ({{.Word}}) has only {{.Balance}} yuan left. Please top up now.",
+		"final":         "[{{.Site}}] Final notice: account {{.Account}} ({{.Word}}) has {{.Balance}} yuan. Unless you top up, {{.Supply}} will be cut from {{.Cut}}. If anyone depends on it for life, call us at once.",
+		"recharged":     "[{{.Site}}] {{.Amount}} yuan were credited to account {{.Account}}. New balance {{.Balance}} yuan, receipt {{.Receipt}}.",
+		"cut":           "[{{.Site}}] {{.Supply}} of account {{.Account}} was cut at {{.Now}} for lack of credit (balance {{.Balance}} yuan). It returns when a payment arrives.",
+		"corrected":     "[{{.Site}}] A bill of account {{.Account}} was corrected: {{.Amount}} yuan more. New balance {{.Balance}} yuan, which is too low: please top up soon. Call us if you have questions.",
+		"refunded":      "[{{.Site}}] The meter of account {{.Account}} counted too much: {{.Amount}} yuan were given back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned.",
+		"undercharged":  "[{{.Site}}] The meter of account {{.Account}} counted too little: {{.Amount}} yuan were charged. New balance {{.Balance}} yuan. The next bill shows how it was reckoned; call us if you have questions.",
+		"refund_undone": "[{{.Site}}] A refund for the meter of account {{.Account}} was a mistake and is undone: {{.Amount}} yuan were taken back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned; call us if you have questions.",
+		"charge_undone": "[{{.Site}}] A charge for the meter of account {{.Account}} was a mistake and is undone: {{.Amount}} yuan were given back. New balance {{.Balance}} yuan. The next bill shows how it was reckoned.",
+		"make_up":       "[{{.Site}}] After estimated readings, account {{.Account}} was charged {{.Amount}} yuan more. You may pay it month by month, {{.Part}} yuan a month at most, from the 1st of next month. Nobody is cut for a part that isn't due.",
+		"part_due":      "[{{.Site}}] This month's part of {{.Amount}} yuan of account {{.Account}} is due. Balance {{.Balance}} yuan: please top up in time.",
+		"plan_ended":    "[{{.Site}}] The monthly payment of account {{.Account}} has ended: the remaining {{.Amount}} yuan are due now. Balance {{.Balance}} yuan: please top up in time.",
+		"restored":      "[{{.Site}}] {{.Supply}} of account {{.Account}} is back since {{.Now}}. Balance {{.Balance}} yuan.",
 	},
 }
 

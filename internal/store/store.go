@@ -248,6 +248,7 @@ var constraintSentences = map[string]struct {
 	"payment_plans_two_persons":               {billing.CodeSelfApproval, "Ending a payment plan takes three persons: two colleagues have to agree."},
 	"payment_plans_three_persons":             {billing.CodeSelfApproval, "Ending a payment plan takes three persons: two colleagues have to agree."},
 	"adjustments_once":                        {billing.CodeConflict, "another adjustment of this meter covers a part of that time already: what a meter registered is adjusted once"},
+	"adjustments_undone_once":                 {billing.CodeConflict, "another adjustment undoes this one already: open that one"},
 	"meter_tests_one_a_day":                   {billing.CodeConflict, "a test of this meter on that day is on file already: check the day"},
 }
 

@@ -168,3 +168,63 @@ func TestAdjustment_overTheAPI(t *testing.T) {
 	require.Equal(t, http.StatusCreated, b.JSON(http.MethodPost, "/api/v1/meters/"+string(m)+"/tests", `{"tested_on": "2026-10-01", "error_percent": "-2.5", "certificate": "JD-18"}`).Status)
 	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/meters/"+string(m)+"/tests", "").Body, `"error_percent":"-2.5"`)
 }
+
+// An adjustment that was booked by mistake is undone from its page: a document of its own, two approvals by others, once, and both name each other.
+func TestAdjustment_undone(t *testing.T) {
+	s, m := issued(t)
+	b, second, manager := s.SignIn(t, webtest.Supervisor), s.SignIn(t, webtest.Supervisor2), s.SignIn(t, webtest.Manager)
+	balance := func() string {
+		return b.Get("/accounts/1001").Find("fact-balance").Find("[data-fen]").AttrOr("data-fen", "")
+	}
+	book := func(one string) {
+		t.Helper()
+		seen := second.Get(one).Doc().Find(`input[name="digest"]`).AttrOr("value", "")
+		require.Equal(t, http.StatusForbidden, b.Post(one+"/approve", "digest", seen, "nonce", "own").Status, "its maker approves nothing")
+		require.Equal(t, http.StatusSeeOther, second.Post(one+"/approve", "digest", seen, "nonce", one+"1").Status)
+		require.Equal(t, http.StatusSeeOther, manager.Post(one+"/approve", "digest", seen, "nonce", one+"2").Status)
+	}
+	was := balance()
+	a := b.Post("/adjustments", "kind", "wrong_wiring", "meter", string(m), "corrected", "2026-10-01", "percent", "50", "reason", "wired wrongly", "nonce", "n1")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	first := a.Header.Get("Location")
+	require.Zero(t, b.Get(first).Find("action-undo").Length(), "nothing is booked yet")
+	a = b.Post(first+"/undo", "reason", "too early", "nonce", "u0")
+	require.Equal(t, http.StatusConflict, a.Status)
+	require.Contains(t, a.Body, "isn&#39;t booked")
+	book(first)
+	require.NotEqual(t, was, balance())
+
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post(first+"/undo", "reason", "x", "nonce", "u").Status)
+	require.Equal(t, 1, manager.Get(first).Find("why-undo").Length(), "who may not enter one reads why")
+	a = b.Post(first+"/undo", "reason", "", "nonce", "u1")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Equal(t, 1, a.Find("error-reason").Length())
+	a = b.Post(first+"/undo", "reason", "the wiring was right", "evidence", "slip 9", "nonce", "u1")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	undo := a.Header.Get("Location")
+	require.NotEqual(t, first, undo)
+	require.Equal(t, undo, b.Post(first+"/undo", "reason", "the wiring was right", "evidence", "slip 9", "nonce", "u1").Header.Get("Location"), "a double click is one")
+	require.Equal(t, http.StatusConflict, b.Post(first+"/undo", "reason", "once more", "nonce", "u2").Status)
+	page := b.Get(undo)
+	require.Contains(t, page.Find("page-head").Text(), "Undoes")
+	require.Equal(t, first, page.Find("notice").Find("a").AttrOr("href", ""))
+	require.Contains(t, plain(page.Find("row-1").Text()), "-269.00")
+	book(undo)
+	require.Equal(t, was, balance())
+	page = b.Get(first)
+	require.Equal(t, undo, page.Find("notice").Find("a").AttrOr("href", ""), "and back")
+	require.Zero(t, page.Find("action-undo").Length())
+	require.Contains(t, page.Find("timeline").Text(), "Undone")
+	require.Contains(t, b.Get("/accounts/1001").Find("table-adjustments").Text(), "Undoes "+strings.TrimPrefix(first, "/adjustments/"))
+	require.Contains(t, b.Get("/trace?q="+url.QueryEscape(strings.TrimPrefix(first, "/adjustments/"))).Body, strings.TrimPrefix(undo, "/adjustments/"), "the trail of the first leads to the other")
+
+	api := "/api/v1"
+	require.Contains(t, b.JSON(http.MethodGet, api+first, "").Body, `"undone_by":"`+strings.TrimPrefix(undo, "/adjustments/"))
+	a = b.JSON(http.MethodPost, api+first+"/undo", `{"reason": "twice"}`)
+	require.Equal(t, http.StatusConflict, a.Status, a.Body)
+	require.Contains(t, a.Body, "is undone already")
+	require.Equal(t, http.StatusConflict, b.JSON(http.MethodPost, api+undo+"/undo", `{"reason": "an undo"}`).Status)
+	require.Equal(t, http.StatusForbidden, manager.JSON(http.MethodPost, api+first+"/undo", `{"reason": "x"}`).Status)
+	a = b.JSON(http.MethodPost, api+"/adjustments", `{"kind": "wrong_wiring", "meter": "`+string(m)+`", "corrected": "2026-10-01", "percent": "5", "reason": "the right rate"}`)
+	require.Equal(t, http.StatusCreated, a.Status, "what was undone can be adjusted anew: %s", a.Body)
+}

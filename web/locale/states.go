@@ -94,7 +94,7 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "corrected", "refunded", "undercharged", "refund_undone", "charge_undone", "make_up", "part_due", "plan_ended"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},

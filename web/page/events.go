@@ -142,7 +142,7 @@ var events = map[string]string{
 	"stopped": locale.Key("event.stopped"), "resumed": locale.Key("event.resumed"), "lapsed": locale.Key("event.lapsed"),
 	"bill_corrected": locale.Key("event.bill_corrected"), "reversed": locale.Key("event.reversed"),
 	"rebilled": locale.Key("event.rebilled"), "rated_again": locale.Key("event.rated_again"), "late_fee_waived": locale.Key("event.late_fee_waived"),
-	"booked": locale.Key("event.booked"), "tested": locale.Key("event.tested"),
+	"booked": locale.Key("event.booked"), "tested": locale.Key("event.tested"), "undone": locale.Key("event.undone"),
 	"reading_corrected": locale.Key("event.reading_corrected"), "ratio_corrected": locale.Key("event.ratio_corrected"),
 	"opening_corrected": locale.Key("event.opening_corrected"), "closing_corrected": locale.Key("event.closing_corrected"),
 	"price_corrected": locale.Key("event.price_corrected"), "terms_corrected": locale.Key("event.terms_corrected"), "carry_over_corrected": locale.Key("event.carry_over_corrected"),
