@@ -26,9 +26,11 @@ type SubmitAdjustment struct {
 	AdjustmentID billing.AdjustmentID
 	By           billing.UserID
 	Fault        billing.Fault
-	Reason       string
-	Evidence     string
-	Key          string
+	// Undoes is the booked adjustment that this one takes back; Fault is empty then.
+	Undoes   billing.AdjustmentID
+	Reason   string
+	Evidence string
+	Key      string
 }
 
 // AdjustmentFacts is an adjustment as its workflow must know it.
@@ -44,13 +46,13 @@ func adjustmentFacts(j store.Adjustment) AdjustmentFacts {
 	return AdjustmentFacts{AdjustmentID: j.ID, State: j.State, DraftedBy: j.DraftedBy, Approved1: j.Approved1By, Digest: hex.EncodeToString(j.Digest)}
 }
 
-// DraftAdjustment checks a fault against what exists, reckons what it did to the issued bills, and stores it up for approval. What is
-// refused leaves nothing behind.
+// DraftAdjustment checks a fault against what exists, reckons what it did to the issued bills, and stores it up for approval; so it does with what
+// takes a booked adjustment back. What is refused leaves nothing behind.
 func (a *Adjusting) DraftAdjustment(ctx context.Context, in SubmitAdjustment) (AdjustmentFacts, error) {
 	if strings.TrimSpace(in.Reason) == "" {
 		return AdjustmentFacts{}, billing.Errorf(billing.CodeInvalidInput, "say why: the reason stands in the journal")
 	}
-	n, err := a.reckon(ctx, in.Fault)
+	n, err := a.reckoned(ctx, in.Fault, in.Undoes)
 	if err != nil {
 		return AdjustmentFacts{}, err
 	}

@@ -35,13 +35,21 @@ func (a *Adjusting) reckon(ctx context.Context, f billing.Fault) (store.NewAdjus
 	return r.out, nil
 }
 
+// reckoned is what an adjustment comes to: for a fault, or as what takes another one back.
+func (a *Adjusting) reckoned(ctx context.Context, f billing.Fault, undoes billing.AdjustmentID) (store.NewAdjustment, error) {
+	if undoes != "" {
+		return a.undo(ctx, undoes)
+	}
+	return a.reckon(ctx, f)
+}
+
 // stillHolds refuses when an adjustment would come out differently now.
 func (a *Adjusting) stillHolds(ctx context.Context, j store.Adjustment) error {
 	var f billing.Fault
 	if err := json.Unmarshal(j.Fault, &f); err != nil {
 		return err
 	}
-	now, err := a.reckon(ctx, f)
+	now, err := a.reckoned(ctx, f, j.Undoes)
 	if err != nil {
 		return err
 	}
@@ -256,19 +264,13 @@ func (a *Adjusting) price(ctx context.Context, r *reckoning) error {
 			return err
 		}
 	}
-	var before []rating.Fault
-	for _, j := range booked {
-		f := faultOf(j)
-		f.NextFrom = j.NextFrom
-		before = append(before, f)
+	before, err := a.adjustedBefore(ctx, booked)
+	if err != nil {
+		return err
 	}
-	var billed []rating.Billed
-	for _, b := range bills {
-		in, err := rating.Restore(b.Engine, b.Input)
-		if err != nil {
-			return err
-		}
-		billed = append(billed, rating.Billed{Bill: b.ID, Input: in, Total: b.TotalFen - b.LateFen})
+	billed, err := billedAs(bills)
+	if err != nil {
+		return err
 	}
 	adjusted, err := rating.Adjust(billed, before, faultOf(r.out.Adjustment))
 	if err != nil {
@@ -278,6 +280,53 @@ func (a *Adjusting) price(ctx context.Context, r *reckoning) error {
 		return billing.Errorf(billing.CodeInvalidInput, "the fault changes no line of any bill: there is nothing to adjust")
 	}
 	return r.fill(bills, adjusted)
+}
+
+// billedAs are bills with the inputs that they keep.
+func billedAs(bills []store.Bill) ([]rating.Billed, error) {
+	var billed []rating.Billed
+	for _, b := range bills {
+		in, err := rating.Restore(b.Engine, b.Input)
+		if err != nil {
+			return nil, err
+		}
+		billed = append(billed, rating.Billed{Bill: b.ID, Input: in, Total: b.TotalFen - b.LateFen})
+	}
+	return billed, nil
+}
+
+// adjustedBefore are an account's booked adjustments as they are priced, in order. Of one that was undone only what bills count by mistake is left.
+func (a *Adjusting) adjustedBefore(ctx context.Context, booked []store.Adjustment) ([]rating.Fault, error) {
+	var before []rating.Fault
+	for _, j := range booked {
+		switch {
+		case j.Undoes != "":
+			continue
+		case j.UndoneBy != "":
+			u, err := a.undone(ctx, j)
+			if err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(booked, func(o store.Adjustment) bool { return o.ID == j.UndoneBy })
+			u.To = booked[i].NextFrom
+			before = append(before, rating.Fault{Undone: &u})
+		default:
+			f := faultOf(j)
+			f.NextFrom = j.NextFrom
+			before = append(before, f)
+		}
+	}
+	return before, nil
+}
+
+// undone is what bills count of an adjustment toward their steps, without an end.
+func (a *Adjusting) undone(ctx context.Context, j store.Adjustment) (rating.Undone, error) {
+	u := rating.Undone{From: j.NextFrom, Steps: map[int]int64{}}
+	bills, err := a.Store.AdjustedBills(ctx, j.ID)
+	for _, b := range bills {
+		u.Steps[b.PeriodFrom.Year()] += b.Steps
+	}
+	return u, err
 }
 
 // faultOf is an adjustment as it is priced.
@@ -332,8 +381,16 @@ func (a *Adjusting) normalMonth(ctx context.Context, r *reckoning) error {
 func (r *reckoning) fill(bills []store.Bill, adjusted rating.Adjustment) error {
 	o := &r.out
 	o.Registered, o.Difference, o.TotalFen = adjusted.Registered, adjusted.Difference, adjusted.Total
+	rests := addParts(o, bills, adjusted)
+	text, err := json.Marshal([]any{o.Fault, o.Test, o.FromAt.UTC(), o.ToAt.UTC(), o.Opening, o.Closing, o.NormalBill, o.Registered, o.Difference, o.TotalFen, o.NextFrom, rests, o.Lines})
+	sum := sha256.Sum256(text)
+	o.Digest = sum[:]
+	return err
+}
+
+// addParts adds bills and lines to an adjustment, and names all bills that were priced for it.
+func addParts(o *store.NewAdjustment, bills []store.Bill, adjusted rating.Adjustment) (rests []billing.BillID) {
 	period := map[billing.BillID]billing.Date{}
-	var rests []billing.BillID
 	for _, b := range bills {
 		period[b.ID], rests = b.PeriodFrom, append(rests, b.ID)
 	}
@@ -345,8 +402,5 @@ func (r *reckoning) fill(bills []store.Bill, adjusted rating.Adjustment) error {
 		o.Lines = append(o.Lines, store.AdjustedLine{Bill: l.Bill, Component: l.Component, NameZH: l.Name.ZH, NameEN: l.Name.EN, Register: l.Register, Tier: l.Tier, Unit: l.Unit, Thirtieths: l.Thirtieths,
 			FromAt: l.From, ToAt: l.To, Price: l.Price, Factor: l.Factor, BilledQuantity: l.BilledQuantity, TrueQuantity: l.TrueQuantity, BilledFen: l.BilledFen, TrueFen: l.TrueFen})
 	}
-	text, err := json.Marshal([]any{o.Fault, o.Test, o.FromAt.UTC(), o.ToAt.UTC(), o.Opening, o.Closing, o.NormalBill, o.Registered, o.Difference, o.TotalFen, o.NextFrom, rests, o.Lines})
-	sum := sha256.Sum256(text)
-	o.Digest = sum[:]
-	return err
+	return rests
 }

@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -357,4 +358,128 @@ func TestAdjustment_isNotBookedOnOtherBillsThanWereShown(t *testing.T) {
 	r.intact()
 	r.holds()
 	r.breaks(proof.Adjustments, `SELECT 1`, "")
+}
+
+// undo enters what takes an adjustment back and has two others approve it.
+func (r *repairs) undo(id billing.AdjustmentID) store.AdjustmentRow {
+	r.t.Helper()
+	in := r.submission(billing.Fault{})
+	in.Undoes = id
+	do[activities.AdjustmentFacts](r.field, r.adjust.DraftAdjustment, in)
+	j := r.adjustment(in.AdjustmentID)
+	for n, by := range []billing.UserID{"sup2", "boss"} {
+		do[activities.AdjustmentFacts](r.field, r.adjust.ApproveAdjustment, r.approval(j, by, n+1))
+	}
+	return r.adjustment(in.AdjustmentID)
+}
+
+// An adjustment was booked by mistake, and April's bill counted its true use. Undone, all stands as in a world where it never was; entered again, as
+// in one where it was booked after April.
+func TestAdjustment_undone(t *testing.T) {
+	fault := func(meter billing.MeterID) billing.Fault {
+		return billing.Fault{Kind: billing.AdjustError, Meter: meter, Corrected: billing.MustDate("2026-04-01")}
+	}
+	world := func(mistaken bool) (*repairs, billing.AccountID, billing.MeterID) {
+		r := newRepairs(t)
+		n := storetestAccount()
+		n.UseBefore = 390_000
+		account, meter := r.quarter(n)
+		require.NoError(t, r.tested(meter, "2026-04-01", "2.5"))
+		if mistaken {
+			r.book(fault(meter))
+		}
+		r.day("2026-05-01", map[billing.MeterID]billing.Registers{meter: regs(93_000)})
+		r.at("2026-05-02", 9, 0)
+		r.issue("2026-04")
+		return r, account, meter
+	}
+	r, account, meter := world(true)
+	twin, other, otherMeter := world(false)
+	require.Equal(t, twin.balance(other)+6_46+2_74, r.balance(account), "10.98 kWh of April cost 0.588 and not 0.838")
+	booked, err := r.BookedAdjustments(context.Background(), account)
+	require.NoError(t, err)
+	first := r.adjustment(booked[0].ID)
+	undoing := func(id billing.AdjustmentID) activities.SubmitAdjustment {
+		in := r.submission(billing.Fault{})
+		in.Undoes = id
+		return in
+	}
+
+	in := undoing(first.ID)
+	in.By = "clerk1"
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, in), "may not enter an adjustment")
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, undoing("J404")), "there is no adjustment J404")
+	in = undoing(first.ID)
+	do[activities.AdjustmentFacts](r.field, r.adjust.DraftAdjustment, in)
+	again := in
+	again.AdjustmentID = "J-never"
+	require.Equal(t, in.AdjustmentID, do[activities.AdjustmentFacts](r.field, r.adjust.DraftAdjustment, again).AdjustmentID, "the same form is the same undo")
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, undoing(first.ID)), "undoes this one already", "and another form none")
+	u := r.adjustment(in.AdjustmentID)
+	require.Equal(t, billing.Money(6_46+2_74), u.TotalFen)
+	require.Equal(t, []string{"202602-1 tier 2: 276.59 -> 280 at 0.588: 162.63 -> 164.64", "202603-1 tier 2: 302.43 -> 310 at 0.588: 177.83 -> 182.28",
+		"202604-1 tier 2: 10.98 -> 0 at 0.588: 6.46 -> 0.00", "202604-1 tier 3: 19.02 -> 30 at 0.838: 15.94 -> 25.14"}, r.lines(u.ID))
+	require.Contains(t, refused(r.field, r.adjust.ApproveAdjustment, r.approval(u, "sup1", 1)), "two others must approve")
+	do[activities.AdjustmentFacts](r.field, r.adjust.ApproveAdjustment, r.approval(u, "sup2", 1))
+	require.Empty(t, r.adjustment(first.ID).UndoneBy, "one approval undoes nothing")
+	do[activities.AdjustmentFacts](r.field, r.adjust.ApproveAdjustment, r.approval(u, "boss", 2))
+	do[activities.AdjustmentFacts](r.field, r.adjust.ApproveAdjustment, r.approval(u, "boss", 2))
+	first, u = r.adjustment(first.ID), r.adjustment(u.ID)
+	require.Equal(t, u.ID, first.UndoneBy)
+	require.Equal(t, first.ID, u.Undoes)
+	require.Equal(t, twin.balance(other), r.balance(account), "as if it had never been")
+	follows := do[activities.CreditFollows](r.field, r.adjust.FollowAdjustment, activities.AdjustmentRef{AdjustmentID: u.ID})
+	require.Len(t, follows.Messages, 1)
+	m, err := r.Message(context.Background(), follows.Messages[0])
+	require.NoError(t, err)
+	require.Equal(t, "refund_undone", m.Kind)
+	events, err := r.Timeline(context.Background(), []billing.SiteID{r.Site}, string(first.ID), 0, 50)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(events, func(e store.Event) bool { return e.Event == "undone" }), "its own trail says so")
+
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, undoing(first.ID)), "is undone already, by "+string(u.ID))
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, undoing(u.ID)), "enter the fault again instead")
+	for _, sql := range []string{`UPDATE adjustments SET undone_by = NULL WHERE id = $1`, `UPDATE adjustments SET undone_by = id WHERE id = $1`} {
+		_, err = r.Pool.Exec(context.Background(), sql, first.ID)
+		require.ErrorContains(t, err, "never edited")
+	}
+
+	// The next month's steps go on from the registered use in both worlds.
+	for _, w := range []struct {
+		r     *repairs
+		meter billing.MeterID
+	}{{r, meter}, {twin, otherMeter}} {
+		w.r.day("2026-05-03", map[billing.MeterID]billing.Registers{w.meter: regs(95_000)})
+		w.r.at("2026-05-04", 9, 0)
+	}
+	require.Equal(t, twin.balance(other), r.balance(account))
+
+	second := r.book(fault(meter))
+	late := twin.book(fault(otherMeter))
+	require.Equal(t, late.TotalFen, second.TotalFen, "adjusted anew, April counts it now")
+	require.Equal(t, twin.balance(other), r.balance(account))
+	require.Equal(t, len(twin.lines(late.ID)), len(r.lines(second.ID)))
+
+	// A fault of April alone, whose bill's steps the adjustment of the months before has moved.
+	aprils := func(meter billing.MeterID) billing.Fault {
+		return billing.Fault{Kind: billing.AdjustFault, Meter: meter, Since: billing.MustDate("2026-04-02"), Corrected: billing.MustDate("2026-04-12"), Normal: billing.MustDate("2026-01-01")}
+	}
+	third := r.book(aprils(meter))
+	require.Equal(t, twin.book(aprils(otherMeter)).TotalFen, third.TotalFen)
+	twin.breaks(proof.Adjustments, `SELECT 1`, "")
+
+	// A later adjustment goes on where an earlier one stood: the newest goes first.
+	require.Contains(t, refused(r.field, r.adjust.DraftAdjustment, undoing(second.ID)), "undo that one first")
+	r.undo(third.ID)
+	r.undo(second.ID)
+	r.intact()
+	r.holds()
+	r.breaks(proof.Adjustments, `SELECT 1`, "")
+	for sql, want := range map[string]string{
+		`UPDATE adjustments SET undone_by = NULL WHERE id = '` + string(first.ID) + `'`:                                                                                "undone by nobody",
+		`UPDATE adjustments SET undone_by = '` + string(second.ID) + `' WHERE id = '` + string(first.ID) + `'`:                                                         "says that " + string(second.ID) + " undid it",
+		`UPDATE adjustment_bills SET true_fen = true_fen + 1, billed_fen = billed_fen + 1 WHERE adjustment_id = '` + string(u.ID) + `' AND period_from < '2026-04-01'`: "which stood at",
+	} {
+		r.breaks(proof.Adjustments, sql, want)
+	}
 }

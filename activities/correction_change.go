@@ -33,6 +33,12 @@ func (c change) inputs(m *metered) error {
 		m.tariffs[t.ID] = corrected
 	case c.Terms != nil:
 		c.terms(m)
+	case c.CarryOver != nil:
+		for i := range m.accounts {
+			if m.accounts[i].ID == c.CarryOver.Account {
+				m.accounts[i].UseBefore = c.CarryOver.Use
+			}
+		}
 	}
 	return nil
 }
@@ -141,6 +147,8 @@ func (a *Correcting) check(ctx context.Context, c billing.CorrectionChange, now 
 		err = a.checkTerms(ctx, c.Terms, &k)
 	case billing.CorrectQuantity:
 		err = a.checkQuantity(ctx, c.Quantity, &k)
+	case billing.CorrectCarryOver:
+		err = a.checkCarryOver(ctx, c.CarryOver, &k)
 	}
 	if err == nil && k.fromAt.After(now) {
 		err = billing.Errorf(billing.CodeInvalidInput, "%s lies in the future: a correction is about what has passed", k.fromAt.UTC().Format("2006-01-02 15:04"))
@@ -506,6 +514,29 @@ func (a *Correcting) checkQuantity(ctx context.Context, c *billing.QuantityChang
 	}
 	if slices.ContainsFunc(all[account.ID], func(q store.PeriodQuantity) bool { return q.Kind == c.Kind && q.Value.Cmp(c.Value) == 0 }) {
 		return billing.Errorf(billing.CodeInvalidInput, "this quantity of account %s stands on file already: nothing would change", account.ID)
+	}
+	return nil
+}
+
+// maxCarryOver, ten thousand million kWh or a thousand million m³, is far above what any account uses in a year; more is a slip of the pen.
+const maxCarryOver = 1_000_000_000_000
+
+func (a *Correcting) checkCarryOver(ctx context.Context, c *billing.CarryOverChange, k *checked) error {
+	account, err := a.Store.Account(ctx, c.Account)
+	if err != nil {
+		return err
+	}
+	site, err := a.Store.Site(ctx, account.Site)
+	if err != nil {
+		return err
+	}
+	k.account, k.sites, k.subject, k.fromAt = account.ID, []billing.SiteID{account.Site}, string(account.ID), account.OpenedOn.Start(site.Zone)
+	switch {
+	case c.Use < 0 || c.Use > maxCarryOver:
+		return billing.Errorf(billing.CodeInvalidInput, "The use before account %s was opened can't be %s %s: enter what the former system's bills of that year come to.",
+			account.ID, account.Service.Format(c.Use), account.Service.Unit())
+	case c.Use == account.UseBefore:
+		return billing.Errorf(billing.CodeInvalidInput, "the use before account %s was opened is this on file already: nothing would change", account.ID)
 	}
 	return nil
 }

@@ -321,6 +321,8 @@ func (a *Correcting) touched(ctx context.Context, k store.Correction, after bill
 		return []billing.AccountID{parts.Terms.Account}, nil
 	case parts.Quantity != nil:
 		return []billing.AccountID{parts.Quantity.Account}, nil
+	case parts.CarryOver != nil:
+		return []billing.AccountID{parts.CarryOver.Account}, nil
 	case parts.Reading != nil:
 		fs, err := a.Store.FittingsOfMeter(ctx, parts.Reading.Meter)
 		if err != nil {

@@ -161,7 +161,7 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 	was.shown, was.agreed, was.kvarh = maps.Clone(a.shown), slices.Clone(a.agreed), maps.Clone(a.kvarh)
 	undo = func() { *a = was }
 	fs := p.fittings(i)
-	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms", "terms", "quantity"}).Draw(t, "kind") {
+	switch rapid.SampledFrom([]string{"reading", "reading", "reading", "opening", "ratio", "split", "closing", "price", "terms", "terms", "quantity", "carry over"}).Draw(t, "kind") {
 	case "opening":
 		a.opening = rapid.Int64Range(max(0, a.shown[historyDays[0]]-oneDay), a.shown[historyDays[0]]).Draw(t, "new opening")
 		if a.opening != was.opening {
@@ -185,6 +185,10 @@ func (p *played) drawCorrection(t *rapid.T, h *history) (change billing.Correcti
 		n := slices.Index(historyDays, a.splitDay)
 		if a.closing = rapid.Int64Range(a.shown[historyDays[n-1]], a.shown[historyDays[n+1]]).Draw(t, "new closing"); a.closing != was.closing {
 			return billing.CorrectionChange{Exchange: &billing.ExchangeChange{Fitting: fs[1].ID, Closing: regs(a.closing), Opening: regs(a.closing)}}, undo
+		}
+	case "carry over":
+		if a.before = rapid.SampledFrom([]int64{0, rapid.Int64Range(0, 300_000).Draw(t, "new use before")}).Draw(t, "use before"); a.before != was.before {
+			return billing.CorrectionChange{CarryOver: &billing.CarryOverChange{Account: p.accounts[i], Use: a.before}}, undo
 		}
 	case "price":
 		return p.drawPrice(t, h)
@@ -341,6 +345,8 @@ func sameTarget(a, b billing.CorrectionChange) bool {
 		return a.Quantity.Month == b.Quantity.Month
 	case a.Terms != nil && b.Terms != nil:
 		return a.Terms.Account == b.Terms.Account
+	case a.CarryOver != nil && b.CarryOver != nil:
+		return a.CarryOver.Account == b.CarryOver.Account
 	}
 	return a.Price != nil && b.Price != nil
 }

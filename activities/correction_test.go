@@ -282,6 +282,53 @@ func TestCorrection_ofTerms(t *testing.T) {
 	b.holds()
 }
 
+// What an account brought along from the former system was written down 200 kWh too high: every step of the year came too early.
+func TestCorrection_ofTheUseBeforeOpening(t *testing.T) {
+	b := newBooks(t)
+	n := storetestAccount()
+	n.UseBefore = 260_000
+	account, meter := b.quarter(n)
+	before, balance := b.billsOf(account), b.balance(account)
+	use := func(raw int64) billing.CorrectionChange {
+		return billing.CorrectionChange{CarryOver: &billing.CarryOverChange{Account: account, Use: raw}}
+	}
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(use(-1))), "can't be -0.01 kWh")
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(use(2_000_000_000_000))), "enter what the former system's bills of that year come to")
+	require.Contains(t, refused(b.field, b.correct.DraftCorrection, b.submission(use(260_000))), "nothing would change")
+	_, err := b.Pool.Exec(context.Background(), `UPDATE accounts SET use_before = 240000`)
+	require.ErrorContains(t, err, "no approved correction says", "nothing else changes it")
+
+	k := b.draft(use(240_000))
+	require.Equal(t, string(account), k.Subject)
+	require.Equal(t, 2, k.Bills, "January, and February up to 360 kWh; March lies in the second step either way")
+	require.Equal(t, billing.Money(1000), k.BackFen, "200 kWh at 0.538 instead of 0.588")
+	require.Equal(t, 2, k.ApprovalsNeeded, "money goes back")
+	require.Contains(t, refused(b.field, b.correct.ApproveCorrection, b.approval(k, "sup1", 1)), "another person must approve")
+	stored, err := b.Store.Account(context.Background(), account)
+	require.NoError(t, err)
+	require.Equal(t, int64(260_000), stored.UseBefore, "a preview changes nothing")
+	b.approve(k)
+	require.Equal(t, billing.CorrectionApplied, b.apply(k.ID).State)
+	after := b.billsOf(account)
+	require.Equal(t, before[0].TotalFen-750, after[0].TotalFen)
+	require.Equal(t, before[1].TotalFen-250, after[1].TotalFen)
+	require.Equal(t, before[2], after[2])
+	require.Equal(t, balance+1000, b.balance(account))
+	require.Zero(t, b.tomorrow(account, meter, "2026-04-03", 91_000), "the open month lies in the second step either way")
+
+	// He was no customer before: his steps begin with the account, and the first one is long enough for all.
+	b.at("2026-04-04", 9, 0)
+	b.carryOut(use(0))
+	var total billing.Money
+	for _, bill := range b.billsOf(account) {
+		total += bill.TotalFen
+	}
+	require.Equal(t, billing.Money(16_678+15_064+16_678), total, "310, 280 and 310 kWh at 0.538")
+	b.intact()
+	b.holds()
+	b.proved(t)
+}
+
 // Neither new terms nor a corrected price get past the ceiling that the site had on the days that they are for.
 func TestCorrection_belowTheCeiling(t *testing.T) {
 	b := newBooks(t)

@@ -119,20 +119,23 @@ func TestPaymentPlan(t *testing.T) {
 		require.True(t, step.Ended, "no final notice for what isn't due")
 	})
 
-	t.Run("ending early takes two persons", func(t *testing.T) {
+	t.Run("ending early takes three persons", func(t *testing.T) {
 		one := f.plans(second)[0]
 		sup1 := store.By{Actor: "sup1", Reason: "as the customer asked"}
-		end := func(to billing.PlanState, other billing.UserID) billing.Code {
-			return billing.CodeOf(f.EndPlan(ctx, sup1, one.ID, to, other))
+		end := func(to billing.PlanState, second, third billing.UserID) billing.Code {
+			return billing.CodeOf(f.EndPlan(ctx, sup1, one.ID, to, second, third))
 		}
-		require.Equal(t, billing.CodeSelfApproval, end(billing.PlanRejected, ""))
-		require.Equal(t, billing.CodeSelfApproval, end(billing.PlanRejected, "sup1"))
-		require.Equal(t, billing.CodeClosed, end(billing.PlanCancelled, "sup2"), "a proposed plan is rejected, not cancelled")
+		for _, alone := range [][2]billing.UserID{{"", ""}, {"sup2", ""}, {"", "boss"}, {"sup1", "sup2"}, {"sup2", "sup1"}, {"sup2", "sup2"}} {
+			require.Equal(t, billing.CodeSelfApproval, end(billing.PlanRejected, alone[0], alone[1]), "%v", alone)
+		}
+		_, err := f.Pool.Exec(ctx, `UPDATE payment_plans SET state = 'rejected', outstanding_fen = 0, early_fen = total_fen, ended_at = now(), ended_by = 'sup1', agreed_by = 'sup2', agreed2_by = 'sup1' WHERE id = $1`, one.ID)
+		require.ErrorContains(t, err, "payment_plans_three_persons", "the database counts them too")
+		require.Equal(t, billing.CodeClosed, end(billing.PlanCancelled, "sup2", "boss"), "a proposed plan is rejected, not cancelled")
 		require.NoError(t, f.ApprovePlan(ctx, store.By{Actor: "sup1"}, one.ID))
-		require.Equal(t, billing.CodeClosed, end(billing.PlanRejected, "sup2"))
-		require.Equal(t, billing.CodeBlocked, end(billing.PlanSettled, ""), "one person settles only what the balance bears")
+		require.Equal(t, billing.CodeClosed, end(billing.PlanRejected, "sup2", "boss"))
+		require.Equal(t, billing.CodeBlocked, end(billing.PlanSettled, "", ""), "one person settles only what the balance bears")
 		require.Equal(t, one.TotalFen, f.facts(second).Deferred, "refusals change nothing")
-		require.NoError(t, f.EndPlan(ctx, sup1, one.ID, billing.PlanCancelled, "sup2"))
+		require.NoError(t, f.EndPlan(ctx, sup1, one.ID, billing.PlanCancelled, "sup2", "boss"))
 		one = f.plans(second)[0]
 		require.Equal(t, [3]billing.Money{0, one.TotalFen, one.TotalFen}, [3]billing.Money{one.Outstanding, one.EarlyFen, one.TotalFen})
 		require.Zero(t, f.facts(second).Deferred, "the rest is due at once")
@@ -203,6 +206,53 @@ func TestPaymentPlan(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, wrong(), 2, "a fen that is lost shows in the parts and beside the charge")
 	f.intact()
+}
+
+// A proposed plan that nobody decides on lapses, and so does one whose debt a correction has changed: what it protected is due, and the customer is told.
+func TestPaymentPlan_lapses(t *testing.T) {
+	b := newBooks(t)
+	ctx := context.Background()
+	ids := b.madeUp([]storetest.NewAccount{rich(90_000), rich(90_000)}, 60_000, 60_000)
+	waited, corrected := b.plans(ids[0])[0], b.plans(ids[1])[0]
+	due := func(day string) {
+		b.at(day, 1, 0)
+		require.NoError(t, b.FallDue(ctx, storetest.By, b.Site, planText))
+	}
+	due("2026-02-08")
+	require.Equal(t, billing.PlanProposed, b.plans(ids[1])[0].State)
+
+	// The measured reading was 5 kWh too high.
+	meter := func(account billing.AccountID) (id billing.MeterID) {
+		m, err := b.FittedMeter(ctx, account)
+		require.NoError(t, err)
+		return m.ID
+	}
+	b.carryOut(readingChange(meter(ids[1]), "2026-02-07", regs(37_000+59_500)))
+	err := b.ApprovePlan(ctx, store.By{Actor: "sup1"}, corrected.ID)
+	require.Equal(t, billing.CodeStale, billing.CodeOf(err), "%v", err)
+	require.Equal(t, corrected.TotalFen, b.facts(ids[1]).Deferred, "until then it protects")
+	due("2026-02-09")
+	corrected = b.plans(ids[1])[0]
+	require.Equal(t, billing.PlanLapsed, corrected.State)
+	require.Contains(t, corrected.EndedWhy, "has changed what the customer owes")
+	require.Equal(t, [2]billing.Money{0, corrected.TotalFen}, [2]billing.Money{corrected.Outstanding, corrected.EarlyFen})
+	require.Zero(t, b.facts(ids[1]).Deferred)
+	require.Equal(t, billing.PlanProposed, b.plans(ids[0])[0].State, "the other one's debt is what it was")
+
+	last := waited.Rule.Lapses(billing.MustDate("2026-02-07"))
+	require.Equal(t, "2026-03-09", last.String())
+	due(last.String())
+	require.Equal(t, billing.PlanProposed, b.plans(ids[0])[0].State, "until its last day it can be decided on")
+	due(last.AddDays(1).String())
+	due(last.AddDays(1).String())
+	waited = b.plans(ids[0])[0]
+	require.Equal(t, billing.PlanLapsed, waited.State)
+	require.Equal(t, "nobody decided on it until 2026-03-09", waited.EndedWhy)
+	require.Equal(t, billing.CodeClosed, billing.CodeOf(b.ApprovePlan(ctx, store.By{Actor: "sup1"}, waited.ID)))
+	var told int
+	require.NoError(t, b.Pool.QueryRow(ctx, `SELECT count(*) FROM messages WHERE kind = 'plan_ended'`).Scan(&told))
+	require.Equal(t, 2, told, "each customer once")
+	b.intact()
 }
 
 // Whatever the amounts and however irregularly due work runs: every fen falls due once, no part is above the limit, and none comes twice in a month.

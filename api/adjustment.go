@@ -50,6 +50,8 @@ type Adjustment struct {
 	EndedBy     billing.UserID          `json:"ended_by,omitempty"`
 	EndedAt     *time.Time              `json:"ended_at,omitempty"`
 	EndedWhy    string                  `json:"ended_why,omitempty"`
+	Undoes      billing.AdjustmentID    `json:"undoes,omitempty" doc:"The booked adjustment that this one takes back."`
+	UndoneBy    billing.AdjustmentID    `json:"undone_by,omitempty" doc:"The booked one that took this back."`
 	Reversed    bool                    `json:"reversed" doc:"A bill that it rests on was reversed by a correction since."`
 }
 
@@ -58,7 +60,7 @@ func adjustmentOf(j store.AdjustmentRow) Adjustment {
 		FromAt: utc(j.FromAt), ToAt: utc(j.ToAt), Opening: j.Opening, Closing: j.Closing, NormalBill: j.NormalBill, Normal: j.Normal, NormalDays: j.NormalDays,
 		Registered: j.Registered, Difference: j.Difference, TotalFen: j.TotalFen, Reason: j.Reason, Evidence: j.Evidence, State: j.State, Digest: hex.EncodeToString(j.Digest),
 		DraftedBy: j.DraftedBy, DraftedAt: utc(j.DraftedAt), Approved1By: j.Approved1By, Approved1At: utcOrNil(j.Approved1At), Approved2By: j.Approved2By, BookedAt: utcOrNil(j.Approved2At),
-		EntryID: j.EntryID, AfterFen: j.AfterFen, EndedBy: j.EndedBy, EndedAt: utcOrNil(j.EndedAt), EndedWhy: j.EndedWhy, Reversed: j.Reversed}
+		EntryID: j.EntryID, AfterFen: j.AfterFen, EndedBy: j.EndedBy, EndedAt: utcOrNil(j.EndedAt), EndedWhy: j.EndedWhy, Undoes: j.Undoes, UndoneBy: j.UndoneBy, Reversed: j.Reversed}
 }
 
 // AdjustedLine is one printed line of a bill, as billed and for the true use.
@@ -127,6 +129,15 @@ type approveAdjustmentInput struct {
 	}
 }
 
+type undoAdjustmentInput struct {
+	AdjustmentPath
+	Keyed
+	Body struct {
+		Reasoned
+		Evidence string `json:"evidence,omitempty" maxLength:"120" doc:"Number of the paper that it rests on."`
+	}
+}
+
 type endAdjustmentInput struct {
 	AdjustmentPath
 	Body Reasoned
@@ -151,6 +162,8 @@ func (s *server) adjustmentOperations() {
 	add(s, operation{method: http.MethodPost, path: one + "/approve", id: "approve-adjustment", tag: tag, may: auth.ApproveAdjustment, summary: "Agree to a result. Two others than who entered it; the second approval books it."}, s.approveAdjustment)
 	add(s, operation{method: http.MethodPost, path: one + "/reject", id: "reject-adjustment", tag: tag, may: auth.ApproveAdjustment, summary: "Refuse an adjustment that isn't booked."}, s.rejectAdjustment)
 	add(s, operation{method: http.MethodPost, path: one + "/withdraw", id: "withdraw-adjustment", tag: tag, may: auth.MakeAdjustment, summary: "Withdraw your own adjustment that isn't booked."}, s.withdrawAdjustment)
+	add(s, operation{method: http.MethodPost, path: one + "/undo", id: "undo-adjustment", tag: tag, may: auth.MakeAdjustment, done: http.StatusCreated,
+		summary: "Enter what takes a booked adjustment back: an adjustment of its own, which two others approve. The same key twice is one."}, s.undoAdjustment)
 	add(s, operation{method: http.MethodGet, path: "/meters/{id}/tests", id: "list-meter-tests", tag: "meters", may: auth.View, summary: "The tests of a meter's error, oldest first."}, s.meterTests)
 	add(s, operation{method: http.MethodPost, path: "/meters/{id}/tests", id: "record-meter-test", tag: "meters", may: auth.RecordMeterTest, done: http.StatusCreated, summary: "Record a test of a meter's error. It isn't changed afterwards."}, s.recordMeterTest)
 }
@@ -239,10 +252,14 @@ func (s *server) submitAdjustment(ctx context.Context, in *submitAdjustmentInput
 	if err != nil {
 		return nil, err
 	}
-	submission := workflows.SubmitAdjustment{By: me(ctx), Fault: fault, Reason: in.Body.Reason, Evidence: in.Body.Evidence, Key: in.Key}
+	return s.enterAdjustment(ctx, workflows.SubmitAdjustment{By: me(ctx), Fault: fault, Reason: in.Body.Reason, Evidence: in.Body.Evidence, Key: in.Key})
+}
+
+func (s *server) enterAdjustment(ctx context.Context, submission workflows.SubmitAdjustment) (*body[Adjustment], error) {
 	if submission.Key == "" {
 		submission.Key = rand.Text() // a request without a key is a new adjustment each time
 	}
+	var err error
 	if submission.AdjustmentID, err = s.Store.NextAdjustmentID(ctx); err != nil {
 		return nil, err
 	}
@@ -251,6 +268,13 @@ func (s *server) submitAdjustment(ctx context.Context, in *submitAdjustmentInput
 		return nil, err
 	}
 	return s.adjustment(ctx, &AdjustmentPath{ID: id})
+}
+
+func (s *server) undoAdjustment(ctx context.Context, in *undoAdjustmentInput) (*body[Adjustment], error) {
+	if _, err := s.seenAdjustment(ctx, in.ID, auth.MakeAdjustment); err != nil {
+		return nil, err
+	}
+	return s.enterAdjustment(ctx, workflows.SubmitAdjustment{By: me(ctx), Undoes: in.ID, Reason: in.Body.Reason, Evidence: in.Body.Evidence, Key: in.Key})
 }
 
 // decideAdjustment does something to an adjustment that the person may do, and answers with it as it stands then.

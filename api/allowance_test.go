@@ -30,11 +30,11 @@ func TestAllowances(t *testing.T) {
 		return admin.JSON("POST", path, fmt.Sprintf(`{"reason":%q,"until_at":%q,"second_user":%q,"second_password":%q}`, reason, until, second, password))
 	}
 	const soon = "2026-09-20T16:00:00Z"
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		refused(t, allow(soon, webtest.Manager, webtest.Password, "trial"), http.StatusConflict, billing.CodeConflict, "is verified")
 	})
 	unverified(t, s, "MA1")
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		refused(t, allow("2026-09-01T00:00:00Z", webtest.Manager, webtest.Password, "trial"), http.StatusUnprocessableEntity, billing.CodeInvalidInput, "today or later")
 		refused(t, allow("2027-09-01T00:00:00Z", webtest.Manager, webtest.Password, "trial"), http.StatusUnprocessableEntity, billing.CodeInvalidInput, "three months at most")
 		refused(t, allow(soon, webtest.Manager, "guess", "trial"), http.StatusUnauthorized, billing.CodeUnauthenticated, "wrong")

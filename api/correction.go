@@ -82,7 +82,7 @@ type CorrectedAccount struct {
 type correctionsInput struct {
 	Page
 	State   string `query:"state" enum:"drafted,previewed,approved_once,approved,applying,applied,rejected,withdrawn,stopped"`
-	Kind    string `query:"kind" enum:"reading,ratio,exchange,price,terms,quantity"`
+	Kind    string `query:"kind" enum:"reading,ratio,exchange,price,terms,quantity,carry_over"`
 	Waiting bool   `query:"waiting" doc:"Only those that you may approve."`
 	Open    bool   `query:"open" doc:"Only those that aren't ended."`
 	About   string `query:"about" maxLength:"64" doc:"Part of the number or the subject, or an account's or bill's number."`
@@ -102,7 +102,7 @@ type correctionListInput struct {
 type submitInput struct {
 	Keyed
 	Body struct {
-		Change   json.RawMessage `json:"change" doc:"One of reading {meter, at, registers}, ratio {fitting, at, ratio, registers}, exchange {fitting, opening, closing}, price {tariff, version}, terms {account, from, tariff, class, persons, capacity_kva, suspended_kva, contract_demand_kw, choice, register, arrears_contract}; what is left out of terms but the class is none; quantity {account, month, kind, value}: the month's first day, kind demand_kw, kvarh or reverse. Registers are raw: 0.01 kWh or litres."`
+		Change   json.RawMessage `json:"change" doc:"One of reading {meter, at, registers}, ratio {fitting, at, ratio, registers}, exchange {fitting, opening, closing}, price {tariff, version}, terms {account, from, tariff, class, persons, capacity_kva, suspended_kva, contract_demand_kw, choice, register, arrears_contract}; what is left out of terms but the class is none; quantity {account, month, kind, value}: the month's first day, kind demand_kw, kvarh or reverse; carry_over {account, use}: used in the step year before the account was opened, raw, after the ratio. Registers are raw: 0.01 kWh or litres."`
 		Reason   string          `json:"reason" minLength:"1" maxLength:"500"`
 		Evidence string          `json:"evidence,omitempty" maxLength:"120" doc:"Number of the paper that it rests on."`
 		DatedOn  string          `json:"dated_on,omitempty" format:"date" doc:"The accounting day of the entries. Only the open day, today, is possible; left out means it."`

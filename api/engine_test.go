@@ -39,7 +39,7 @@ func TestRecharge_throughItsLife(t *testing.T) {
 	require.Equal(t, billing.Money(10_000), entered.AmountFen)
 	path := "/api/v1/recharges/" + string(entered.ID)
 
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		again := recharge(t, maker.JSON("POST", "/api/v1/recharges", good), http.StatusCreated)
 		require.Equal(t, entered.ID, again.ID, "the same request is the same recharge")
 		other := `{"account":"A1","amount":"200.00","channel":"cash","idempotency_key":"slip 1"}`
@@ -51,7 +51,7 @@ func TestRecharge_throughItsLife(t *testing.T) {
 		refused(t, maker.JSON("POST", path+"/approve", ""), http.StatusForbidden, billing.CodeSelfApproval, "")
 	})
 	require.Equal(t, billing.RechargeApprovedOnce, recharge(t, second.JSON("POST", path+"/approve", ""), http.StatusOK).State)
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		refused(t, second.JSON("POST", path+"/approve", ""), http.StatusConflict, billing.CodeAlreadyApproved, "")
 		refused(t, maker.JSON("POST", path+"/approve", ""), http.StatusForbidden, billing.CodeSelfApproval, "")
 	})
@@ -105,7 +105,7 @@ func TestCase_decidedOnceOnly(t *testing.T) {
 	_, err := s.Store.Pool.Exec(context.Background(), `UPDATE cases SET state = 'resolved', decision = 'accept', decided_by = 'sup2', resolved_at = '2026-09-09T23:00Z'`)
 	require.NoError(t, err)
 	b := s.SignIn(t, webtest.Supervisor)
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		a := b.JSON("POST", "/api/v1/cases/X1/decision", `{"decision":"accept","reason":"looks fine"}`)
 		refused(t, a, http.StatusConflict, billing.CodeClosed, "decided already")
 	})

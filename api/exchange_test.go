@@ -24,7 +24,7 @@ func TestExchange(t *testing.T) {
 	b := s.SignIn(t, webtest.Supervisor)
 	path := "/api/v1/meters/" + string(m) + "/exchange"
 	const good = `{"reason":"eight years old","closing":[0,0,0,0,0,0],"new_meter":"M9","serial":"260100000009","opening":[500,0,500,0,0,0]}`
-	unchanged(t, s, func() {
+	s.Unchanged(t, func() {
 		refused(t, b.JSON("POST", path, strings.Replace(good, "260100000009", "000000000001", 1)), http.StatusUnprocessableEntity, billing.CodeInvalidInput, "is that of meter")
 		refused(t, b.JSON("POST", path, strings.Replace(good, `"new_meter"`, `"remaining_fen":100,"new_meter"`, 1)), http.StatusUnprocessableEntity, billing.CodeInvalidInput, "holds no money")
 		require.Equal(t, http.StatusNotFound, b.JSON("POST", "/api/v1/meters/MB1/exchange", good).Status, "another site's meter")

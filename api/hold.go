@@ -62,12 +62,18 @@ type postHoldInput struct {
 	}
 }
 
+type holdsInput struct {
+	Page
+	Waiting bool `query:"waiting" doc:"Only those that you may approve or pay out next."`
+}
+
 type decideHoldInput struct {
 	HoldPath
 	Body Reasoned
 }
 
 func (s *server) holdOperations() {
+	add(s, operation{method: http.MethodGet, path: "/holds", id: "list-open-holds", tag: "accounts", may: auth.View, summary: "Open holds, the oldest first."}, s.openHolds)
 	add(s, operation{method: http.MethodGet, path: "/accounts/{id}/holds", id: "list-holds", tag: "accounts", may: auth.View, summary: "What is kept back of an account's credit."}, s.holds)
 	add(s, operation{method: http.MethodPost, path: "/accounts/{id}/holds", id: "place-hold", tag: "accounts", may: auth.PlaceHold, done: http.StatusCreated,
 		summary: "Keep back a part of an account's credit. The same key twice is one hold."}, s.placeHold)
@@ -88,6 +94,22 @@ func (s *server) holds(ctx context.Context, in *AccountPath) (*body[List[Hold]],
 		return nil, err
 	}
 	return listOf(rows, len(rows), holdOf), nil
+}
+
+func (s *server) openHolds(ctx context.Context, in *holdsInput) (*body[List[Hold]], error) {
+	sites, err := in.sites(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var waiting billing.UserID
+	if in.Waiting {
+		waiting = me(ctx)
+	}
+	rows, total, err := s.Store.HoldPage(ctx, sites, waiting, in.Limit, in.Offset)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(rows, total, holdOf), nil
 }
 
 func (s *server) placeHold(ctx context.Context, in *placeHoldInput) (*body[Hold], error) {

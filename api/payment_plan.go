@@ -18,7 +18,7 @@ type PaymentPlan struct {
 	Site        billing.SiteID     `json:"site"`
 	Account     billing.AccountID  `json:"account"`
 	Cycle       billing.CycleID    `json:"cycle" doc:"Whose charge brought the true-up."`
-	State       billing.PlanState  `json:"state" enum:"proposed,running,settled,rejected,cancelled"`
+	State       billing.PlanState  `json:"state" enum:"proposed,running,settled,rejected,cancelled,lapsed"`
 	TotalFen    billing.Money      `json:"total_fen"`
 	PartFen     billing.Money      `json:"part_fen" doc:"Each monthly part but the last, which is the rest."`
 	Outstanding billing.Money      `json:"outstanding_fen" doc:"Not due yet: left out of what reminds, cuts and restores."`
@@ -31,6 +31,8 @@ type PaymentPlan struct {
 	ApprovedAt  *time.Time         `json:"approved_at,omitempty"`
 	EndedBy     billing.UserID     `json:"ended_by,omitempty"`
 	AgreedBy    billing.UserID     `json:"agreed_by,omitempty"`
+	Agreed2By   billing.UserID     `json:"agreed2_by,omitempty"`
+	EndedWhy    string             `json:"ended_why,omitempty"`
 	EndedAt     *time.Time         `json:"ended_at,omitempty"`
 	Parts       []PlanPart         `json:"parts" doc:"That have fallen due."`
 }
@@ -44,7 +46,7 @@ type PlanPart struct {
 
 func planOf(p store.PaymentPlanRow) PaymentPlan {
 	v := PaymentPlan{ID: p.ID, Site: p.Site, Account: p.Account, Cycle: p.Cycle, State: p.State, TotalFen: p.TotalFen, PartFen: p.PartFen, Outstanding: p.Outstanding, EarlyFen: p.EarlyFen,
-		Rule: p.Rule, Facts: p.Facts, ProposedAt: utc(p.ProposedAt), ApprovedBy: p.ApprovedBy, ApprovedAt: utcOrNil(p.ApprovedAt), EndedBy: p.EndedBy, AgreedBy: p.AgreedBy, EndedAt: utcOrNil(p.EndedAt),
+		Rule: p.Rule, Facts: p.Facts, ProposedAt: utc(p.ProposedAt), ApprovedBy: p.ApprovedBy, ApprovedAt: utcOrNil(p.ApprovedAt), EndedBy: p.EndedBy, AgreedBy: p.AgreedBy, Agreed2By: p.Agreed2By, EndedWhy: p.EndedWhy, EndedAt: utcOrNil(p.EndedAt),
 		Parts: []PlanPart{}}
 	if p.State == billing.PlanRunning {
 		v.NextDue = p.NextDue.String()
@@ -64,8 +66,10 @@ type endPlanInput struct {
 	PlanPath
 	Body struct {
 		Reasoned
-		Second   string `json:"second_user" maxLength:"64" doc:"The colleague who agrees."`
-		Password string `json:"second_password" maxLength:"512" doc:"Typed by that colleague."`
+		Second        string `json:"second_user" maxLength:"64" doc:"A colleague who agrees."`
+		Password      string `json:"second_password" maxLength:"512" doc:"Typed by that colleague."`
+		Third         string `json:"third_user" maxLength:"64" doc:"Another colleague who agrees."`
+		ThirdPassword string `json:"third_password" maxLength:"512" doc:"Typed by that colleague."`
 	}
 	remote string
 }
@@ -89,7 +93,7 @@ func (s *server) planOperations() {
 	add(s, operation{method: http.MethodPost, path: one + "/settle", id: "settle-payment-plan", tag: tag, may: auth.DecidePlan,
 		summary: "Make the rest of a running plan due, while the balance is above the cut limit."}, s.settlePlan)
 	add(s, operation{method: http.MethodPost, path: one + "/end", id: "end-payment-plan", tag: tag, may: auth.DecidePlan,
-		summary: "Reject a proposed plan or cancel a running one: the rest is due at once. A second person agrees with their password."}, s.endPlan)
+		summary: "Reject a proposed plan or cancel a running one: the rest is due at once. Two colleagues agree with their passwords."}, s.endPlan)
 }
 
 func (s *server) planRow(ctx context.Context, id billing.PlanID) (store.PaymentPlanRow, error) {
@@ -146,13 +150,13 @@ func (s *server) settlePlan(ctx context.Context, in *settlePlanInput) (*body[Pay
 	if _, err := s.decidable(ctx, in.ID); err != nil {
 		return nil, err
 	}
-	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, billing.PlanSettled, ""); err != nil {
+	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, billing.PlanSettled, "", ""); err != nil {
 		return nil, err
 	}
 	return s.plan(ctx, &in.PlanPath)
 }
 
-// endPlan asks for the second person's own password, as the end of a protection does.
+// endPlan asks for the two colleagues' own passwords, as the end of a protection does.
 func (s *server) endPlan(ctx context.Context, in *endPlanInput) (*body[PaymentPlan], error) {
 	p, err := s.decidable(ctx, in.ID)
 	if err != nil {
@@ -162,11 +166,15 @@ func (s *server) endPlan(ctx context.Context, in *endPlanInput) (*body[PaymentPl
 	if err != nil {
 		return nil, err
 	}
+	third, err := s.agrees(ctx, in.Body.Third, in.Body.ThirdPassword, in.remote, auth.DecidePlan, p.Site)
+	if err != nil {
+		return nil, err
+	}
 	to := billing.PlanCancelled
 	if p.State == billing.PlanProposed {
 		to = billing.PlanRejected
 	}
-	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, to, second); err != nil {
+	if err := s.Store.EndPlan(ctx, by(ctx, in.Body.Reason), in.ID, to, second, third); err != nil {
 		return nil, err
 	}
 	return s.plan(ctx, &in.PlanPath)

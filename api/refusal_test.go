@@ -26,20 +26,6 @@ func refused(t *testing.T, a webtest.Answer, status int, code billing.Code, sent
 	require.Contains(t, p.Detail, sentence)
 }
 
-// unchanged runs f and holds that no table that matters has another row or state after it.
-func unchanged(t *testing.T, s *webtest.Server, f func()) {
-	t.Helper()
-	read := func() (state string) {
-		require.NoError(t, s.Store.Pool.QueryRow(context.Background(), `SELECT concat_ws(' ', (SELECT max(id) FROM journal), (SELECT count(*) FROM recharges),
-			(SELECT string_agg(id || state, ',' ORDER BY id) FROM recharges), (SELECT sum(balance_fen) FROM balances),
-			(SELECT count(*) FROM ledger_entries))`).Scan(&state))
-		return state
-	}
-	before := read()
-	f()
-	require.Equal(t, before, read())
-}
-
 func TestRefusals_ofInput(t *testing.T) {
 	s := webtest.New(t)
 	s.Rows(t)
@@ -80,7 +66,7 @@ func TestRefusals_ofInput(t *testing.T) {
 			if c.name == "two keys" {
 				clerk.Header.Set("Idempotency-Key", "one")
 			}
-			unchanged(t, s, func() {
+			s.Unchanged(t, func() {
 				a := clerk.JSON(c.method, "/api/v1"+c.path, c.body)
 				status := statusOf[billing.Code(c.code)]
 				if c.name == "broken JSON" || c.name == "empty body" {

@@ -303,5 +303,5 @@ func (c *Client) changeBills(ctx context.Context, update string, run billing.Run
 		return billing.Errorf(billing.CodeInvalidInput, "choose at least one bill")
 	}
 	d := activities.BillDecision{RunID: run, BillID: bills[0], More: bills[1:], By: by, Reason: reason}
-	return c.update(ctx, RunWorkflowID(run), update, "", d, nil)
+	return runEnded(run, c.update(ctx, RunWorkflowID(run), update, "", d, nil))
 }

@@ -37,7 +37,7 @@ const (
 	RecordMeterTest   Action = "record_meter_test"
 	MakeAdjustment    Action = "make_adjustment"
 	ApproveAdjustment Action = "approve_adjustment"
-	// DecidePlan approves a payment plan, or ends one; ending it before its time takes a second person with the same right.
+	// DecidePlan approves a payment plan, or ends one; ending it before its time takes two more persons with the same right.
 	DecidePlan Action = "decide_plan"
 	// EnterRecharge takes money; ApproveRecharge approves or rejects what another took.
 	EnterRecharge   Action = "enter_recharge"

@@ -25,10 +25,12 @@ const (
 	CorrectTerms CorrectionKind = "terms"
 	// CorrectQuantity replaces a quantity of an account's month that its registers don't give.
 	CorrectQuantity CorrectionKind = "quantity"
+	// CorrectCarryOver replaces what an account had used in its step year before it was opened.
+	CorrectCarryOver CorrectionKind = "carry_over"
 )
 
 // CorrectionKinds lists the kinds.
-var CorrectionKinds = []CorrectionKind{CorrectReading, CorrectRatio, CorrectExchange, CorrectPrice, CorrectTerms, CorrectQuantity}
+var CorrectionKinds = []CorrectionKind{CorrectReading, CorrectRatio, CorrectExchange, CorrectPrice, CorrectTerms, CorrectQuantity, CorrectCarryOver}
 
 // Approvals is how many persons beside the maker must agree, by the kind alone: ratios and prices need two (rule 49). What gives
 // money back needs two as well; that is known with the preview only.
@@ -62,12 +64,13 @@ func (s CorrectionState) Final() bool {
 
 // CorrectionChange is what a correction puts in the place of what stands on file. Only the part of its kind is set.
 type CorrectionChange struct {
-	Reading  *ReadingChange   `json:"reading,omitempty"`
-	Ratio    *RatioChange     `json:"ratio,omitempty"`
-	Exchange *ExchangeChange  `json:"exchange,omitempty"`
-	Price    *PriceCorrection `json:"price,omitempty"`
-	Terms    *TermsChange     `json:"terms,omitempty"`
-	Quantity *QuantityChange  `json:"quantity,omitempty"`
+	Reading   *ReadingChange   `json:"reading,omitempty"`
+	Ratio     *RatioChange     `json:"ratio,omitempty"`
+	Exchange  *ExchangeChange  `json:"exchange,omitempty"`
+	Price     *PriceCorrection `json:"price,omitempty"`
+	Terms     *TermsChange     `json:"terms,omitempty"`
+	Quantity  *QuantityChange  `json:"quantity,omitempty"`
+	CarryOver *CarryOverChange `json:"carry_over,omitempty"`
 }
 
 // ReadingChange is what a meter really showed at a freeze instant: all registers, raw.
@@ -127,19 +130,27 @@ type QuantityChange struct {
 	Value   Quantity  `json:"value"`
 }
 
+// CarryOverChange is what an account had really used in its step year before it was opened, by the former system's bills: raw units
+// (0.01 kWh or litres), after the ratio. It moves the steps of the opening year (rules 15 and 21). With 0 the account is a new customer's,
+// whose steps begin with its first month.
+type CarryOverChange struct {
+	Account AccountID `json:"account"`
+	Use     int64     `json:"use"`
+}
+
 // Kind is the kind of the part that is set; empty, with a refusal, unless exactly one is.
 func (c CorrectionChange) Kind() (CorrectionKind, error) {
 	var kinds []CorrectionKind
 	for kind, set := range map[CorrectionKind]bool{
 		CorrectReading: c.Reading != nil, CorrectRatio: c.Ratio != nil, CorrectExchange: c.Exchange != nil, CorrectPrice: c.Price != nil, CorrectTerms: c.Terms != nil,
-		CorrectQuantity: c.Quantity != nil,
+		CorrectQuantity: c.Quantity != nil, CorrectCarryOver: c.CarryOver != nil,
 	} {
 		if set {
 			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) != 1 {
-		return "", Errorf(CodeInvalidInput, "A correction changes one thing: a reading, a ratio, the values of an exchange, a price, an account's terms or a quantity of a month.")
+		return "", Errorf(CodeInvalidInput, "A correction changes one thing: a reading, a ratio, the values of an exchange, a price, an account's terms, a quantity of a month or the use before an account was opened.")
 	}
 	return kinds[0], nil
 }

@@ -1,6 +1,9 @@
 package billing
 
-import "math/big"
+import (
+	"cmp"
+	"math/big"
+)
 
 // MakeUpRule says when a make-up bill may be paid in monthly parts, and how large a part is (rule 9, after Ellwood City 1054.02). It holds
 // from a day on.
@@ -10,11 +13,16 @@ type MakeUpRule struct {
 	OverPercent    int  `json:"over_percent"`    // the true-up comes to more than so much of the lowest normal bill
 	PartPercent    int  `json:"part_percent"`    // a monthly part is so much of the lowest normal bill at most
 	Bills          int  `json:"bills"`           // the lowest of so many newest normal bills
+	// MaxParts is how many parts a plan has at most: a part is larger than its share where the total asks for more. 0, in the rules of plans
+	// that were made before there was a limit: any number.
+	MaxParts int `json:"max_parts"`
+	// DecideDays is how long a proposed plan protects without a decision; then it lapses.
+	DecideDays int `json:"decide_days"`
 }
 
 // DefaultMakeUp is in force where a site says nothing else.
 func DefaultMakeUp() []MakeUpRule {
-	return []MakeUpRule{{From: NewDate(2000, 1, 1), AfterEstimates: 4, OverPercent: 50, PartPercent: 50, Bills: 12}}
+	return []MakeUpRule{{From: NewDate(2000, 1, 1), AfterEstimates: 4, OverPercent: 50, PartPercent: 50, Bills: 12, MaxParts: 12, DecideDays: 30}}
 }
 
 // ValidateMakeUp refuses rules that can't be meant.
@@ -29,6 +37,8 @@ func ValidateMakeUp(rules []MakeUpRule) error {
 			return Errorf(CodeInvalidInput, "billing.make_up: a share of rule %d can't be: a part is 1 to 100 percent of the lowest normal bill.", i+1)
 		case r.Bills < 1:
 			return Errorf(CodeInvalidInput, "billing.make_up: rule %d must look at one bill at least.", i+1)
+		case r.MaxParts < 1 || r.DecideDays < 1:
+			return Errorf(CodeInvalidInput, "billing.make_up: rule %d needs max_parts and decide_days: how many parts a plan has at most, and in how many days it is decided, at least 1 each.", i+1)
 		}
 	}
 	return nil
@@ -86,7 +96,15 @@ func (r MakeUpRule) Plan(m MakeUp) (total, part Money) {
 	if part < 1 || total <= PartOf(m.LowestFen, r.OverPercent) {
 		return 0, 0
 	}
+	if parts := Money(r.MaxParts); parts > 0 {
+		part = max(part, total/parts+min(total%parts, 1))
+	}
 	return total, part
+}
+
+// Lapses is the last day on which a plan that was proposed on a day can be decided on.
+func (r MakeUpRule) Lapses(proposed Date) Date {
+	return proposed.AddDays(cmp.Or(r.DecideDays, DefaultMakeUp()[0].DecideDays))
 }
 
 // PlanState is the progress of a payment plan.
@@ -99,6 +117,7 @@ const (
 	PlanSettled   PlanState = "settled" // all parts have fallen due, or the customer pays at once
 	PlanRejected  PlanState = "rejected"
 	PlanCancelled PlanState = "cancelled"
+	PlanLapsed    PlanState = "lapsed" // nobody decided in time, or what it is about has changed before anybody did
 )
 
 // Final says that nothing of the plan is outstanding any more.

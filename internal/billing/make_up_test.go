@@ -29,6 +29,13 @@ func TestMakeUp(t *testing.T) {
 		total, _ := rule.Plan(other)
 		require.Zero(t, total, name)
 	}
+	limited := rule
+	limited.MaxParts = 3
+	total, part = limited.Plan(m)
+	require.Equal(t, [2]billing.Money{9462, 3154}, [2]billing.Money{total, part}, "three parts of a third each, above the share")
+	limited.MaxParts = 4
+	_, part = limited.Plan(m)
+	require.Equal(t, billing.Money(2500), part, "the share is enough")
 	m.ChargedFen = 538 + 2501
 	total, _ = rule.Plan(m)
 	require.Equal(t, billing.Money(2501), total, "one fen more than the share is spread")
@@ -42,6 +49,7 @@ func TestValidateMakeUp(t *testing.T) {
 	for _, spoil := range []func(*billing.MakeUpRule){
 		func(r *billing.MakeUpRule) { r.From = billing.Date{} }, func(r *billing.MakeUpRule) { r.AfterEstimates = 0 }, func(r *billing.MakeUpRule) { r.OverPercent = -1 },
 		func(r *billing.MakeUpRule) { r.PartPercent = 0 }, func(r *billing.MakeUpRule) { r.PartPercent = 101 }, func(r *billing.MakeUpRule) { r.Bills = 0 },
+		func(r *billing.MakeUpRule) { r.MaxParts = 0 }, func(r *billing.MakeUpRule) { r.DecideDays = 0 },
 	} {
 		rules := billing.DefaultMakeUp()
 		spoil(&rules[0])
@@ -54,7 +62,7 @@ func TestValidateMakeUp(t *testing.T) {
 func TestPlan_partsSumToTheTotal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rule := billing.MakeUpRule{From: billing.MustDate("2020-01-01"), AfterEstimates: rapid.IntRange(1, 6).Draw(t, "after"), OverPercent: rapid.IntRange(0, 200).Draw(t, "over"),
-			PartPercent: rapid.IntRange(1, 100).Draw(t, "percent"), Bills: 12}
+			PartPercent: rapid.IntRange(1, 100).Draw(t, "percent"), Bills: 12, MaxParts: rapid.IntRange(0, 24).Draw(t, "parts")}
 		m := billing.MakeUp{Estimates: rapid.IntRange(0, 12).Draw(t, "estimates"), EstimatedFen: billing.Money(rapid.Int64Range(-1000, 1_000_000).Draw(t, "estimated")),
 			EstimatedSeconds: rapid.Int64Range(0, 40*86400).Draw(t, "time"), ChargedFen: billing.Money(rapid.Int64Range(-1000, 2_000_000).Draw(t, "charged")),
 			ChargedSeconds: rapid.Int64Range(0, 3*86400).Draw(t, "own"), LowestFen: billing.Money(rapid.Int64Range(0, 200_000).Draw(t, "lowest"))}
@@ -65,8 +73,12 @@ func TestPlan_partsSumToTheTotal(t *testing.T) {
 		if m.Estimates < rule.AfterEstimates || total > m.ChargedFen || int64(total)*100 <= int64(m.LowestFen)*int64(rule.OverPercent)-100 {
 			t.Fatalf("%d fen of %+v by %+v", total, m, rule)
 		}
-		if int64(part)*100 > int64(m.LowestFen)*int64(rule.PartPercent) {
-			t.Fatalf("a part of %d fen is more than %d percent of %d", part, rule.PartPercent, m.LowestFen)
+		parts := int64(rule.MaxParts)
+		if int64(part)*100 > int64(m.LowestFen)*int64(rule.PartPercent) && (parts == 0 || (int64(part)-1)*parts >= int64(total)) {
+			t.Fatalf("a part of %d fen is more than %d percent of %d, and more than %d parts ask for", part, rule.PartPercent, m.LowestFen, parts)
+		}
+		if parts > 0 && int64(part)*parts < int64(total) {
+			t.Fatalf("%d fen in parts of %d are more than %d parts", total, part, parts)
 		}
 		var sum billing.Money
 		for left := total; left > 0; left -= min(part, left) {

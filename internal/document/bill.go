@@ -219,7 +219,11 @@ func (s *canvas) billSums(b store.BillSheet, taxes []billing.Component) []fact {
 func (s *canvas) adjustments(b store.BillSheet) {
 	say := s.o.Lang.say
 	for _, a := range b.Adjustments {
-		t := s.table(say("adjustment", string(a.ID)), []col{
+		title := say("adjustment", string(a.ID))
+		if a.Undoes != "" {
+			title += " · " + say("undoes", string(a.Undoes))
+		}
+		t := s.table(title, []col{
 			{say("line"), 14, false}, {say("band"), 10, false}, {say("of_bill"), 16, false}, {say("days"), 10, false}, {say("billed_use") + " " + b.Service.Unit(), 10, true},
 			{say("true_use") + " " + b.Service.Unit(), 10, true}, {say("price"), 9, true}, {say("factor"), 7, true}, {say("billed_fen"), 9, true}, {say("true_fen"), 9, true}, {say("amount"), 9, true},
 		})
@@ -236,7 +240,7 @@ func (s *canvas) adjustments(b store.BillSheet) {
 // paidLater are a bill's payment plans without those that ended before they were paid.
 func paidLater(b store.BillSheet) []store.PaymentPlan {
 	return slices.DeleteFunc(slices.Clone(b.Plans), func(p store.PaymentPlan) bool {
-		return p.State == billing.PlanRejected || p.State == billing.PlanCancelled
+		return p.State == billing.PlanRejected || p.State == billing.PlanCancelled || p.State == billing.PlanLapsed
 	})
 }
 
@@ -278,7 +282,11 @@ func (s *canvas) rollBill(b store.BillSheet, readings []store.BillReading, taxes
 	lines = append(lines, fact{})
 	lines = append(lines, s.billSums(b, taxes)...)
 	for _, a := range b.Adjustments {
-		lines = append(lines, fact{}, fact{say("adjustment", string(a.ID)), a.TotalFen.Grouped()}, fact{say("adjusted"), ""})
+		lines = append(lines, fact{}, fact{say("adjustment", string(a.ID)), a.TotalFen.Grouped()})
+		if a.Undoes != "" {
+			lines = append(lines, fact{say("undoes", string(a.Undoes)), ""})
+		}
+		lines = append(lines, fact{say("adjusted"), ""})
 		for _, l := range a.Lines {
 			billed, right := asBilled(l)
 			lines = append(lines, fact{s.o.Lang.name(l.NameZH, l.NameEN) + " " + s.band(billed), ""},

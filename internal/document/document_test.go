@@ -343,8 +343,11 @@ func TestBills_adjustments(t *testing.T) {
 	line := store.AdjustedLine{Bill: "B100123-202608-1", NameZH: "电度电费", NameEN: "Energy", Tier: 2, FromAt: billing.MustDate("2026-08-01").Start(zone), ToAt: billing.MustDate("2026-09-01").Start(zone),
 		Price: billing.MustPrice("0.588"), Factor: billing.MustFactor("1"), BilledQuantity: billing.MustQuantity("280"), TrueQuantity: billing.MustQuantity("276.59"), BilledFen: 164_64, TrueFen: 162_63}
 	b.Adjustments = []store.StatedAdjustment{{Adjustment: store.Adjustment{ID: "J20260910-0001", TotalFen: -2_01}, Lines: []store.AdjustedLine{line}}}
+	back := line
+	back.BilledQuantity, back.TrueQuantity, back.BilledFen, back.TrueFen = line.TrueQuantity, line.BilledQuantity, line.TrueFen, line.BilledFen
+	b.Adjustments = append(b.Adjustments, store.StatedAdjustment{Adjustment: store.Adjustment{ID: "J20260912-0003", Undoes: "J20260910-0001", TotalFen: 2_01}, Lines: []store.AdjustedLine{back}})
 	for _, paper := range []Paper{A4, Roll} {
-		for l, words := range map[Language][]string{EN: {"Fault adjustment J20260910-0001", "280.00", "276.59", "0.588", "-2.01"}, ZH: {"计量退补 J20260910-0001", "不含在本账单"}} {
+		for l, words := range map[Language][]string{EN: {"Fault adjustment J20260910-0001", "Fault adjustment J20260912-0003", "Undoes fault adjustment J20260910-0001", "280.00", "276.59", "0.588", "-2.01"}, ZH: {"计量退补 J20260910-0001", "撤销计量退补 J20260910-0001", "不含在本账单"}} {
 			var out bytes.Buffer
 			o := options(l)
 			o.Paper = paper

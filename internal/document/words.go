@@ -25,7 +25,7 @@ var words = map[string]word{
 	"price": {"单价（元）", "Price (CNY)"}, "factor": {"系数", "Factor"}, "amount": {"金额（元）", "Amount (CNY)"}, "total": {"合计", "Total"}, "step": {"%s·第%d档", "%s, step %d"},
 	"readings": {"抄表示数", "Readings"}, "meter": {"表号", "Meter"}, "register": {"示数类型", "Register"}, "from": {"起", "From"}, "to": {"止", "To"}, "ratio": {"倍率", "Ratio"}, "counted": {"计量", "Counted"},
 	"estimated":  {"*含估抄", "*partly estimated"},
-	"adjustment": {"计量退补 %s", "Fault adjustment %s"}, "adjusted": {"已单独入账，不含在本账单合计内", "Booked by itself, no part of this bill"}, "billed_use": {"已计", "Billed"}, "true_use": {"应计", "True"},
+	"adjustment": {"计量退补 %s", "Fault adjustment %s"}, "undoes": {"撤销计量退补 %s", "Undoes fault adjustment %s"}, "adjusted": {"已单独入账，不含在本账单合计内", "Booked by itself, no part of this bill"}, "billed_use": {"已计", "Billed"}, "true_use": {"应计", "True"},
 	"billed_fen": {"已计金额", "Billed CNY"}, "true_fen": {"应计金额", "True CNY"}, "of_bill": {"账单", "Bill"},
 	"plan": {"补收分期 %s", "Payment plan %s"}, "plan_part": {"每期至多（元）", "A month at most (CNY)"}, "plan_later": {"未到期（元）", "Not due yet (CNY)"},
 	"planned": {"估抄后补收 %s 元按分期 %s 缴纳，每期至多 %s 元，尚有 %s 元未到期；本账单合计不变", "A make-up of CNY %s is paid by plan %s, at most CNY %s a month; CNY %s is not due yet. The bill's total stays"},

@@ -43,7 +43,7 @@ func (c *checker) ledgerBalances(ctx context.Context, inv *Invariant) error {
 }
 
 // plansAddUp: the parts of a payment plan that fell due, what is outstanding and what became due with its end are its total; no part is above
-// the share of the lowest normal bill, nor do two fall due in one month; the total is what the charges in the books say the true-up was.
+// the share of the lowest normal bill, unless the largest number of parts asks for it, nor do two fall due in one month; the total is what the charges in the books say the true-up was.
 func (c *checker) plansAddUp(ctx context.Context, inv *Invariant) error {
 	if err := c.count(ctx, inv, `SELECT count(*) FROM payment_plans`); err != nil {
 		return err
@@ -53,7 +53,10 @@ func (c *checker) plansAddUp(ctx context.Context, inv *Invariant) error {
 			FROM payment_plans y LEFT JOIN payment_plan_parts p ON p.plan_id = y.id GROUP BY y.id HAVING coalesce(sum(p.amount_fen), 0) + y.outstanding_fen + y.early_fen <> y.total_fen`,
 		`SELECT format('payment plan %s: parts of up to %s fen, the lowest bill %s comes to %s', y.id, greatest(y.part_fen, p.fen), b.id, b.total_fen - b.late_fen) FROM payment_plans y JOIN bills b ON b.id = y.lowest_bill
 			LEFT JOIN LATERAL (SELECT max(amount_fen) AS fen FROM payment_plan_parts WHERE plan_id = y.id) p ON true
-			WHERE greatest(y.part_fen, p.fen) * 100 > (b.total_fen - b.late_fen) * (y.rule ->> 'part_percent')::numeric OR b.account_id <> y.account_id`,
+			WHERE greatest(y.part_fen, p.fen) * 100 > (b.total_fen - b.late_fen) * (y.rule ->> 'part_percent')::numeric
+				AND greatest(y.part_fen, p.fen) > coalesce(ceil(y.total_fen / nullif((y.rule ->> 'max_parts')::numeric, 0)), 0) OR b.account_id <> y.account_id`,
+		`SELECT format('payment plan %s of %s fen in parts of %s: more than %s parts', id, total_fen, part_fen, rule ->> 'max_parts') FROM payment_plans
+			WHERE part_fen * nullif((rule ->> 'max_parts')::numeric, 0) < total_fen`,
 		`SELECT format('account %s: %s parts fell due in %s', y.account_id, count(*), to_char(p.fell_at AT TIME ZONE s.time_zone, 'YYYY-MM')) FROM payment_plan_parts p JOIN payment_plans y ON y.id = p.plan_id
 			JOIN sites s ON s.id = y.site_id GROUP BY y.account_id, to_char(p.fell_at AT TIME ZONE s.time_zone, 'YYYY-MM') HAVING count(*) > 1`,
 		`SELECT format('payment plan %s of %s fen: the charge of its cycle is %s fen, of which its own time explains %s', y.id, y.total_fen, c.fen, x.usual) FROM payment_plans y
@@ -381,7 +384,7 @@ func (c *checker) quantitiesMatch(ctx context.Context, inv *Invariant) error {
 }
 
 // threePersons: each credited recharge, published change of prices, booked adjustment, hold that was paid out (a refund, a transfer, a dispute) and
-// protection that was ended before its time has a maker and two who checked, three different persons.
+// protection or payment plan that was ended before its time has a maker and two who checked, three different persons.
 func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
 	if err := c.threePersonsPriced(ctx, inv); err != nil {
 		return err
@@ -399,13 +402,19 @@ func (c *checker) threePersons(ctx context.Context, inv *Invariant) error {
 		FROM recharges WHERE state = 'credited' AND NOT (coalesce(entered_by <> approved1_by AND entered_by <> approved2_by AND approved1_by <> approved2_by, false))`)
 }
 
-// threePersonsPaidOut: who placed, approved and paid out a hold are three persons; so are who ended a protection and who agreed.
+// threePersonsPaidOut: who placed, approved and paid out a hold are three persons; so are who ended a
+// protection, or a payment plan, before its time and who agreed.
 func (c *checker) threePersonsPaidOut(ctx context.Context, inv *Invariant) error {
-	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM holds WHERE state = 'posted') + (SELECT count(*) FROM protections WHERE ended_at IS NOT NULL)`); err != nil {
+	if err := c.count(ctx, inv, `SELECT (SELECT count(*) FROM holds WHERE state = 'posted') + (SELECT count(*) FROM protections WHERE ended_at IS NOT NULL)
+		+ (SELECT count(*) FROM payment_plans WHERE state IN ('rejected', 'cancelled'))`); err != nil {
 		return err
 	}
 	if err := c.none(ctx, inv, `SELECT format('hold %s (%s): placed by %s, approved by %s, paid out by %s', id, purpose, placed_by, coalesce(approved_by, 'nobody'), settled_by)
 		FROM holds WHERE state = 'posted' AND NOT coalesce(placed_by <> approved_by AND placed_by <> settled_by AND approved_by <> settled_by, false)`); err != nil {
+		return err
+	}
+	if err := c.none(ctx, inv, `SELECT format('payment plan %s (%s): ended by %s, agreed by %s and %s', id, state, ended_by, coalesce(agreed_by, 'nobody'), coalesce(agreed2_by, 'nobody'))
+		FROM payment_plans WHERE state IN ('rejected', 'cancelled') AND NOT coalesce(ended_by <> agreed_by AND ended_by <> agreed2_by AND agreed_by <> agreed2_by, false)`); err != nil {
 		return err
 	}
 	return c.none(ctx, inv, `SELECT format('protection %s: ended by %s, agreed by %s and %s', id, ended_by, coalesce(ended_by2, 'nobody'), coalesce(ended_by3, 'nobody'))

@@ -25,6 +25,26 @@ type Fault struct {
 	// NextFrom is the first day of the bills that were issued after this fault
 	// was adjusted: their steps count its true use already. Zero for none.
 	NextFrom billing.Date
+	// Undone says that the adjustment was taken back: what of it counts is only
+	// what bills still count toward their steps by mistake.
+	Undone *Undone
+}
+
+// Undone is an adjustment that is taken back. Bills that begin on a day in
+// [From, To) count its true use toward their steps; To is zero while all later
+// ones do.
+type Undone struct {
+	From, To billing.Date
+	Steps    map[int]int64 // by how much that use differs, raw, after ratio, by year
+}
+
+// mistaken is what a bill counts toward its steps by mistake.
+func (u Undone) mistaken(in *Input) int64 {
+	day := billing.DateOf(in.From, in.Location)
+	if day.Before(u.From) || !u.To.IsZero() && !day.Before(u.To) {
+		return 0
+	}
+	return u.Steps[day.Year()]
 }
 
 // MeterError is the factor of a meter that a test found to register so many
@@ -79,7 +99,7 @@ type Adjustment struct {
 
 // Adjust works out what a fault did to the bills of an account. bills are the
 // issued ones, oldest first, that cover the fault's time and follow it in its
-// step year; before are faults of the same account that were adjusted already,
+// step year; before are faults of the same account that were adjusted already, in order,
 // and bills reach back to where the first of them that has a part in that step
 // year began, because each is counted from its beginning.
 // The bills stand: each is priced again from its own input, with the tariffs
@@ -99,13 +119,58 @@ func Adjust(bills []Billed, before []Fault, fault Fault) (Adjustment, error) {
 	}
 	own := counts[len(counts)-1]
 	out.Registered, out.Difference = own.use, own.difference
-	for _, l := range out.Lines {
-		var err error
-		if out.Total, err = out.Total.Add(l.Amount); err != nil {
+	err := out.sum()
+	return out, err
+}
+
+// Undo works out what taking an adjustment back changes in the bills that were
+// issued since: their steps go on from the use as it was registered again. What
+// the adjustment's own lines moved is taken back as it is, and is no part of
+// this. bills, before and errors are as for Adjust; nothing was adjusted after
+// it that still counts.
+func Undo(bills []Billed, before []Fault, undone Undone) (Adjustment, error) {
+	var out Adjustment
+	for _, b := range bills {
+		in, issued, err := b.again()
+		if err != nil {
+			return Adjustment{}, err
+		}
+		was, is := plain(in, issued), plain(in, issued)
+		var mistaken int64
+		for i := range before {
+			if u := before[i].Undone; u != nil {
+				mistaken += u.mistaken(&in)
+			}
+		}
+		was.usedBefore(-mistaken)
+		is.usedBefore(-mistaken - undone.mistaken(&in))
+		if err := out.compare(b.Bill, was, is, 0); err != nil {
 			return Adjustment{}, err
 		}
 	}
-	return out, nil
+	err := out.sum()
+	return out, err
+}
+
+// sum adds the lines up.
+func (a *Adjustment) sum() (err error) {
+	for _, l := range a.Lines {
+		if a.Total, err = a.Total.Add(l.Amount); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again prices a bill from its own input, without its late fee.
+func (b Billed) again() (Input, Result, error) {
+	in := b.Input
+	in.Late = nil
+	issued, err := Rate(in)
+	if err == nil && issued.Total != b.Total {
+		err = billing.Errorf(billing.CodeInvalidInput, "Bill %s asks for %s yuan, but %s come out of the input that it keeps: have it checked before anything rests on it.", b.Bill, b.Total, issued.Total)
+	}
+	return in, issued, err
 }
 
 // counted is a fault with what was counted of it so far.
@@ -118,20 +183,20 @@ type counted struct {
 // bill adds a bill's part of the adjustment. The last of the faults is the one
 // that is adjusted.
 func (a *Adjustment) bill(b Billed, faults []counted) error {
-	in := b.Input
-	in.Late = nil
-	issued, err := Rate(in)
+	in, issued, err := b.again()
 	if err != nil {
 		return err
-	}
-	if issued.Total != b.Total {
-		return billing.Errorf(billing.CodeInvalidInput, "Bill %s asks for %s yuan, but %s come out of the input that it keeps: have it checked before anything rests on it.", b.Bill, b.Total, issued.Total)
 	}
 	was, is := plain(in, issued), plain(in, issued)
 	year, last := billing.DateOf(in.From, in.Location).Year(), len(faults)-1
 	var own int64
 	for i := range faults {
 		f := &faults[i]
+		if u := f.fault.Undone; u != nil {
+			was.usedBefore(-u.mistaken(&in))
+			is.usedBefore(-u.mistaken(&in))
+			continue
+		}
 		earlier := f.steps[year]
 		if !f.fault.counts(&in) {
 			earlier = 0

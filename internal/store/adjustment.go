@@ -53,6 +53,9 @@ type Adjustment struct {
 	EndedBy     billing.UserID
 	EndedAt     *time.Time
 	EndedWhy    string
+	// Undoes is the booked adjustment that this one takes back; UndoneBy the one that took this back, once it is booked.
+	Undoes   billing.AdjustmentID
+	UndoneBy billing.AdjustmentID
 }
 
 // What the time of an adjustment is counted from.
@@ -65,11 +68,19 @@ const (
 const adjustmentColumns = `j.id, j.site_id, j.account_id, j.meter_id, j.kind, j.fault, j.test_id, j.percent, j.counted_from, j.counted_by, j.from_at, j.to_at, j.opening, j.closing,
 	j.normal_bill, j.normal, j.normal_days, j.registered, j.difference, j.total_fen, j.next_from, j.reason, j.evidence, j.state, j.digest, j.drafted_by, j.drafted_at,
 	coalesce(j.approved1_by, '') AS approved1_by, j.approved1_at, coalesce(j.approved2_by, '') AS approved2_by, j.approved2_at, j.entry_id, j.balance_after_fen,
-	coalesce(j.ended_by, '') AS ended_by, j.ended_at, j.ended_why`
+	coalesce(j.ended_by, '') AS ended_by, j.ended_at, j.ended_why, coalesce(j.undoes, '') AS undoes, coalesce(j.undone_by, '') AS undone_by`
 
 func (a Adjustment) journal(ctx context.Context, tx *Tx, event string, was billing.AdjustmentState, reason string, refs []string, data any) error {
 	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "adjustment", ID: string(a.ID), Event: event, From: string(was), To: string(a.State), Reason: reason,
-		Refs: append([]string{string(a.Account), string(a.Meter)}, refs...), Data: data})
+		Refs: append(a.refs(), refs...), Data: data})
+}
+
+func (a Adjustment) refs() []string {
+	refs := []string{string(a.Account), string(a.Meter)}
+	if a.Undoes != "" {
+		refs = append(refs, string(a.Undoes))
+	}
+	return refs
 }
 
 // AdjustedBill is a bill that an adjustment is about, as it stands and as it would be. Quantities are of the total register, raw, after
@@ -116,7 +127,11 @@ type NewAdjustment struct {
 }
 
 func (n NewAdjustment) hash() []byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %q %q", n.Fault, n.Reason, n.Evidence, n.DraftedBy))
+	text := fmt.Appendf(nil, "%s %q %q %q", n.Fault, n.Reason, n.Evidence, n.DraftedBy)
+	if n.Undoes != "" {
+		text = fmt.Appendf(text, " undoes %q", n.Undoes)
+	}
+	sum := sha256.Sum256(text)
 	return sum[:]
 }
 
@@ -150,7 +165,8 @@ func adjustmentError(err error, id billing.AdjustmentID) error {
 }
 
 // DraftAdjustment stores an adjustment that was reckoned, with its bills and lines, up for approval. A repeat under the same key gives the
-// first one; another request under it is billing.CodeConflict, and so is one whose time overlaps that of another adjustment of the meter.
+// first one; another request under it is billing.CodeConflict, and so is one whose time overlaps that of another adjustment of the meter, and a second
+// one that would undo the same.
 func (s *Store) DraftAdjustment(ctx context.Context, by By, n NewAdjustment) (Adjustment, error) {
 	id := n.ID
 	err := s.Change(ctx, by, func(tx *Tx) error {
@@ -164,10 +180,10 @@ func (s *Store) DraftAdjustment(ctx context.Context, by By, n NewAdjustment) (Ad
 		}
 		id, n.State = n.ID, billing.AdjustmentPreviewed
 		_, err = tx.Exec(ctx, `INSERT INTO adjustments (id, site_id, account_id, meter_id, kind, fault, test_id, percent, counted_from, counted_by, from_at, to_at, opening, closing,
-				normal_bill, normal, normal_days, registered, difference, total_fen, next_from, reason, evidence, state, idempotency_key, request_hash, digest, drafted_by, drafted_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)`,
+				normal_bill, normal, normal_days, registered, difference, total_fen, next_from, reason, evidence, state, idempotency_key, request_hash, digest, drafted_by, drafted_at, undoes)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, nullif($30, ''))`,
 			n.ID, n.Site, n.Account, n.Meter, n.Kind, string(n.Fault), n.Test, n.Percent, n.CountedFrom, n.CountedBy, n.FromAt, n.ToAt, n.Opening, n.Closing,
-			n.NormalBill, n.Normal, n.NormalDays, n.Registered, n.Difference, n.TotalFen, n.NextFrom, n.Reason, n.Evidence, n.State, n.Key, n.hash(), n.Digest, n.DraftedBy, tx.Now)
+			n.NormalBill, n.Normal, n.NormalDays, n.Registered, n.Difference, n.TotalFen, n.NextFrom, n.Reason, n.Evidence, n.State, n.Key, n.hash(), n.Digest, n.DraftedBy, tx.Now, n.Undoes)
 		if err != nil {
 			return err
 		}
@@ -212,7 +228,7 @@ func (s *Store) AdjustableBills(ctx context.Context, account billing.AccountID, 
 
 // BookedAdjustments reads an account's booked adjustments in the order in which they were booked.
 func (s *Store) BookedAdjustments(ctx context.Context, account billing.AccountID) ([]Adjustment, error) {
-	rows, _ := s.Pool.Query(ctx, `SELECT `+adjustmentColumns+` FROM adjustments j WHERE j.account_id = $1 AND j.state = 'booked' ORDER BY j.approved2_at, j.id`, account)
+	rows, _ := s.Pool.Query(ctx, `SELECT `+adjustmentColumns+` FROM adjustments j WHERE j.account_id = $1 AND j.state = 'booked' ORDER BY j.approved2_at, j.entry_id, j.id`, account)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[Adjustment])
 	return all, translate(err)
 }

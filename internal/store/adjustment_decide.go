@@ -80,6 +80,9 @@ func book(ctx context.Context, tx *Tx, j *Adjustment, by billing.UserID, terms T
 	if err := billsStand(ctx, tx, *j); err != nil {
 		return err
 	}
+	if err := markUndone(ctx, tx, *j); err != nil {
+		return err
+	}
 	revenue, customer := ledger.RevenueOf(j.Site, account.Service), ledger.Customer(j.Account)
 	if j.TotalFen != 0 {
 		e := ledger.Move(j.Site, ledger.KindAdjustment, "adjustment/"+string(j.ID), string(j.ID), customer, revenue, j.TotalFen)
@@ -99,10 +102,7 @@ func book(ctx context.Context, tx *Tx, j *Adjustment, by billing.UserID, terms T
 	if err != nil || j.TotalFen == 0 {
 		return err
 	}
-	kind := "undercharged"
-	if j.TotalFen < 0 {
-		kind = "refunded"
-	}
+	kind := adjustedMessages[j.Undoes != ""][j.TotalFen < 0]
 	_, err = queueMessage(ctx, tx, NewMessage{Account: j.Account, Kind: kind, Cause: string(j.ID) + "/" + kind, Amount: max(j.TotalFen, -j.TotalFen), Balance: balance}, terms.Text)
 	if err != nil || j.TotalFen > 0 {
 		return err
@@ -114,16 +114,47 @@ func book(ctx context.Context, tx *Tx, j *Adjustment, by billing.UserID, terms T
 	return creditBrings(ctx, tx, sup, account, "adjustment/"+string(j.ID), "credit was given back", balance, terms)
 }
 
+// adjustedMessages are the kinds of what customers are told: of an adjustment or of one that undoes another (true), of a charge or of money that is
+// given back (true).
+var adjustedMessages = map[bool]map[bool]string{
+	false: {false: "undercharged", true: "refunded"},
+	true:  {false: "refund_undone", true: "charge_undone"},
+}
+
+// markUndone says on the adjustment that another one takes back which one that is.
+func markUndone(ctx context.Context, tx *Tx, j Adjustment) error {
+	if j.Undoes == "" {
+		return nil
+	}
+	first, err := lockAdjustment(ctx, tx, j.Undoes)
+	if err != nil {
+		return err
+	}
+	if first.UndoneBy != "" {
+		return UndoneAlready(first)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE adjustments SET undone_by = $2 WHERE id = $1`, first.ID, j.ID); err != nil {
+		return err
+	}
+	return first.journal(ctx, tx, "undone", first.State, j.Reason, []string{string(j.ID)}, map[string]any{"total_fen": j.TotalFen})
+}
+
+// UndoneAlready refuses to undo an adjustment twice.
+func UndoneAlready(j Adjustment) error {
+	return billing.Errorf(billing.CodeClosed, "adjustment %s is undone already, by %s: nothing was changed", j.ID, j.UndoneBy)
+}
+
 // billsStand refuses to book while what the adjustment rests on is on the move: a run that is being rated, a correction under way, a bill
-// that isn't issued or was reversed.
+// that isn't issued or was reversed. What is undone may be about bills that were reversed since.
 func billsStand(ctx context.Context, tx *Tx, j Adjustment) error {
 	if err := noRunRates(ctx, tx, []billing.SiteID{j.Site}, "approve the adjustment when it has finished"); err != nil {
 		return err
 	}
 	rows, _ := tx.Query(ctx, `SELECT b.id, b.state FROM bills b JOIN sites s ON s.id = b.site_id
 		WHERE b.account_id = $1 AND (b.state IN ('draft', 'held') AND b.period_to > ($2::timestamptz AT TIME ZONE s.time_zone)::date
-			OR b.state <> 'issued' AND EXISTS (SELECT 1 FROM adjustment_bills x WHERE x.adjustment_id = $3 AND x.bill_id = b.id)) ORDER BY b.id LIMIT 1 FOR SHARE OF b`,
-		j.Account, j.FromAt, j.ID)
+			OR b.state <> 'issued' AND EXISTS (SELECT 1 FROM adjustment_bills x WHERE x.adjustment_id = $3 AND x.bill_id = b.id)
+				AND NOT EXISTS (SELECT 1 FROM adjustment_bills x WHERE x.adjustment_id = $4 AND x.bill_id = b.id)) ORDER BY b.id LIMIT 1 FOR SHARE OF b`,
+		j.Account, j.FromAt, j.ID, j.Undoes)
 	type bill struct {
 		ID    billing.BillID
 		State billing.BillState
@@ -168,7 +199,7 @@ func (s *Store) EndAdjustment(ctx context.Context, by By, id billing.AdjustmentI
 func (s *Store) AdjustmentFollows(ctx context.Context, id billing.AdjustmentID) (CreditConsequences, error) {
 	var c CreditConsequences
 	err := s.Pool.QueryRow(ctx, `SELECT
-		ARRAY(SELECT id FROM messages WHERE cause IN ($1 || '/refunded', $1 || '/undercharged') AND state = 'queued'),
+		ARRAY(SELECT id FROM messages WHERE cause IN ($1 || '/refunded', $1 || '/undercharged', $1 || '/refund_undone', $1 || '/charge_undone') AND state = 'queued'),
 		ARRAY(SELECT id FROM restores WHERE cause LIKE 'adjustment/' || $1 || '/%' AND state IN ('sending', 'unknown')),
 		ARRAY(SELECT n.id FROM adjustments a JOIN reminders n ON n.account_id = a.account_id JOIN journal j ON j.chain = 'reminder/' || n.id AND j.event = 'closed' AND j.refs @> ARRAY[$1]
 			WHERE a.id = $1 AND n.state = 'closed'),

@@ -54,6 +54,12 @@ func onFile(ctx context.Context, tx *Tx, c billing.CorrectionChange) ([]byte, er
 			return []byte(`{}`), err
 		}
 		return json.Marshal(map[string]any{"version": q.Version, "value": q.Value, "source": q.Source, "recorded_by": q.RecordedBy})
+	case c.CarryOver != nil:
+		a, err := readAccount(ctx, tx, c.CarryOver.Account)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(map[string]any{"use": a.UseBefore, "opened_on": a.OpenedOn})
 	}
 	return nil, billing.Errorf(billing.CodeInvalidInput, "the correction changes nothing")
 }
@@ -106,6 +112,8 @@ func writeChange(ctx context.Context, tx *Tx, k Correction) error {
 		return writeTerms(ctx, tx, k, *c.Terms)
 	case c.Quantity != nil:
 		return writeQuantity(ctx, tx, k, *c.Quantity)
+	case c.CarryOver != nil:
+		return writeCarryOver(ctx, tx, k, *c.CarryOver)
 	}
 	return billing.Errorf(billing.CodeInvalidInput, "the correction changes nothing")
 }
@@ -267,4 +275,17 @@ func writeQuantity(ctx context.Context, tx *Tx, k Correction, c billing.Quantity
 	made := *tx
 	made.Actor, made.Reason = string(k.DraftedBy), string(k.ID)+": "+k.Reason
 	return RecordPeriodQuantity(ctx, &made, QuantityOfChange(c))
+}
+
+// writeCarryOver replaces the use that an account was opened with. The earlier value stays with the correction and in the journal.
+func writeCarryOver(ctx context.Context, tx *Tx, k Correction, c billing.CarryOverChange) error {
+	a, err := readAccount(ctx, tx, c.Account)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE accounts SET use_before = $2 WHERE id = $1`, a.ID, c.Use); err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: a.Site, Kind: "account", ID: string(a.ID), Event: "carry_over_corrected", Reason: k.Reason, Refs: []string{string(k.ID)},
+		Data: map[string]any{"before": a.UseBefore, "after": c.Use}})
 }

@@ -285,6 +285,21 @@ func (s *Store) HoldsOf(ctx context.Context, account billing.AccountID, limit in
 	return hs, translate(err)
 }
 
+// holdWaits are the open holds that a person ($2) may act on next: neither placed nor approved by them. They approve one that nobody has approved, and
+// pay out another.
+const holdWaits = `state = 'open' AND expires_at > business_now() AND placed_by <> $2 AND approved_by IS DISTINCT FROM $2`
+
+// HoldPage lists the open holds of sites, the oldest first, and counts them all: those that a person may act on next, or with nobody named all of them.
+func (s *Store) HoldPage(ctx context.Context, sites []billing.SiteID, waiting billing.UserID, limit, offset int) ([]Hold, int, error) {
+	type counted struct {
+		Hold
+		Total int
+	}
+	rows, _ := s.Pool.Query(ctx, strings.Replace(selectHold, " FROM", ", count(*) OVER ()::int AS total FROM", 1)+
+		` WHERE site_id = ANY($1) AND state = 'open' AND ($2 = '' OR `+holdWaits+`) ORDER BY placed_at, id LIMIT $3 OFFSET $4`, sites, string(waiting), limit, offset)
+	return unwrap(rows, func(c counted) (Hold, int) { return c.Hold, c.Total })
+}
+
 // Credit is what a customer has on an account.
 type Credit struct {
 	Balance billing.Money `db:"balance_fen"`

@@ -32,6 +32,7 @@ type PaymentPlan struct {
 	ApprovedAt  *time.Time
 	EndedBy     billing.UserID
 	AgreedBy    billing.UserID // the second person
+	Agreed2By   billing.UserID // the third
 	EndedAt     *time.Time
 	EndedWhy    string
 }
@@ -45,7 +46,7 @@ type PlanPart struct {
 }
 
 const planColumns = `SELECT y.id, y.site_id, y.account_id, y.cycle_id, y.rule, y.facts, y.total_fen, y.part_fen, y.outstanding_fen, y.early_fen, y.next_due, y.state, y.proposed_at,
-	coalesce(y.approved_by, '') AS approved_by, y.approved_at, coalesce(y.ended_by, '') AS ended_by, coalesce(y.agreed_by, '') AS agreed_by, y.ended_at, y.ended_why`
+	coalesce(y.approved_by, '') AS approved_by, y.approved_at, coalesce(y.ended_by, '') AS ended_by, coalesce(y.agreed_by, '') AS agreed_by, coalesce(y.agreed2_by, '') AS agreed2_by, y.ended_at, y.ended_why`
 
 const selectPlan = planColumns + ` FROM payment_plans y`
 
@@ -152,15 +153,15 @@ func closedPlan(p PaymentPlan) error {
 	return billing.Errorf(billing.CodeClosed, "payment plan %s is %s: nothing was changed", p.ID, p.State)
 }
 
-// localDay is the site's day at the transaction's instant.
-func localDay(ctx context.Context, tx *Tx, site billing.SiteID) (billing.Date, error) {
+// localDay is the site's day at an instant.
+func localDay(ctx context.Context, tx *Tx, site billing.SiteID, at time.Time) (billing.Date, error) {
 	var day billing.Date
-	err := tx.QueryRow(ctx, `SELECT ($2::timestamptz AT TIME ZONE time_zone)::date FROM sites WHERE id = $1`, site, tx.Now).Scan(&day)
+	err := tx.QueryRow(ctx, `SELECT ($2::timestamptz AT TIME ZONE time_zone)::date FROM sites WHERE id = $1`, site, at).Scan(&day)
 	return day, err
 }
 
 // ApprovePlan lets a proposed plan run: its first part falls due on the first day of the next month. The customer is told with the next
-// daily charge. A repeat by the same person changes nothing.
+// daily charge. A repeat by the same person changes nothing. Where the debt has changed since the proposal it is billing.CodeStale.
 func (s *Store) ApprovePlan(ctx context.Context, by By, id billing.PlanID) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		p, err := lockPlan(ctx, tx, id)
@@ -170,7 +171,12 @@ func (s *Store) ApprovePlan(ctx context.Context, by By, id billing.PlanID) error
 		if p.State != billing.PlanProposed {
 			return closedPlan(p)
 		}
-		today, err := localDay(ctx, tx, p.Site)
+		if by, err := p.changedBy(ctx, tx); err != nil {
+			return err
+		} else if by != "" {
+			return billing.Errorf(billing.CodeStale, "%s has changed what the customer owes since payment plan %s was proposed: it lapses with the next daily charge", by, id)
+		}
+		today, err := localDay(ctx, tx, p.Site, tx.Now)
 		if err != nil {
 			return err
 		}
@@ -182,12 +188,71 @@ func (s *Store) ApprovePlan(ctx context.Context, by By, id billing.PlanID) error
 	})
 }
 
+// changedBy is the number of a correction or an adjustment that changed what the account owes for the time of the plan's charge since the plan was
+// proposed; empty without one.
+func (p PaymentPlan) changedBy(ctx context.Context, tx *Tx) (number string, err error) {
+	err = tx.QueryRow(ctx, `SELECT coalesce((SELECT min(k.id) FROM corrections k JOIN correction_accounts a ON a.correction_id = k.id
+			WHERE a.account_id = $1 AND k.inputs_at > $2 AND k.from_at <= (SELECT max(upto) FROM charges WHERE account_id = $1 AND cycle_id = $3) AND (a.bills_fen <> 0 OR a.open_fen <> 0)),
+		(SELECT min(id) FROM adjustments WHERE account_id = $1 AND state = 'booked' AND approved2_at > $2 AND total_fen <> 0), '')`, p.Account, p.ProposedAt, p.Cycle).Scan(&number)
+	return number, err
+}
+
+// lapsePlans ends the proposed plans of a site on which nobody decided in time, and those whose debt has changed since: what they protected is due,
+// and the customer is told. Doing it again changes nothing.
+func (s *Store) lapsePlans(ctx context.Context, by By, site billing.SiteID) error {
+	rows, _ := s.Pool.Query(ctx, `SELECT id FROM payment_plans WHERE site_id = $1 AND state = 'proposed' ORDER BY id`, site)
+	plans, err := pgx.CollectRows(rows, pgx.RowTo[billing.PlanID])
+	if err != nil {
+		return translate(err)
+	}
+	for _, id := range plans {
+		if err := s.Change(ctx, by, func(tx *Tx) error { return lapse(ctx, tx, id) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lapse(ctx context.Context, tx *Tx, id billing.PlanID) error {
+	p, err := lockPlan(ctx, tx, id)
+	if err != nil || p.State != billing.PlanProposed {
+		return err
+	}
+	number, err := p.changedBy(ctx, tx)
+	if err != nil {
+		return err
+	}
+	proposed, err := localDay(ctx, tx, p.Site, p.ProposedAt)
+	if err != nil {
+		return err
+	}
+	today, err := localDay(ctx, tx, p.Site, tx.Now)
+	if err != nil {
+		return err
+	}
+	why := *tx
+	switch last := p.Rule.Lapses(proposed); {
+	case number != "":
+		why.Reason = number + " has changed what the customer owes since it was proposed"
+	case today.After(last):
+		why.Reason = "nobody decided on it until " + last.String()
+	default:
+		return nil
+	}
+	return p.end(ctx, &why, billing.PlanLapsed, billing.UserID(tx.Actor), "", "")
+}
+
+// ErrPlanEndsAlone refuses to end a payment plan, which protects from a cut, without two colleagues (rule 49).
+func ErrPlanEndsAlone() error {
+	return billing.Errorf(billing.CodeSelfApproval, "Ending a payment plan takes three persons: two colleagues have to agree.")
+}
+
 // EndPlan ends an open plan before its last part: what is outstanding becomes due at once. Rejecting a proposed plan and cancelling a running one take a
-// protection away and so take two persons: by.Actor ends it, second agrees. A plan is settled early by one person, and only while the
+// protection away and so take three persons: by.Actor asks for it, second and third agree. A plan is settled early by one person, and only while the
 // balance alone is above the cut limit, so that nobody comes to a cut by it.
-func (s *Store) EndPlan(ctx context.Context, by By, id billing.PlanID, to billing.PlanState, second billing.UserID) error {
-	if to != billing.PlanSettled && (second == "" || string(second) == by.Actor) {
-		return billing.Errorf(billing.CodeSelfApproval, "Ending a payment plan takes two persons: a colleague has to agree.")
+func (s *Store) EndPlan(ctx context.Context, by By, id billing.PlanID, to billing.PlanState, second, third billing.UserID) error {
+	if asks := billing.UserID(by.Actor); to != billing.PlanSettled && (second == "" || third == "" || second == asks || third == asks || second == third) {
+		return ErrPlanEndsAlone()
 	}
 	return s.Change(ctx, by, func(tx *Tx) error {
 		p, err := lockPlan(ctx, tx, id)
@@ -210,19 +275,19 @@ func (s *Store) EndPlan(ctx context.Context, by By, id billing.PlanID, to billin
 				return billing.Errorf(billing.CodeBlocked, "the balance of account %s is %s yuan, not above its cut limit: take the payment first, then settle plan %s", p.Account, balance, id)
 			}
 		}
-		return p.end(ctx, tx, to, billing.UserID(tx.Actor), second)
+		return p.end(ctx, tx, to, billing.UserID(tx.Actor), second, third)
 	})
 }
 
-func (p PaymentPlan) end(ctx context.Context, tx *Tx, to billing.PlanState, by, second billing.UserID) error {
+func (p PaymentPlan) end(ctx context.Context, tx *Tx, to billing.PlanState, by, second, third billing.UserID) error {
 	was, rest := p.State, p.Outstanding
 	p.State = to
-	_, err := tx.Exec(ctx, `UPDATE payment_plans SET state = $2, outstanding_fen = 0, early_fen = $3, ended_by = $4, agreed_by = nullif($5, ''), ended_at = $6, ended_why = $7 WHERE id = $1`,
-		p.ID, to, rest, by, second, tx.Now, tx.Reason)
+	_, err := tx.Exec(ctx, `UPDATE payment_plans SET state = $2, outstanding_fen = 0, early_fen = $3, ended_by = $4, agreed_by = nullif($5, ''), agreed2_by = nullif($6, ''), ended_at = $7, ended_why = $8 WHERE id = $1`,
+		p.ID, to, rest, by, second, third, tx.Now, tx.Reason)
 	if err != nil {
 		return err
 	}
-	return p.journal(ctx, tx, string(to), was, tx.Reason, map[string]any{"early_fen": rest, "second": second})
+	return p.journal(ctx, tx, string(to), was, tx.Reason, map[string]any{"early_fen": rest, "second": second, "third": third})
 }
 
 // tell queues a message to the customer, once.
@@ -263,9 +328,12 @@ func (s *Store) tellDecided(ctx context.Context, by By, site billing.SiteID, tex
 	return nil
 }
 
-// FallDue lets the next part of a site's running plans fall due whose day has come, one a month for each account, of its oldest plan, and queues
+// FallDue ends proposed plans that lapse, and lets the next part of a site's running plans fall due whose day has come, one a month for each account, of its oldest plan, and queues
 // what customers are told. Doing it again on the same day changes nothing; after an outage no two parts fall together.
 func (s *Store) FallDue(ctx context.Context, by By, site billing.SiteID, text MessageText) error {
+	if err := s.lapsePlans(ctx, by, site); err != nil {
+		return err
+	}
 	if err := s.tellDecided(ctx, by, site, text); err != nil {
 		return err
 	}
@@ -289,7 +357,7 @@ func fallDue(ctx context.Context, tx *Tx, id billing.PlanID, text MessageText) e
 	if err != nil || p.State != billing.PlanRunning {
 		return err
 	}
-	today, err := localDay(ctx, tx, p.Site)
+	today, err := localDay(ctx, tx, p.Site, tx.Now)
 	if err != nil || today.Before(p.NextDue) {
 		return err
 	}
@@ -318,7 +386,7 @@ func fallDue(ctx context.Context, tx *Tx, id billing.PlanID, text MessageText) e
 	if err := p.tell(ctx, tx, messagePartDue, "/"+strconv.Itoa(no), part, text); err != nil || p.Outstanding > 0 {
 		return err
 	}
-	return p.end(ctx, tx, billing.PlanSettled, billing.UserID(tx.Actor), "")
+	return p.end(ctx, tx, billing.PlanSettled, billing.UserID(tx.Actor), "", "")
 }
 
 // planMessages names the messages about a site's payment plans that nobody has sent yet.
@@ -338,6 +406,7 @@ type PaymentPlanRow struct {
 	ApprovedName string
 	EndedName    string
 	AgreedName   string
+	Agreed2Name  string
 	Parts        []PlanPart `db:"-"` // that have fallen due
 }
 
@@ -355,9 +424,9 @@ func (s *Store) PlanPage(ctx context.Context, f PlanFilter, limit, offset int) (
 		PaymentPlanRow
 		Total int
 	}
-	const columns = `, c.name AS customer, b.balance_fen, a.cut_limit_fen, coalesce(u1.name, '') AS approved_name, coalesce(u2.name, y.ended_by, '') AS ended_name, coalesce(u3.name, '') AS agreed_name,
+	const columns = `, c.name AS customer, b.balance_fen, a.cut_limit_fen, coalesce(u1.name, '') AS approved_name, coalesce(u2.name, y.ended_by, '') AS ended_name, coalesce(u3.name, '') AS agreed_name, coalesce(u4.name, '') AS agreed2_name,
 		count(*) OVER ()::int AS total FROM payment_plans y JOIN accounts a ON a.id = y.account_id JOIN customers c ON c.id = a.customer_id JOIN balances b ON b.account_id = a.id
-		LEFT JOIN users u1 ON u1.id = y.approved_by LEFT JOIN users u2 ON u2.id = y.ended_by LEFT JOIN users u3 ON u3.id = y.agreed_by`
+		LEFT JOIN users u1 ON u1.id = y.approved_by LEFT JOIN users u2 ON u2.id = y.ended_by LEFT JOIN users u3 ON u3.id = y.agreed_by LEFT JOIN users u4 ON u4.id = y.agreed2_by`
 	rows, _ := s.Pool.Query(ctx, planColumns+columns+` WHERE y.site_id = ANY(@sites) AND (@account = '' OR y.account_id = @account) AND (@id = '' OR y.id = @id)
 			AND (NOT @open OR y.state IN ('proposed', 'running')) ORDER BY y.state <> 'proposed', y.state <> 'running', y.proposed_at DESC, y.id DESC LIMIT @limit OFFSET @offset`,
 		pgx.NamedArgs{"sites": f.Sites, "account": f.Account, "id": f.ID, "open": f.Open, "limit": limit, "offset": offset})

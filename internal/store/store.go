@@ -247,8 +247,10 @@ var constraintSentences = map[string]struct {
 	"adjustment_maker_is_not_first_approver":  {billing.CodeSelfApproval, "you entered this adjustment: two others must approve it"},
 	"adjustment_maker_is_not_second_approver": {billing.CodeSelfApproval, "you entered this adjustment: two others must approve it"},
 	"adjustment_approvers_differ":             {billing.CodeAlreadyApproved, "you have approved this adjustment already: another person must give the second approval"},
-	"payment_plans_two_persons":               {billing.CodeSelfApproval, "Ending a payment plan takes two persons: a colleague has to agree."},
+	"payment_plans_two_persons":               {billing.CodeSelfApproval, "Ending a payment plan takes three persons: two colleagues have to agree."},
+	"payment_plans_three_persons":             {billing.CodeSelfApproval, "Ending a payment plan takes three persons: two colleagues have to agree."},
 	"adjustments_once":                        {billing.CodeConflict, "another adjustment of this meter covers a part of that time already: what a meter registered is adjusted once"},
+	"adjustments_undone_once":                 {billing.CodeConflict, "another adjustment undoes this one already: open that one"},
 	"meter_tests_one_a_day":                   {billing.CodeConflict, "a test of this meter on that day is on file already: check the day"},
 }
 

@@ -206,6 +206,10 @@ func (t AccountTerms) Check() error {
 		return billing.Errorf(billing.CodeInvalidInput, "write how many persons are registered, 0 to 99")
 	case t.ChargeChoice != "" && t.ChargeChoice != billing.ChooseCapacity && t.ChargeChoice != billing.ChooseDemand:
 		return billing.Errorf(billing.CodeInvalidInput, "There is no choice %q between charges: choose capacity or demand, or leave it out.", t.ChargeChoice)
+	case t.Settlement == SettleByRegister && t.Register() == billing.Total:
+		return billing.Errorf(billing.CodeInvalidInput, "Name the register that the contract bills by, or bill by the meter's total.")
+	case t.Settlement == SettleByMeter && t.ContractRegister != "":
+		return billing.Errorf(billing.CodeInvalidInput, "The meter's total settles, so the contract can't name the %s register too.", t.ContractRegister)
 	}
 	return t.Class.Check()
 }
@@ -223,10 +227,6 @@ func checkTerms(ctx context.Context, tx *Tx, a Account, before, t AccountTerms) 
 		return billing.Errorf(billing.CodeInvalidInput, "The tariff %s is for %s, the account is not: choose another.", t.Tariff, service)
 	case t.Check() != nil:
 		return t.Check()
-	case t.Settlement == SettleByRegister && t.Register() == billing.Total:
-		return billing.Errorf(billing.CodeInvalidInput, "Name the register that the contract bills by, or bill by the meter's total.")
-	case t.Settlement == SettleByMeter && t.ContractRegister != "":
-		return billing.Errorf(billing.CodeInvalidInput, "The meter's total settles, so the contract can't name the %s register too.", t.ContractRegister)
 	case a.CreditMode == billing.CreditMeter && t.ArrearsContract:
 		return ErrMeterArrears()
 	case a.CreditMode == billing.CreditMeter && t.Tariff != before.Tariff:

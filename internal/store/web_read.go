@@ -26,6 +26,9 @@ type Waiting struct {
 	Corrections  int // that wait for this person's approval
 	Adjustments  int // for faulty meters, likewise
 	Plans        int // payment plans that wait for approval
+	OldestPlan   *time.Time
+	Holds        int // that this person neither placed nor approved: to approve, or to pay out
+	OldestHold   *time.Time
 }
 
 // Waiting reads the counts for a person in one query: every page shows them.
@@ -43,7 +46,8 @@ func (s *Store) Waiting(ctx context.Context, sites []billing.SiteID, user billin
 		(SELECT count(*) FROM corrections WHERE sites <@ $1::text[] AND state NOT IN ('applied', 'rejected', 'withdrawn') AND state IN ('previewed', 'approved_once')
 			AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) x,
 		(SELECT count(*) FROM adjustments WHERE site_id = ANY($1) AND state IN ('previewed', 'approved_once') AND drafted_by <> $2 AND approved1_by IS DISTINCT FROM $2) j,
-		(SELECT count(*) FROM payment_plans WHERE site_id = ANY($1) AND state = 'proposed') y`, sites, user)
+		(SELECT count(*), min(proposed_at) FROM payment_plans WHERE site_id = ANY($1) AND state = 'proposed') y,
+		(SELECT count(*), min(placed_at) FROM holds WHERE site_id = ANY($1) AND `+holdWaits+`) h`, sites, user)
 	w, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Waiting])
 	return w, translate(err)
 }

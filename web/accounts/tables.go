@@ -7,6 +7,7 @@ import (
 	"github.com/a-h/templ"
 
 	"github.com/meterflow/meterflow/internal/billing"
+	"github.com/meterflow/meterflow/web/adjustments"
 	"github.com/meterflow/meterflow/web/components"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
@@ -144,7 +145,7 @@ func adjustmentTable(ctx context.Context, s story) components.Table {
 	}}
 	for _, j := range s.adjustments {
 		t.Rows = append(t.Rows, components.Row{ID: string(j.ID), Href: page.Home("adjustment", string(j.ID)), Cells: []templ.Component{
-			components.Text(string(j.ID)), components.Lines(components.Text(locale.State(ctx, locale.AdjustmentKind, j.Kind)), string(j.Meter)),
+			components.Text(string(j.ID)), components.Lines(components.Text(adjustments.Word(ctx, j)), string(j.Meter)),
 			components.Quantity(j.Difference.Total(), s.row.Service.Scale(), ""), components.MoneySigned(j.TotalFen), components.StateBadge(locale.Adjustment, j.State),
 		}})
 	}

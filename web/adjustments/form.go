@@ -172,13 +172,18 @@ func (h handler) submit(r *http.Request) (page.Done, error) {
 		}
 		fault.Normal = month.From
 	}
-	s := workflows.SubmitAdjustment{By: page.Actor(ctx).UserID, Fault: fault, Evidence: in.Text("evidence"), Reason: in.Reason(), Key: in.Nonce()}
+	return h.enter(ctx, in, workflows.SubmitAdjustment{By: page.Actor(ctx).UserID, Fault: fault, Evidence: in.Text("evidence"), Reason: in.Reason(), Key: in.Nonce()})
+}
+
+// enter takes in what a form has read, once all of it can be meant.
+func (h handler) enter(ctx context.Context, in *page.Input, s workflows.SubmitAdjustment) (page.Done, error) {
 	if len([]rune(s.Evidence)) > maxEvidence {
 		in.Refuse("evidence", billing.Errorf(billing.CodeInvalidInput, "this is too long: use at most 120 characters"))
 	}
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
+	var err error
 	if s.AdjustmentID, err = h.Store.NextAdjustmentID(ctx); err != nil {
 		return page.Done{}, err
 	}

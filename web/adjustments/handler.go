@@ -14,6 +14,7 @@ import (
 	"github.com/meterflow/meterflow/internal/store"
 	"github.com/meterflow/meterflow/web/locale"
 	"github.com/meterflow/meterflow/web/page"
+	"github.com/meterflow/meterflow/workflows"
 )
 
 // path is the queue's address.
@@ -28,6 +29,7 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Post(path+"/tests", d.Act("test", h.recordTest, h.form))
 	r.Get(path+"/{id}", d.Handle(h.show))
 	r.Post(path+"/{id}/approve", d.Act("approve", h.approve, h.show))
+	r.Post(path+"/{id}/undo", d.Act("undo", h.undo, h.show))
 	r.Post(path+"/{id}/end", d.Act("end", h.end, h.show))
 }
 
@@ -86,6 +88,20 @@ func (h handler) approve(r *http.Request) (page.Done, error) {
 	return h.decide(r, auth.ApproveAdjustment, locale.Key("adjustments.approved"), func(ctx context.Context, j store.AdjustmentRow, in *page.Input) error {
 		return h.Workflows.ApproveAdjustment(ctx, j.ID, page.Actor(ctx).UserID, in.Required("digest"), in.Nonce())
 	})
+}
+
+// undo enters what takes a booked adjustment back; others approve it on its own page.
+func (h handler) undo(r *http.Request) (page.Done, error) {
+	ctx := r.Context()
+	j, err := h.one(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	if err := auth.Can(page.Actor(ctx), auth.MakeAdjustment, j.Site); err != nil {
+		return page.Done{}, err
+	}
+	in := page.Read(r)
+	return h.enter(ctx, in, workflows.SubmitAdjustment{By: page.Actor(ctx).UserID, Undoes: j.ID, Evidence: in.Text("evidence"), Reason: in.Reason(), Key: in.Nonce()})
 }
 
 // end rejects what another entered, or withdraws one's own.

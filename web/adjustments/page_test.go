@@ -10,53 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meterflow/meterflow/internal/billing"
-	"github.com/meterflow/meterflow/internal/rating"
 	"github.com/meterflow/meterflow/internal/store"
-	"github.com/meterflow/meterflow/internal/store/storetest"
 	"github.com/meterflow/meterflow/internal/webtest"
 )
 
-const bill = billing.BillID("B1001-202609-1")
+const bill = webtest.IssuedBill
 
-// issued serves an engine and a site whose September is issued: one bill of 1,000 kWh at 0.538, from 10 September on.
-func issued(t *testing.T) (*webtest.Server, billing.MeterID) {
-	t.Helper()
-	s := webtest.NewWithEngine(t)
-	m := s.Account(t, webtest.Compound, "1001", 500_000)
-	flat := func(total int64) billing.Registers { return billing.Registers{total, 0, 0, total, 0, 0} }
-	s.Read(t, webtest.Compound, billing.MustDate("2026-10-01"), map[billing.MeterID]billing.Registers{m: flat(100_000)})
-	storetest.SetClock(t, s.Store, billing.MustDate("2026-10-03").At(9, 0, storetest.Zone))
-	ctx, by := context.Background(), store.By{Actor: "workflow"}
-	period := billing.MonthPeriod(billing.MustDate("2026-09-01"))
-	run := billing.RunID("compound/2026-09/1")
-	_, err := s.Store.OpenRun(ctx, by, store.NewRun{ID: run, Site: webtest.Compound, Period: period, Version: 1})
-	require.NoError(t, err)
-	tariff, err := s.Store.Tariff(ctx, "zj-residential")
-	require.NoError(t, err)
-	fittings, err := s.Store.FittingsOfMeter(ctx, m)
-	require.NoError(t, err)
-	from, to := fittings[0].FromAt, period.To.Start(storetest.Zone)
-	in := rating.Input{Tariff: tariff, Location: storetest.Zone, From: from, To: to, Fittings: []rating.Fitting{{No: 1, Meter: m, Ratio: 1, Digits: 8}},
-		Points: []rating.Point{{At: from, Registers: flat(0), Quality: billing.QualityActual, Fitting: 1}, {At: to, Registers: flat(100_000), Quality: billing.QualityActual, Fitting: 1}}}
-	r, err := rating.Rate(in)
-	require.NoError(t, err)
-	require.Equal(t, billing.Money(538_00), r.Total)
-	opening, closing := int64(0), int64(100_000)
-	require.NoError(t, s.Store.SaveDrafts(ctx, by, run, []store.Draft{{
-		ID: bill, Account: "1001", Tariff: tariff.ID, Engine: rating.Engine, Quantity: 100_000, TotalFen: r.Total, Input: in.Store(),
-		Readings: []store.BillReading{{Meter: m, Ratio: 1, Digits: 8, From: from, To: to, Opening: flat(0), Closing: flat(100_000)}},
-		Lines: []store.BillLine{{Seq: 1, Component: r.Lines[0].Component, NameZH: "电度电费", NameEN: "Energy", Tier: 1, FromAt: from, ToAt: to, Opening: &opening, Closing: &closing,
-			Quantity: r.Lines[0].Quantity, Price: r.Lines[0].Price, AmountFen: r.Total}},
-	}}))
-	_, err = s.Store.SumRun(ctx, by, run)
-	require.NoError(t, err)
-	require.NoError(t, s.Store.VerifyRun(ctx, by, run, webtest.Supervisor))
-	require.NoError(t, s.Store.ApproveIssue(ctx, by, run, webtest.Supervisor2))
-	_, err = s.Store.IssueBills(ctx, by, run, 1, 10)
-	require.NoError(t, err)
-	require.NoError(t, s.Store.FinishIssue(ctx, by, run))
-	return s, m
-}
+func issued(t *testing.T) (*webtest.Server, billing.MeterID) { return webtest.Issued(t) }
 
 func plain(text string) string { return strings.ReplaceAll(text, "−", "-") }
 
@@ -167,4 +127,64 @@ func TestAdjustment_overTheAPI(t *testing.T) {
 	require.Equal(t, http.StatusCreated, b.JSON(http.MethodPost, "/api/v1/adjustments", fault("40")).Status, "a rejected one holds nothing back")
 	require.Equal(t, http.StatusCreated, b.JSON(http.MethodPost, "/api/v1/meters/"+string(m)+"/tests", `{"tested_on": "2026-10-01", "error_percent": "-2.5", "certificate": "JD-18"}`).Status)
 	require.Contains(t, b.JSON(http.MethodGet, "/api/v1/meters/"+string(m)+"/tests", "").Body, `"error_percent":"-2.5"`)
+}
+
+// An adjustment that was booked by mistake is undone from its page: a document of its own, two approvals by others, once, and both name each other.
+func TestAdjustment_undone(t *testing.T) {
+	s, m := issued(t)
+	b, second, manager := s.SignIn(t, webtest.Supervisor), s.SignIn(t, webtest.Supervisor2), s.SignIn(t, webtest.Manager)
+	balance := func() string {
+		return b.Get("/accounts/1001").Find("fact-balance").Find("[data-fen]").AttrOr("data-fen", "")
+	}
+	book := func(one string) {
+		t.Helper()
+		seen := second.Get(one).Doc().Find(`input[name="digest"]`).AttrOr("value", "")
+		require.Equal(t, http.StatusForbidden, b.Post(one+"/approve", "digest", seen, "nonce", "own").Status, "its maker approves nothing")
+		require.Equal(t, http.StatusSeeOther, second.Post(one+"/approve", "digest", seen, "nonce", one+"1").Status)
+		require.Equal(t, http.StatusSeeOther, manager.Post(one+"/approve", "digest", seen, "nonce", one+"2").Status)
+	}
+	was := balance()
+	a := b.Post("/adjustments", "kind", "wrong_wiring", "meter", string(m), "corrected", "2026-10-01", "percent", "50", "reason", "wired wrongly", "nonce", "n1")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	first := a.Header.Get("Location")
+	require.Zero(t, b.Get(first).Find("action-undo").Length(), "nothing is booked yet")
+	a = b.Post(first+"/undo", "reason", "too early", "nonce", "u0")
+	require.Equal(t, http.StatusConflict, a.Status)
+	require.Contains(t, a.Body, "isn&#39;t booked")
+	book(first)
+	require.NotEqual(t, was, balance())
+
+	require.Equal(t, http.StatusForbidden, s.SignIn(t, webtest.Clerk).Post(first+"/undo", "reason", "x", "nonce", "u").Status)
+	require.Equal(t, 1, manager.Get(first).Find("why-undo").Length(), "who may not enter one reads why")
+	a = b.Post(first+"/undo", "reason", "", "nonce", "u1")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Equal(t, 1, a.Find("error-reason").Length())
+	a = b.Post(first+"/undo", "reason", "the wiring was right", "evidence", "slip 9", "nonce", "u1")
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	undo := a.Header.Get("Location")
+	require.NotEqual(t, first, undo)
+	require.Equal(t, undo, b.Post(first+"/undo", "reason", "the wiring was right", "evidence", "slip 9", "nonce", "u1").Header.Get("Location"), "a double click is one")
+	require.Equal(t, http.StatusConflict, b.Post(first+"/undo", "reason", "once more", "nonce", "u2").Status)
+	page := b.Get(undo)
+	require.Contains(t, page.Find("page-head").Text(), "Undoes")
+	require.Equal(t, first, page.Find("notice").Find("a").AttrOr("href", ""))
+	require.Contains(t, plain(page.Find("row-1").Text()), "-269.00")
+	book(undo)
+	require.Equal(t, was, balance())
+	page = b.Get(first)
+	require.Equal(t, undo, page.Find("notice").Find("a").AttrOr("href", ""), "and back")
+	require.Zero(t, page.Find("action-undo").Length())
+	require.Contains(t, page.Find("timeline").Text(), "Undone")
+	require.Contains(t, b.Get("/accounts/1001").Find("table-adjustments").Text(), "Undoes "+strings.TrimPrefix(first, "/adjustments/"))
+	require.Contains(t, b.Get("/trace?q="+url.QueryEscape(strings.TrimPrefix(first, "/adjustments/"))).Body, strings.TrimPrefix(undo, "/adjustments/"), "the trail of the first leads to the other")
+
+	api := "/api/v1"
+	require.Contains(t, b.JSON(http.MethodGet, api+first, "").Body, `"undone_by":"`+strings.TrimPrefix(undo, "/adjustments/"))
+	a = b.JSON(http.MethodPost, api+first+"/undo", `{"reason": "twice"}`)
+	require.Equal(t, http.StatusConflict, a.Status, a.Body)
+	require.Contains(t, a.Body, "is undone already")
+	require.Equal(t, http.StatusConflict, b.JSON(http.MethodPost, api+undo+"/undo", `{"reason": "an undo"}`).Status)
+	require.Equal(t, http.StatusForbidden, manager.JSON(http.MethodPost, api+first+"/undo", `{"reason": "x"}`).Status)
+	a = b.JSON(http.MethodPost, api+"/adjustments", `{"kind": "wrong_wiring", "meter": "`+string(m)+`", "corrected": "2026-10-01", "percent": "5", "reason": "the right rate"}`)
+	require.Equal(t, http.StatusCreated, a.Status, "what was undone can be adjusted anew: %s", a.Body)
 }

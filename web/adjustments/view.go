@@ -78,25 +78,39 @@ func queueTable(ctx context.Context, rows []store.AdjustmentRow) components.Tabl
 	}, Empty: components.EmptyView{Title: locale.T(ctx, "adjustments.none"), Body: locale.T(ctx, "adjustments.none_body")}}
 	for _, j := range rows {
 		t.Rows = append(t.Rows, components.Row{ID: string(j.ID), Href: href(j.ID), Cells: []templ.Component{
-			components.Text(string(j.ID)), components.Lines(components.Text(locale.State(ctx, locale.AdjustmentKind, j.Kind)), string(j.Meter)), components.StateBadge(locale.Adjustment, j.State),
+			components.Text(string(j.ID)), components.Lines(components.Text(Word(ctx, j)), string(j.Meter)), components.StateBadge(locale.Adjustment, j.State),
 			components.Lines(components.Text(string(j.Account)), j.Customer), components.MoneySigned(j.TotalFen), components.Muted(j.Reason), components.Text(j.DraftedName),
 		}})
 	}
 	return t
 }
 
+// Word says what an adjustment is: its kind of fault, or what it undoes.
+func Word(ctx context.Context, j store.AdjustmentRow) string {
+	if j.Undoes != "" {
+		return locale.T(ctx, "adjustments.undo_of", string(j.Undoes))
+	}
+	return locale.State(ctx, locale.AdjustmentKind, j.Kind)
+}
+
 func head(ctx context.Context, j store.AdjustmentRow) components.Head {
-	return components.Head{Title: string(j.ID), Subtitle: locale.State(ctx, locale.AdjustmentKind, j.Kind) + " · " + string(j.Meter) + " · " + j.Customer, BackHref: path, BackLabel: locale.T(ctx, "adjustments.title"),
+	return components.Head{Title: string(j.ID), Subtitle: Word(ctx, j) + " · " + string(j.Meter) + " · " + j.Customer, BackHref: path, BackLabel: locale.T(ctx, "adjustments.title"),
 		Badge: components.StateBadge(locale.Adjustment, j.State)}
 }
 
 // notices say what a person must know before anything else.
 func notices(ctx context.Context, j store.AdjustmentRow) []components.NoticeView {
 	var list []components.NoticeView
+	if j.Undoes != "" {
+		list = append(list, components.NoticeView{Title: locale.T(ctx, "adjustments.undoes", string(j.Undoes)), LinkHref: href(j.Undoes), LinkLabel: string(j.Undoes)})
+	}
+	if j.UndoneBy != "" {
+		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "adjustments.undone_by", string(j.UndoneBy)), LinkHref: href(j.UndoneBy), LinkLabel: string(j.UndoneBy)})
+	}
 	if !j.State.Final() && j.BalanceFen > j.CutLimitFen && j.BalanceFen-j.TotalFen <= j.CutLimitFen {
 		list = append(list, components.NoticeView{Tone: components.Watch, Title: locale.T(ctx, "adjustments.falls_short"), Body: locale.T(ctx, "adjustments.falls_short_body")})
 	}
-	if j.Reversed && j.State != billing.AdjustmentRejected && j.State != billing.AdjustmentWithdrawn {
+	if j.Reversed && j.Undoes == "" && j.UndoneBy == "" && j.State != billing.AdjustmentRejected && j.State != billing.AdjustmentWithdrawn {
 		list = append(list, components.NoticeView{Tone: components.Danger, Title: locale.T(ctx, "adjustments.reversed"), Body: locale.T(ctx, "adjustments.reversed_body")})
 	}
 	return list
@@ -147,10 +161,12 @@ func evenRate(ctx context.Context, j store.AdjustmentRow) string {
 
 // formula says how the true use follows from the registered one.
 func formula(ctx context.Context, j store.AdjustmentRow) string {
-	switch j.Kind {
-	case billing.AdjustError:
+	switch {
+	case j.Undoes != "":
+		return locale.T(ctx, "adjustments.undo_formula", string(j.Undoes))
+	case j.Kind == billing.AdjustError:
 		return locale.T(ctx, "adjustments.error_formula")
-	case billing.AdjustWiring:
+	case j.Kind == billing.AdjustWiring:
 		return locale.T(ctx, "adjustments.wiring_formula")
 	}
 	return locale.T(ctx, "adjustments.normal_formula", j.Service.Format(j.Normal.Total()), j.Service.Unit(), *j.NormalDays)
@@ -217,10 +233,13 @@ func factor(l store.AdjustedLine) string {
 
 // actions are what can be done now. A button that can't be used says why.
 func actions(r *http.Request, j store.AdjustmentRow) []components.Action {
-	if j.State.Final() {
-		return nil
-	}
 	ctx := r.Context()
+	if j.State.Final() {
+		if j.State != billing.AdjustmentBooked || j.Undoes != "" || j.UndoneBy != "" {
+			return nil
+		}
+		return []components.Action{undoAction(r, j)}
+	}
 	f := page.FormOf(r, "approve")
 	title := locale.T(ctx, "adjustments.approve_first")
 	if j.State == billing.AdjustmentApprovedOnce {
@@ -246,4 +265,20 @@ func actions(r *http.Request, j store.AdjustmentRow) []components.Action {
 		end.Disabled = page.Sentence(ctx, err)
 	}
 	return []components.Action{approve, end}
+}
+
+// undoAction enters what takes a booked adjustment back.
+func undoAction(r *http.Request, j store.AdjustmentRow) components.Action {
+	ctx := r.Context()
+	f := page.FormOf(r, "undo")
+	a := components.Action{ID: "undo", Title: locale.T(ctx, "adjustments.undo"), URL: href(j.ID) + "/undo", Submit: locale.T(ctx, "adjustments.undo"), Error: f.Error(), Tone: components.Danger,
+		Hidden: []components.Hidden{f.Nonce()}, Consequence: components.Text(locale.T(ctx, "adjustments.undo_effect")),
+		Fields: []components.Field{
+			{Kind: components.TextField, Name: "evidence", Label: locale.T(ctx, "adjustments.evidence"), Value: f.Value("evidence", ""), Error: f.Problem("evidence"), MaxLength: maxEvidence, Autocomplete: "off"},
+			components.ReasonField(locale.T(ctx, "adjustments.reason"), f.Value("reason", ""), f.Problem("reason")),
+		}}
+	if err := auth.Can(page.Actor(ctx), auth.MakeAdjustment, j.Site); err != nil {
+		a.Disabled = page.Sentence(ctx, err)
+	}
+	return a
 }

@@ -44,9 +44,10 @@ func changeOf(in *page.Input, d draft) (billing.CorrectionChange, error) {
 		return billing.CorrectionChange{Exchange: c}, nil
 	case billing.CorrectPrice:
 		return readPrice(in, d)
-	}
-	if d.kind == billing.CorrectQuantity {
+	case billing.CorrectQuantity:
 		return billing.CorrectionChange{Quantity: readQuantity(in, d)}, nil
+	case billing.CorrectCarryOver:
+		return billing.CorrectionChange{CarryOver: &billing.CarryOverChange{Account: d.account.ID, Use: in.RegisterValue("use", d.account.Service)}}, nil
 	}
 	return billing.CorrectionChange{Terms: readTerms(in, d)}, nil
 }
@@ -252,8 +253,26 @@ func (h handler) changed(ctx context.Context, k store.CorrectionRow) (components
 			old = was.Value.String()
 		}
 		row(locale.State(ctx, locale.MonthQuantity, c.Quantity.Kind)+" · "+billing.MonthPeriod(c.Quantity.Month).String(), old, c.Quantity.Value.String())
+	case c.CarryOver != nil:
+		err = h.changedCarryOver(ctx, k.Before, *c.CarryOver, row)
 	}
 	return t, err
+}
+
+func (h handler) changedCarryOver(ctx context.Context, before json.RawMessage, c billing.CarryOverChange, row func(what, was, becomes string)) error {
+	var was struct {
+		Use      int64
+		OpenedOn billing.Date `json:"opened_on"`
+	}
+	if err := json.Unmarshal(before, &was); err != nil {
+		return err
+	}
+	a, err := h.Store.Account(ctx, c.Account)
+	if err != nil {
+		return err
+	}
+	row(locale.T(ctx, "corrections.use_before", was.OpenedOn.String())+" ("+a.Service.Unit()+")", locale.Quantity(was.Use, a.Service.Scale()), locale.Quantity(c.Use, a.Service.Scale()))
+	return nil
 }
 
 // changedTerms lists what of an account's terms a correction changes.

@@ -181,6 +181,7 @@ func (h handler) offerTerms(ctx context.Context, a store.AccountRow) components.
 	return components.Table{ID: "account", Caption: locale.T(ctx, "corrections.pick_of_account", string(a.ID)), Cols: []components.Col{{Label: locale.T(ctx, "corrections.what")}, {Label: locale.T(ctx, "corrections.on_file")}}, Rows: []components.Row{
 		{ID: "terms", Href: newHref("kind", "terms", "account", string(a.ID)), Cells: []templ.Component{components.Text(locale.State(ctx, locale.CorrectionKind, "terms")), components.Text(string(a.Account.Tariff))}},
 		{ID: "quantity", Href: newHref("kind", "quantity", "account", string(a.ID)), Cells: []templ.Component{components.Text(locale.State(ctx, locale.CorrectionKind, "quantity")), components.Muted("–")}},
+		{ID: "carry_over", Href: newHref("kind", "carry_over", "account", string(a.ID)), Cells: []templ.Component{components.Text(locale.State(ctx, locale.CorrectionKind, "carry_over")), components.Quantity(a.UseBefore, a.Service.Scale(), a.Service.Unit())}},
 	}}
 }
 
@@ -231,7 +232,7 @@ func (h handler) about(r *http.Request) (draft, error) {
 		if d.from, err = billing.ParseDate(r.Form.Get("from")); err != nil {
 			return d, err
 		}
-	case billing.CorrectTerms, billing.CorrectQuantity:
+	case billing.CorrectTerms, billing.CorrectQuantity, billing.CorrectCarryOver:
 		if d.account, err = h.Store.Account(ctx, billing.AccountID(r.Form.Get("account"))); err != nil {
 			return d, err
 		}
@@ -296,11 +297,16 @@ func (h handler) entry(r *http.Request, v *formView) error {
 			return err
 		}
 		v.facts = []components.Fact{{ID: "tariff", Label: locale.T(ctx, "corrections.tariff"), Value: components.Text(string(d.tariff.ID)), Hint: tariffName(ctx, d.tariff)}}
-	case billing.CorrectTerms, billing.CorrectQuantity:
-		if d.kind == billing.CorrectQuantity {
+	case billing.CorrectTerms, billing.CorrectQuantity, billing.CorrectCarryOver:
+		switch d.kind {
+		case billing.CorrectQuantity:
 			a.Fields = quantityFields(ctx, f, r.Form.Get("month"))
-		} else if a.Fields, err = h.termsFields(ctx, f, d); err != nil {
-			return err
+		case billing.CorrectCarryOver:
+			a.Fields = carryOverFields(ctx, f, d.account)
+		default:
+			if a.Fields, err = h.termsFields(ctx, f, d); err != nil {
+				return err
+			}
 		}
 		v.facts = []components.Fact{{ID: "account", Label: locale.T(ctx, "corrections.account"), Value: components.Link(page.Home("account", string(d.account.ID)), string(d.account.ID))},
 			{ID: "tariff", Label: locale.T(ctx, "corrections.tariff"), Value: components.Text(string(d.account.Tariff))}}
@@ -434,6 +440,11 @@ func quantityFields(ctx context.Context, f page.Form, month string) []components
 		{Kind: components.TextField, Name: "month", Label: locale.T(ctx, "terms.month"), Value: f.Value("month", month), Placeholder: "2026-09", MaxLength: 7, Error: f.Problem("month"), Required: true}, kind,
 		{Kind: components.QuantityField, Name: "value", Label: locale.T(ctx, "terms.value"), Value: f.Value("value", ""), Error: f.Problem("value"), Required: true, MaxLength: 20},
 	}
+}
+
+func carryOverFields(ctx context.Context, f page.Form, a store.Account) []components.Field {
+	return []components.Field{{Kind: components.QuantityField, Name: "use", Label: locale.T(ctx, "corrections.use_before", a.OpenedOn.String()), Value: f.Value("use", a.Service.Format(a.UseBefore)), Error: f.Problem("use"),
+		Unit: a.Service.Unit(), Hint: locale.T(ctx, "corrections.use_before_hint"), Required: true, MaxLength: 20}}
 }
 
 // submit takes what a supervisor has typed in. All that can be seen to be wrong is said at once, each beside its field.

@@ -195,6 +195,33 @@ func TestCorrection_aCustomersData(t *testing.T) {
 	}
 }
 
+func TestCorrection_ofTheUseBeforeOpening(t *testing.T) {
+	s, _ := issued(t)
+	b := s.SignIn(t, webtest.Supervisor)
+	href := b.Get("/corrections/new?about=1001").Doc().Find(`a[href*="kind=carry_over"]`).AttrOr("href", "")
+	form := b.Get(href)
+	require.Equal(t, http.StatusOK, form.Status, form.Body)
+	require.Equal(t, "0.00", form.Find("field-use").Find("input").AttrOr("value", ""))
+	fields := []string{"kind", "carry_over", "account", "1001", "nonce", "n1", "reason", "the former system's bills"}
+	for _, use := range []string{"", "-1", "much", "1.234"} {
+		a := b.Post("/corrections", append(fields, "use", use)...)
+		require.Equal(t, http.StatusUnprocessableEntity, a.Status, use)
+		require.Equal(t, 1, a.Find("error-use").Length(), use)
+	}
+	a := b.Post("/corrections", append(fields, "use", "0")...)
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Body, "nothing would change")
+	a = b.Post("/corrections", append(fields, "use", "2,750.5")...)
+	require.Equal(t, http.StatusSeeOther, a.Status, a.Body)
+	change := b.Get(a.Header.Get("Location")).Find("table-change").Text()
+	for _, part := range []string{"Used in the year before opening on", "0.00", "2,750.50"} {
+		require.Contains(t, change, part)
+	}
+	a = b.JSON(http.MethodPost, "/api/v1/corrections", `{"change": {"carry_over": {"account": "1001", "use": 275050}}, "reason": "the former system's bills"}`)
+	require.Equal(t, http.StatusCreated, a.Status, a.Body)
+	require.Contains(t, a.Body, `"kind":"carry_over"`)
+}
+
 func TestCorrection_aQuantityOfAMonth(t *testing.T) {
 	s, _ := issued(t)
 	b := s.SignIn(t, webtest.Supervisor)

@@ -16,9 +16,11 @@ import (
 	"github.com/meterflow/meterflow/workflows"
 )
 
-// daysView is the list of accounting days.
-type daysView struct {
+// listView is the list of accounting days, or of open holds.
+type listView struct {
+	head  components.Head
 	tabs  []components.Tab
+	live  string
 	table components.Table
 	pager components.PagerView
 }
@@ -41,8 +43,8 @@ func (h handler) days(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := daysView{tabs: tabs(ctx, daysPath), table: dayTable(ctx, rows), pager: l.Pager(len(rows), total)}
-	return h.Render(w, r, page.View{Title: locale.T(ctx, "ledger.days"), Nav: path, Body: days(v)})
+	v := listView{head: components.Head{Title: locale.T(ctx, "ledger.days"), Subtitle: locale.T(ctx, "ledger.days_note")}, tabs: tabs(ctx, daysPath), live: "days", table: dayTable(ctx, rows), pager: l.Pager(len(rows), total)}
+	return h.Render(w, r, page.View{Title: locale.T(ctx, "ledger.days"), Nav: path, Body: list(v)})
 }
 
 func dayTable(ctx context.Context, rows []store.LedgerDay) components.Table {

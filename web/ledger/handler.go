@@ -25,7 +25,9 @@ const (
 	daysPath    = path + "/days"
 	accountPath = path + "/account"
 	entryPath   = path + "/entries/"
-	holdPath    = path + "/holds/"
+	holdsPath   = path + "/holds"
+	waitingPath = holdsPath + "?waiting=mine"
+	holdPath    = holdsPath + "/"
 )
 
 // Routes serves the pages.
@@ -38,6 +40,7 @@ func Routes(r chi.Router, d page.Deps) {
 	r.Post(daysPath+"/{site}/{day}/close", d.Act("close", h.closeDay, h.day))
 	r.Get(accountPath, d.Handle(h.account))
 	r.Post(accountPath, d.Act("hold", h.placeHold, h.account))
+	r.Get(holdsPath, d.Handle(h.holds))
 	r.Post(holdPath+"{hold}", d.Act("settle-hold", h.settleHold, h.accountOfHold))
 	r.Get(entryPath+"{id}", d.Handle(h.entry))
 }

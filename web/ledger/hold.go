@@ -15,6 +15,43 @@ import (
 	"github.com/meterflow/meterflow/web/page"
 )
 
+// holds lists the open holds of the sites: those that wait for the person, or all of them.
+func (h handler) holds(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	l := page.ListOf(r)
+	var me billing.UserID
+	active := holdsPath
+	if l.One("waiting", "mine") != "" {
+		me, active = page.Actor(ctx).UserID, waitingPath
+	}
+	rows, total, err := h.Store.HoldPage(ctx, page.Sites(ctx), me, l.Limit(), l.Offset())
+	if err != nil {
+		return err
+	}
+	v := listView{head: components.Head{Title: locale.T(ctx, "ledger.open_holds"), Subtitle: locale.T(ctx, "ledger.open_holds_note")}, live: "holds", table: openHolds(ctx, rows), pager: l.Pager(len(rows), total), tabs: tabs(ctx, active)}
+	return h.Render(w, r, page.View{Title: locale.T(ctx, "ledger.open_holds"), Nav: path, Body: list(v)})
+}
+
+// openHolds lists holds with what is awaited; each opens the books of its account, where it is decided.
+func openHolds(ctx context.Context, holds []store.Hold) components.Table {
+	t := components.Table{ID: "holds", Caption: locale.T(ctx, "ledger.open_holds"), Cols: []components.Col{
+		{Label: locale.T(ctx, "ledger.hold")}, {Label: locale.T(ctx, "ledger.customer_account")}, {Label: locale.T(ctx, "ledger.purpose")},
+		{Label: locale.T(ctx, "ledger.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number}, {Label: locale.T(ctx, "ledger.awaits")},
+		{Label: locale.T(ctx, "ledger.placed_by"), WideOnly: true}, {Label: locale.T(ctx, "ledger.placed_at"), WideOnly: true}, {Label: locale.T(ctx, "ledger.expires")},
+	}, Empty: components.EmptyView{Title: locale.T(ctx, "ledger.no_open_holds"), Body: locale.T(ctx, "ledger.no_open_holds_body")}}
+	for _, h := range holds {
+		awaits, people := locale.T(ctx, "ledger.approve"), h.PlacedBy
+		if h.ApprovedBy != "" {
+			awaits, people = locale.T(ctx, "ledger.pay_out"), h.PlacedBy+" · "+h.ApprovedBy
+		}
+		t.Rows = append(t.Rows, components.Row{ID: h.ID, Href: CustomerHref(h.Account), Cells: []templ.Component{
+			components.Code(h.ID), components.Text(string(h.Account)), components.Lines(components.Text(locale.State(ctx, locale.HoldPurpose, h.Purpose)), h.Subject), components.Money(h.Amount),
+			components.Text(awaits), components.Text(people), components.When(h.PlacedAt), components.When(h.ExpiresAt),
+		}})
+	}
+	return t
+}
+
 func holdTable(ctx context.Context, holds []store.Hold) components.Table {
 	t := components.Table{ID: "holds", Caption: locale.T(ctx, "ledger.holds"), Cols: []components.Col{
 		{Label: locale.T(ctx, "ledger.hold")}, {Label: locale.T(ctx, "ledger.purpose")}, {Label: locale.T(ctx, "ledger.amount"), Unit: locale.T(ctx, "unit.yuan"), Align: components.Number},

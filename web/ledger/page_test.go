@@ -129,3 +129,29 @@ func TestAccountPage_balanceOnADay(t *testing.T) {
 	require.Contains(t, early, "0.00")
 	require.NotContains(t, early, "50.00")
 }
+
+// A hold waits for whoever neither placed nor approved it, and opens the books of its account.
+func TestHolds_waitForTheNextPerson(t *testing.T) {
+	s := webtest.New(t)
+	s.Rows(t)
+	sup, sup2 := s.SignIn(t, webtest.Supervisor), s.SignIn(t, webtest.Supervisor2)
+	listed := func(b *webtest.Browser) int {
+		return b.Get("/ledger/holds?waiting=mine").Find("table-holds").Find("tbody tr").Length()
+	}
+	require.Equal(t, 2, listed(sup))
+	require.Equal(t, 2, listed(sup2))
+	require.Equal(t, 0, listed(s.SignIn(t, webtest.OtherSupervisor)), "of another site")
+	require.Equal(t, 0, listed(s.SignIn(t, webtest.Clerk2)), "who placed them")
+	require.Equal(t, http.StatusSeeOther, sup.Post("/ledger/holds/H1", "approve", "1", "reason", "checked").Status)
+	require.Equal(t, 1, listed(sup), "approved, it waits for a third person")
+	row := sup2.Get("/ledger/holds?waiting=mine").Find("row-H1")
+	require.Contains(t, row.Text(), "Pay out")
+	require.Equal(t, "/ledger/account?code=customer%2FA1", row.Find("a").AttrOr("href", ""))
+	require.Equal(t, 2, sup.Get("/ledger/holds").Find("table-holds").Find("tbody tr").Length(), "all that are open")
+	a := sup2.JSON(http.MethodGet, "/api/v1/holds?waiting=true", "")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Contains(t, a.Body, `"total":2`)
+	require.Contains(t, sup.JSON(http.MethodGet, "/api/v1/holds?waiting=true", "").Body, `"total":1`)
+	storetest.SetClock(t, s.Store, webtest.Start.AddDate(0, 2, 0))
+	require.Equal(t, 0, listed(sup2), "their time is over")
+}

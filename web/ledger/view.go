@@ -34,6 +34,8 @@ func tabs(ctx context.Context, active string) []components.Tab {
 	return []components.Tab{
 		{Label: locale.T(ctx, "ledger.chart"), Href: path, Active: active == path},
 		{Label: locale.T(ctx, "ledger.days"), Href: daysPath, Active: active == daysPath},
+		{Label: locale.T(ctx, "ledger.holds_waiting"), Href: waitingPath, Active: active == waitingPath},
+		{Label: locale.T(ctx, "ledger.holds_open"), Href: holdsPath, Active: active == holdsPath},
 	}
 }
 

@@ -94,7 +94,7 @@ var words = map[Kind][]string{
 	Cutoff:     {"planned", "awaiting_manager", "sending", "verified", "unknown", "prevented", "cancelled"},
 	Restore:    {"sending", "verified", "unknown", "not_needed", "prevented"},
 
-	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "allowed", "corrected", "refunded", "undercharged", "make_up", "part_due", "plan_ended"},
+	MessageKind: {"level1", "level2", "final", "recharged", "cut", "restored", "allowed", "corrected", "refunded", "undercharged", "refund_undone", "charge_undone", "make_up", "part_due", "plan_ended"},
 	Class:       {"household", "commercial", "important"},
 	Channel:     {"cash", "transfer", "online"},
 	Protection:  {"keep_power", "medical", "special_day"},
@@ -114,10 +114,10 @@ var words = map[Kind][]string{
 	PricePush:      {"waiting", "sending", "verified", "failed", "overtaken"},
 	Method:         {"between", "last_month", "last_year", "similar", "manual", "true_up", "resplit"},
 	Correction:     {"drafted", "previewed", "approved_once", "approved", "applying", "stopped", "applied", "rejected", "withdrawn"},
-	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity"},
+	CorrectionKind: {"reading", "ratio", "exchange", "price", "terms", "quantity", "carry_over"},
 	LateRule:       {"proposed", "approved", "rejected"},
 	MonthQuantity:  {"demand_kw", "kvarh", "reverse"},
-	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled"},
+	PaymentPlan:    {"proposed", "running", "settled", "rejected", "cancelled", "lapsed"},
 	Adjustment:     {"previewed", "approved_once", "booked", "rejected", "withdrawn"},
 	AdjustmentKind: {"meter_error", "other_fault", "wrong_wiring"},
 

@@ -73,6 +73,10 @@ func navigation(ctx context.Context, role billing.Role, w store.Waiting, active 
 			item.Count = w.Plans
 		case placeRecharges:
 			item.Count = w.Recharges
+		case placeLedger:
+			if role == billing.RoleSupervisor || role == billing.RoleManager { // who may approve a hold and pay it out
+				item.Count = w.Holds
+			}
 		case placeCutoffs:
 			item.Count = w.Cuts
 		case placeRounds:

@@ -97,11 +97,11 @@ func (h handler) settle(r *http.Request) (page.Done, error) {
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	err = h.Store.EndPlan(r.Context(), store.By{Actor: string(page.Actor(r.Context()).UserID), Reason: reason}, p.ID, billing.PlanSettled, "")
+	err = h.Store.EndPlan(r.Context(), store.By{Actor: string(page.Actor(r.Context()).UserID), Reason: reason}, p.ID, billing.PlanSettled, "", "")
 	return h.done(r, p, locale.Key("plans.ended"), err)
 }
 
-// end rejects a proposed plan or cancels a running one: the signed-in person decides, and a second one agrees at this screen.
+// end rejects a proposed plan or cancels a running one: the signed-in person asks for it, and two others agree at this screen.
 func (h handler) end(r *http.Request) (page.Done, error) {
 	p, err := h.mine(r)
 	if err != nil {
@@ -110,21 +110,28 @@ func (h handler) end(r *http.Request) (page.Done, error) {
 	actor := page.Actor(r.Context())
 	in := page.Read(r)
 	reason := in.Reason()
-	in.Second(actor.UserID, billing.Errorf(billing.CodeSelfApproval, "Ending a payment plan takes two persons: a colleague has to agree."))
+	in.Second(actor.UserID, store.ErrPlanEndsAlone())
+	in.Third(actor.UserID, store.ErrPlanEndsAlone())
 	if err := in.Err(); err != nil {
 		return page.Done{}, err
 	}
-	agrees, err := h.Second(r)
+	second, err := h.Second(r)
 	if err != nil {
 		return page.Done{}, err
 	}
-	if auth.Can(agrees, auth.DecidePlan, p.Site) != nil {
-		return page.Done{}, billing.Errorf(billing.CodeForbidden, "the second person may not decide on payment plans at this site: ask a manager or a supervisor")
+	third, err := h.Third(r)
+	if err != nil {
+		return page.Done{}, err
+	}
+	for _, agrees := range []auth.Actor{second, third} {
+		if auth.Can(agrees, auth.DecidePlan, p.Site) != nil {
+			return page.Done{}, billing.Errorf(billing.CodeForbidden, "%s may not decide on payment plans at this site: ask a manager or a supervisor", agrees.UserID)
+		}
 	}
 	to := billing.PlanCancelled
 	if p.State == billing.PlanProposed {
 		to = billing.PlanRejected
 	}
-	err = h.Store.EndPlan(r.Context(), store.By{Actor: string(actor.UserID), Reason: reason}, p.ID, to, agrees.UserID)
+	err = h.Store.EndPlan(r.Context(), store.By{Actor: string(actor.UserID), Reason: reason}, p.ID, to, second.UserID, third.UserID)
 	return h.done(r, p, locale.Key("plans.ended"), err)
 }

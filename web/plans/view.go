@@ -3,6 +3,7 @@ package plans
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/a-h/templ"
 
@@ -74,16 +75,25 @@ func facts(ctx context.Context, p store.PaymentPlanRow) []components.Fact {
 		{ID: "balance", Label: locale.T(ctx, "plans.balance"), Value: components.Money(p.BalanceFen)},
 		{ID: "account", Label: locale.T(ctx, "plans.account"), Value: components.Link(page.Home("account", string(p.Account)), string(p.Account))},
 	}
+	if p.Rule.MaxParts > 0 {
+		fs[1].Hint += " · " + locale.T(ctx, "plans.parts_hint", p.Rule.MaxParts)
+	}
+	if p.State == billing.PlanProposed {
+		last := p.Rule.Lapses(billing.DateOf(p.ProposedAt, locale.Zone(ctx)))
+		fs = append(fs, components.Fact{ID: "lapses", Label: locale.T(ctx, "plans.lapses"), Value: components.Text(last.String()), Hint: locale.T(ctx, "plans.lapses_hint")})
+	}
 	if p.ApprovedAt != nil {
 		fs = append(fs, components.Fact{ID: "approved", Label: locale.T(ctx, "plans.approved_by"), Value: components.Text(p.ApprovedName), Hint: locale.DateTime(ctx, *p.ApprovedAt)})
 	}
 	if p.EndedAt != nil {
 		who := p.EndedName
-		if p.AgreedName != "" {
-			who += " · " + p.AgreedName
+		for _, agreed := range []string{p.AgreedName, p.Agreed2Name} {
+			if agreed != "" {
+				who += " · " + agreed
+			}
 		}
 		fs = append(fs, components.Fact{ID: "ended", Label: locale.T(ctx, "plans.ended_by"), Value: components.Text(who), Hint: locale.DateTime(ctx, *p.EndedAt)},
-			components.Fact{ID: "early", Label: locale.T(ctx, "plans.early"), Value: components.Money(p.EarlyFen), Hint: p.EndedWhy})
+			components.Fact{ID: "early", Label: locale.T(ctx, "plans.early"), Value: components.Money(p.EarlyFen), Hint: locale.Sentence(ctx, p.EndedWhy)})
 	}
 	return fs
 }
@@ -150,7 +160,7 @@ func actions(r *http.Request, p store.PaymentPlanRow) []components.Action {
 	f := page.FormOf(r, "end")
 	list = append(list, components.Action{ID: "end", Title: locale.T(ctx, key), URL: href(p.ID) + "/end", Submit: locale.T(ctx, key), Error: f.Error(), Tone: components.Danger,
 		Consequence: components.Text(locale.T(ctx, "plans.end_effect", locale.Money(p.Outstanding))),
-		Fields:      append([]components.Field{reason(f)}, page.SecondFields(ctx, f, locale.T(ctx, "plans.second_hint"))...)})
+		Fields:      slices.Concat([]components.Field{reason(f)}, page.SecondFields(ctx, f, locale.T(ctx, "plans.second_hint")), page.ThirdFields(ctx, f, locale.T(ctx, "plans.third_hint")))})
 	if err := auth.Can(page.Actor(ctx), auth.DecidePlan, p.Site); err != nil {
 		for i := range list {
 			list[i].Disabled = page.Sentence(ctx, err)

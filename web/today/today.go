@@ -94,15 +94,17 @@ func waitingStats(ctx context.Context, role billing.Role, w store.Waiting, now t
 	issue := stat(ctx, "issue", locale.T(ctx, "today.issue"), "/runs?state=verified", w.RunsToIssue, w.OldestRun, now, components.Watch)
 	money := stat(ctx, "recharges", locale.T(ctx, "today.recharges"), "/recharges?waiting=mine", w.Recharges, w.OldestMoney, now, components.Watch)
 	cuts := stat(ctx, "cuts", locale.T(ctx, "today.cuts"), "/cutoffs?state=awaiting_manager", w.Cuts, w.OldestCut, now, components.Watch)
+	plans := stat(ctx, "plans", locale.T(ctx, "today.plans"), "/payment-plans", w.Plans, w.OldestPlan, now, components.Watch)
+	holds := stat(ctx, "holds", locale.T(ctx, "today.holds"), "/ledger/holds?waiting=mine", w.Holds, w.OldestHold, now, components.Watch)
 	switch role {
 	case billing.RoleSupervisor:
 		rounds := stat(ctx, "rounds", locale.T(ctx, "rounds.to_check"), "/rounds?state=submitted", w.Rounds, nil, now, components.Watch)
-		return []components.Stat{cases, verify, issue, rounds}
+		return []components.Stat{cases, verify, issue, rounds, plans, holds}
 	case billing.RoleClerk:
 		return []components.Stat{money}
 	case billing.RoleManager:
 		overdue := stat(ctx, "escalated", locale.T(ctx, "today.escalated"), "/exceptions?overdue=1", w.OverdueCases, w.OldestCase, now, components.Danger)
-		return []components.Stat{cuts, overdue}
+		return []components.Stat{cuts, overdue, plans, holds}
 	default:
 		return nil
 	}

@@ -27,6 +27,11 @@ func TestToday_showsWhatWaitsForEachRole(t *testing.T) {
 		{webtest.Clerk, "recharges", "1", "/recharges?waiting=mine"},
 		{webtest.Clerk2, "recharges", "0", "/recharges?waiting=mine"}, // its maker
 		{webtest.Manager, "cuts", "1", "/cutoffs?state=awaiting_manager"},
+		{webtest.Supervisor, "holds", "2", "/ledger/holds?waiting=mine"},
+		{webtest.Manager, "holds", "2", "/ledger/holds?waiting=mine"},
+		{webtest.OtherSupervisor, "holds", "0", "/ledger/holds?waiting=mine"},
+		{webtest.Supervisor, "plans", "0", "/payment-plans"},
+		{webtest.Manager, "plans", "0", "/payment-plans"},
 		{webtest.Manager, "escalated", "1", "/exceptions?overdue=1"},
 		{webtest.Administrator, "overdue", "1", "/exceptions?overdue=1"},
 		{webtest.Administrator, "lines", "2", "/gateways"},
