@@ -88,7 +88,7 @@ func (c BenchBilling) runs(ctx context.Context, temporal string, ours, theirs *s
 	go func() {
 		pool := devices.NewPool(devices.Config{Timeout: time.Second})
 		defer pool.Shutdown()
-		ended <- worker.Run(working, worker.Config{Temporal: flows.T, Store: ours, Pool: pool, Sender: &notify.Demo{}, Lines: &worker.Lines{Store: ours, Holder: "bench", Now: time.Now},
+		ended <- worker.Run(working, worker.Config{Temporal: flows.T, Store: ours, Pool: pool, Sender: &notify.Demo{Deliver: notify.Unheard}, Lines: &worker.Lines{Store: ours, Holder: "bench", Now: time.Now},
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	}()
 	err = bench.Runs{Store: ours, Temporal: flows.T, Copy: theirs, Accounts: c.Accounts, Log: log}.Measure(ctx, r)

@@ -105,7 +105,7 @@ func (c BenchSweep) sweeps(ctx context.Context, temporal string, s *store.Store,
 	ended := make(chan error, 1)
 	go func() {
 		defer pool.Shutdown()
-		ended <- worker.Run(working, worker.Config{Temporal: flows.T, Store: s, Pool: pool, Sender: &notify.Demo{}, Lines: &worker.Lines{Store: s, Holder: "bench", Now: time.Now},
+		ended <- worker.Run(working, worker.Config{Temporal: flows.T, Store: s, Pool: pool, Sender: &notify.Demo{Deliver: notify.Unheard}, Lines: &worker.Lines{Store: s, Holder: "bench", Now: time.Now},
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	}()
 	debug.FreeOSMemory() // of making the fleet, which a worker doesn't do
