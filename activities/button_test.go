@@ -172,3 +172,44 @@ func TestRestore_permissionsEnd(t *testing.T) {
 	require.Equal(t, billing.SupplyOff, sup.State)
 	g.intact()
 }
+
+// A meter that is open is dark, and its customer knows of no button, unless we have let it close: a stranger's permission, or a relay that opens by itself,
+// is its own trip, and supply is given back.
+func TestValidate_openWithoutOurPermissionIsDark(t *testing.T) {
+	ctx := context.Background()
+	g, meters := newButton(t, `{"supply": {"customer_closes": true}}`)
+	g.sql(`UPDATE sites SET policy = '{}'`)
+	require.Equal(t, store.RestoreVerified, g.pays(5000).State)
+	m := devices.Meter{Address: devices.Address{Gateway: "S1", HostPort: g.fleet.Addr("S1"), Link: devices.Link{Kind: devices.LinkTransparent}, Unit: 5}, Serial: serialButton, Profile: "sim-dlt645"}
+	_, err := g.supply.Pool.Trip(ctx, m)
+	require.NoError(t, err)
+	r, err := g.supply.Pool.AllowClosing(ctx, m)
+	require.NoError(t, err)
+	require.Equal(t, devices.SupplyAllowed, r.After.Supply)
+	require.Len(t, g.reading(meters, billing.DateOf(g.now, storetest.Zone).AddDays(1)), 1)
+	open, err := g.OpenRestores(ctx, g.Site)
+	require.NoError(t, err)
+	require.Len(t, open, 1)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: open[0]}).State)
+	require.Equal(t, "on", g.relay(serialButton))
+	g.intact()
+}
+
+// While a permission isn't proved, a person's order is carried out: the meter is closed directly, and the open permission is taken back.
+func TestRestore_aPersonNeedNotWaitForTheButton(t *testing.T) {
+	g, _ := newButton(t, `{"supply": {"customer_closes": true}}`)
+	_, err := g.fleet.Inject(simulator.Fault{Kind: simulator.FaultSilent, Gateway: "S1", On: "write", Times: 1})
+	require.NoError(t, err)
+	state := g.pays(5000)
+	require.Equal(t, store.RestoreUnknown, state.State)
+	id, err := g.OrderRestore(context.Background(), byTest, g.plain, "n", "she is in a wheelchair")
+	require.NoError(t, err)
+	require.Equal(t, state.RestoreID, id, "one restore at a time")
+	after := run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: id})
+	require.Equal(t, store.RestoreVerified, after.State)
+	require.Equal(t, state.Case, after.Replaced, "the case of the permission ends with it")
+	require.Equal(t, "on", g.relay(serialButton))
+	g.supplyIs(billing.SupplyOn)
+	require.Equal(t, 1, g.count(`SELECT count(*) FROM commands WHERE kind = 'allow_close' AND state = 'cancelled'`))
+	g.intact()
+}

@@ -329,7 +329,12 @@ func (v *validator) bandsPriced(id billing.TariffID) bool {
 // noteTrip notes a meter that is off though it should be on: that is a cut, and is judged as one. What is on record is no finding besides. A meter that
 // can't be ordered to give supply back stays one, unless it holds its own credit.
 func (v *validator) noteTrip(ctx context.Context, j *judged) error {
-	if j.reading == nil || commanded(j.conn) != billing.SupplyOn || supplyOf(j.reading.Supply) != billing.SupplyOff {
+	if j.reading == nil || commanded(j.conn) != billing.SupplyOn {
+		return nil
+	}
+	// Waiting for its button is what a meter does where we let it; any other that is open is off, and its customer can do nothing about most of its reasons.
+	read := supplyOf(j.reading.Supply)
+	if !read.Dark() || read == billing.SupplyAllowed && j.conn.Supply == billing.SupplyAllowed {
 		return nil
 	}
 	if j.conn.CreditMode != billing.CreditMeter && devices.CanDo(j.meter.Profile, devices.OrderClose, func(int) error { return errors.ErrUnsupported }) != nil {
@@ -344,14 +349,13 @@ func (v *validator) noteTrip(ctx context.Context, j *judged) error {
 	return err
 }
 
-// button notices a meter that its customer has closed, or may close, where we took it for something else.
+// button notices a meter that its customer was allowed to close, and has closed.
 func (v *validator) button(j judged) {
 	if j.reading == nil || j.conn.Account == "" {
 		return
 	}
-	read := supplyOf(j.reading.Supply)
-	if was := j.conn.Supply; read == billing.SupplyOn && was == billing.SupplyAllowed || read == billing.SupplyAllowed && was == billing.SupplyOn {
-		v.buttons = append(v.buttons, store.ButtonSeen{Account: j.conn.Account, Meter: j.meter.ID, Supply: read, SeenReal: j.reading.TakenReal, Refs: []string{string(v.cycle.ID)}})
+	if supplyOf(j.reading.Supply) == billing.SupplyOn && j.conn.Supply == billing.SupplyAllowed {
+		v.buttons = append(v.buttons, store.ButtonSeen{Account: j.conn.Account, Meter: j.meter.ID, SeenReal: j.reading.TakenReal, Refs: []string{string(v.cycle.ID)}})
 	}
 }
 

@@ -203,7 +203,7 @@ func orderOutcome(cmd store.Command, mode billing.CreditMode, judge store.Judge,
 	case errors.Is(err, errWouldTrip):
 		out.State = billing.CommandCancelled
 	// Some meters don't say why they stay open.
-	case cmd.Kind == billing.CommandClose && r.Sent && out.State == billing.CommandUnknown && r.After.Supply == devices.SupplyOff && !r.After.ForcedOff && usedUp(r.After, mode):
+	case cmd.Kind == billing.CommandClose && r.Sent && out.State == billing.CommandUnknown && billing.SupplyState(r.After.Supply).Dark() && !r.After.ForcedOff && usedUp(r.After, mode):
 		out.State, out.HeldOpen, out.Note = billing.CommandRefused, true, "the meter stays open, and its own credit is used up"
 	}
 	return out

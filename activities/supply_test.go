@@ -148,6 +148,28 @@ func TestReminder_endsUnderAnArrearsContract(t *testing.T) {
 	}
 }
 
+// Who was cut and is moved to an arrears contract gets supply back with the next charge: nobody stays cut for a balance under one.
+func TestRestore_underAnArrearsContract(t *testing.T) {
+	g, ref := due(t)
+	require.Equal(t, store.CutVerified, run[activities.CutState](g, g.supply.CutOff, ref).State)
+	day := billing.DateOf(g.now, storetest.Zone)
+	cycle := billing.CycleID("park/" + day.String())
+	_, err := g.Pool.Exec(t.Context(), `INSERT INTO cycles (id, site_id, day, freeze_at, window_end, state, opened_at) VALUES ($1, 'park', $2, $3, $3, 'closed', $3) ON CONFLICT DO NOTHING`,
+		cycle, day, day.Start(storetest.Zone))
+	require.NoError(t, err)
+	terms := store.Terms{Connect: 1, StillLow: func(b, _ billing.Money) bool { return b < 2000 }}
+	taken, err := g.TakeLowList(t.Context(), storetest.By, cycle, terms)
+	require.NoError(t, err)
+	require.Empty(t, taken.Restores, "the balance doesn't allow it")
+	g.Arrears(g.plain, day.String())
+	taken, err = g.TakeLowList(t.Context(), storetest.By, cycle, terms)
+	require.NoError(t, err)
+	require.Len(t, taken.Restores, 1)
+	require.Equal(t, store.RestoreVerified, run[activities.RestoreState](g, g.supply.RestoreSupply, activities.RestoreRef{RestoreID: taken.Restores[0]}).State)
+	require.Equal(t, "on", g.relay(serialPlatform))
+	g.intact()
+}
+
 func (g *grid) sql(statement string) {
 	g.t.Helper()
 	_, err := g.Pool.Exec(context.Background(), statement)

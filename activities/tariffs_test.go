@@ -269,6 +269,23 @@ func TestTariffs_overtakenWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// A correction of the version in force pushes nothing, so the change that began its day is what a meter that was silent is still owed.
+func TestTariffs_correctedPricesStillStand(t *testing.T) {
+	p := newPriced(t)
+	ref := p.published(bandsAt("2026-01-15", dearer...))
+	p.setNow(billing.MustDate("2026-01-15").Start(storetest.Zone))
+	run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, ref)
+	p.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 4})
+	require.Equal(t, 1, p.round(ref).Left)
+	p.sql(`SET session_replication_role = replica; INSERT INTO tariff_versions (tariff_id, from_day, number, version, published_at, correction_id)
+		SELECT tariff_id, from_day, number + 1, version, published_at, 'K1' FROM tariff_versions WHERE change_id IS NOT NULL; RESET session_replication_role`)
+	require.Equal(t, 1, p.round(ref).Left)
+	p.heal(simulator.FaultSilent, 4)
+	require.Zero(t, p.round(ref).Left)
+	require.Equal(t, billing.PushVerified, p.push(ref).State)
+	require.Equal(t, dearerE8, p.held())
+}
+
 // Another meter at the address gets no prices.
 func TestTariffs_wrongMeterIsNotWrittenTo(t *testing.T) {
 	p := newPriced(t)

@@ -107,9 +107,11 @@ func lineGroups(ctx workflow.Context, gateways []billing.GatewayID) (groups []ac
 	in := activities.LineHoldersInput{Gateways: gateways}
 	if holdersLocally(ctx) {
 		err = workflow.ExecuteLocalActivity(withLocalStore(ctx), lines.LineHolders, in).Get(ctx, &groups)
-	} else {
-		err = workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, in).Get(ctx, &groups)
-	}
+		if err == nil || ctx.Err() != nil {
+			return groups, err
+		}
+	} // a database that is away for longer is waited for
+	err = workflow.ExecuteActivity(withStore(ctx), lines.LineHolders, in).Get(ctx, &groups)
 	return groups, err
 }
 

@@ -137,7 +137,7 @@ func (s swept) wire(dead map[string]int, silent time.Duration) (longest time.Dur
 	return longest
 }
 
-// charged waits until what earlier cycles brought is charged, so that it doesn't go on beside a sweep.
+// charged waits until what earlier cycles brought is charged and given back, so that it doesn't go on beside a sweep.
 func (b Sweeps) charged(ctx context.Context) error {
 	rows, _ := b.Store.Pool.Query(ctx, `SELECT id FROM cycles WHERE site_id = $1`, b.Fleet.Site)
 	cycles, err := pgx.CollectRows(rows, pgx.RowTo[billing.CycleID])
@@ -149,7 +149,18 @@ func (b Sweeps) charged(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// The meters that were tripped for the measurement are found off, and given back.
+	for {
+		var open int
+		if err := b.Store.Pool.QueryRow(ctx, `SELECT count(*) FROM restores WHERE settled_at IS NULL`).Scan(&open); err != nil || open == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // sweep runs a reading cycle of the whole site through its workflow, once earlier ones are charged. during runs while the lines are

@@ -139,20 +139,18 @@ func consequences(ctx context.Context, tx *Tx, sup Supply, r Recharge, terms Ter
 }
 
 // owesRestore says whether supply that was cut for lack of credit, or is held on only because of it, is due back to the normal state.
-// What payment plans leave to be paid later counts as paid.
+// What payment plans leave to be paid later counts as paid. Under an arrears contract nobody stays cut for a balance, whatever it is.
 func owesRestore(ctx context.Context, tx *Tx, sup Supply, a Account, balance billing.Money, terms Terms) (bool, error) {
 	deferred, err := deferredOf(ctx, tx, a.ID)
 	if err != nil {
 		return false, err
 	}
 	balance += deferred
-	if balance <= a.CutLimit {
-		return false, nil
-	}
+	enough := balance > a.CutLimit
 	if sup.State != billing.SupplyOn && sup.State != billing.SupplyAllowed || sup.Wanted != billing.SupplyOn {
-		return sup.CutCause != CutByPerson && balance >= terms.Connect, nil
+		return sup.CutCause != CutByPerson && (enough && balance >= terms.Connect || !a.PrepaidContract), nil
 	}
-	if !sup.Guarded || sup.HeldBy != "" {
+	if !enough || !sup.Guarded || sup.HeldBy != "" {
 		return false, nil
 	}
 	daily, err := dailyCharge(ctx, tx, a.ID)

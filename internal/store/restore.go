@@ -19,6 +19,7 @@ type Restore struct {
 	CommandID   billing.CommandID
 	RequestedBy string
 	Reason      string
+	Direct      bool // somebody ordered it, or a trip showed it, while it was open already: no button is waited for
 	OpenedAt    time.Time
 	SettledAt   *time.Time
 }
@@ -32,7 +33,7 @@ const (
 	RestorePrevented = "prevented"
 )
 
-const selectRestore = `SELECT id, site_id, account_id, cause, state, coalesce(command_id, '') AS command_id, requested_by, reason, opened_at, settled_at FROM restores`
+const selectRestore = `SELECT id, site_id, account_id, cause, state, coalesce(command_id, '') AS command_id, requested_by, reason, direct, opened_at, settled_at FROM restores`
 
 // Ended says that nothing more will happen to the restore.
 func (r Restore) Ended() bool { return r.State != RestoreSending && r.State != RestoreUnknown }
@@ -52,8 +53,11 @@ func (r Restore) refs() []string {
 }
 
 // byButton says that the restore may be left to the customer's button: it follows from money alone.
-func (r Restore) byButton() bool {
-	kind := splitCause(r.Cause)[0]
+func (r Restore) byButton() bool { return !r.Direct && followsMoney(r.Cause) }
+
+// followsMoney says that a restore's cause is a payment or a balance.
+func followsMoney(cause string) bool {
+	kind := splitCause(cause)[0]
 	return kind == "recharge" || kind == "balance"
 }
 
@@ -81,10 +85,13 @@ func lockRestore(ctx context.Context, tx *Tx, id string) (Supply, Restore, error
 
 // openRestore opens a restore, or names the one that is open. The caller holds the lock of sup, and somebody must start its workflow.
 func openRestore(ctx context.Context, tx *Tx, sup Supply, cause, reason string) (string, error) {
-	var id string
-	err := tx.QueryRow(ctx, `SELECT id FROM restores WHERE cause = $1 OR (account_id = $2 AND state IN ('sending', 'unknown')) ORDER BY opened_at DESC LIMIT 1`, cause, sup.Account).Scan(&id)
-	if err == nil || err != pgx.ErrNoRows {
-		return id, err
+	rows, _ := tx.Query(ctx, selectRestore+` WHERE cause = $1 OR (account_id = $2 AND state IN ('sending', 'unknown')) ORDER BY opened_at DESC LIMIT 1`, cause, sup.Account)
+	there, err := optional[Restore](rows)
+	if err != nil {
+		return "", err
+	}
+	if there != nil {
+		return there.ID, closeDirectly(ctx, tx, *there, cause, reason)
 	}
 	r := Restore{Site: sup.Site, Account: sup.Account, Cause: cause, State: RestoreSending, RequestedBy: tx.Actor, Reason: reason}
 	err = tx.QueryRow(ctx, `INSERT INTO restores (id, site_id, account_id, cause, state, requested_by, reason, opened_at)
@@ -93,6 +100,17 @@ func openRestore(ctx context.Context, tx *Tx, sup Supply, cause, reason string) 
 		return "", err
 	}
 	return r.ID, tx.Journal(ctx, Entry{Site: r.Site, Kind: "restore", ID: r.ID, Event: "opened", To: r.State, Reason: reason, Refs: r.refs()})
+}
+
+// closeDirectly keeps an open restore from being left to the customer's button when another cause than money asks for it too.
+func closeDirectly(ctx context.Context, tx *Tx, r Restore, cause, reason string) error {
+	if r.Ended() || !r.byButton() || followsMoney(cause) {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `UPDATE restores SET direct = true WHERE id = $1`, r.ID); err != nil {
+		return err
+	}
+	return tx.Journal(ctx, Entry{Site: r.Site, Kind: "restore", ID: r.ID, Event: "direct", From: r.State, To: r.State, Reason: reason, Refs: append(r.refs(), cause)})
 }
 
 // OrderRestore opens a restore by a person's order. The nonce makes a double click one order.
@@ -130,11 +148,11 @@ func (s *Store) OpenRestoreOf(ctx context.Context, account billing.AccountID) (i
 	return id, trip, translate(err)
 }
 
-// openDueRestores opens what the balances of the cycle's site make due without any payment: supply back after a correction, the end
-// of a guard that isn't needed any more. It names all open restores that such a look opened.
+// openDueRestores opens what the balances of the cycle's site make due without any payment: supply back after a correction or when
+// the account's terms have become an arrears contract, the end of a guard that isn't needed any more. It names all open restores that such a look opened.
 func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleID, terms Terms) ([]string, error) {
 	rows, _ := s.Pool.Query(ctx, `SELECT s.account_id FROM supplies s JOIN cycles c ON c.site_id = s.site_id JOIN accounts a ON a.id = s.account_id JOIN balances b ON b.account_id = s.account_id
-		WHERE c.id = $1 AND b.balance_fen + deferred_fen(a.id) > a.cut_limit_fen AND (s.guarded OR s.state NOT IN ('on', 'allowed') OR s.wanted <> 'on')
+		WHERE c.id = $1 AND (s.guarded OR s.state NOT IN ('on', 'allowed') OR s.wanted <> 'on') AND (b.balance_fen + deferred_fen(a.id) > a.cut_limit_fen OR NOT account_prepaid_now(a.id))
 			AND NOT EXISTS (SELECT 1 FROM reminders n WHERE n.account_id = s.account_id AND n.state IN `+openReminderStates+` AND s.wanted = 'on') ORDER BY 1`, cycle)
 	accounts, err := pgx.CollectRows(rows, pgx.RowTo[billing.AccountID])
 	if err != nil {
@@ -159,7 +177,11 @@ func (s *Store) openDueRestores(ctx context.Context, by By, cycle billing.CycleI
 			if err != nil || !owed {
 				return err
 			}
-			id, err := openRestore(ctx, tx, sup, "balance/"+string(cycle)+"/"+string(account), "the balance allows it")
+			why := "the balance allows it"
+			if !a.PrepaidContract {
+				why = "nobody is cut under an arrears contract"
+			}
+			id, err := openRestore(ctx, tx, sup, "balance/"+string(cycle)+"/"+string(account), why)
 			opened = append(opened, id)
 			return err
 		})
@@ -231,7 +253,11 @@ func giveBack(ctx context.Context, tx *Tx, sup Supply, r Restore, last *Command,
 	switch {
 	case last == nil || !last.Open():
 	case last.Kind == billing.CommandClose && kind == billing.CommandKeepOn: // the other way round it gives supply back too, whatever the balance
-		if out.Replaced, err = replaceClose(ctx, tx, *last); err != nil {
+		if out.Replaced, err = replaceOrder(ctx, tx, *last, "the meter's own credit is used up: it is held on instead"); err != nil {
+			return err
+		}
+	case last.Kind == billing.CommandAllowClosing && kind != billing.CommandAllowClosing:
+		if out.Replaced, err = replaceOrder(ctx, tx, *last, "the meter is closed for the customer instead"); err != nil {
 			return err
 		}
 	default:
@@ -244,10 +270,10 @@ func giveBack(ctx context.Context, tx *Tx, sup Supply, r Restore, last *Command,
 	return markRestore(ctx, tx, sup, r, "restore/"+r.ID, kind, out)
 }
 
-// replaceClose ends an open close that the meter can't obey, with its case.
-func replaceClose(ctx context.Context, tx *Tx, c Command) (billing.CaseID, error) {
+// replaceOrder ends an open order in whose place another is made, with its case.
+func replaceOrder(ctx context.Context, tx *Tx, c Command, why string) (billing.CaseID, error) {
 	was := c.State
-	c.State, c.Error = billing.CommandCancelled, "the meter's own credit is used up: it is held on instead"
+	c.State, c.Error = billing.CommandCancelled, why
 	if err := saveCommand(ctx, tx, was, c, "cancelled"); err != nil {
 		return "", err
 	}

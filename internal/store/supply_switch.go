@@ -74,16 +74,16 @@ func (s *Store) SettleSwitch(ctx context.Context, by By, id billing.CommandID, o
 
 // trippedAtRelease notes that a meter reads off after its release though it should be on: that is its own trip, a cut like any other.
 func trippedAtRelease(ctx context.Context, tx *Tx, sup Supply, c Command, o *SwitchOutcome, terms Terms) (Supply, error) {
-	if c.Kind != billing.CommandRelease || o.Readback != string(billing.SupplyOff) || o.Judge == nil {
+	if c.Kind != billing.CommandRelease || !billing.SupplyState(o.Readback).Dark() || o.Judge == nil {
 		return sup, nil
 	}
 	noted, err := NoteOwnTrip(ctx, tx, OwnTrip{Account: c.Account, Meter: c.Meter, SeenReal: *o.ReadReal, PowerW: o.PowerW, CaseDue: terms.CaseDue, Refs: []string{string(c.ID)}}, o.Judge)
 	if err != nil || noted.Cutoff == "" {
 		return sup, err
 	}
-	o.Note = "the meter tripped by itself when it was released: cut " + noted.Cutoff
+	o.Note = fmt.Sprintf("the meter tripped by itself when it was released, which is cut %s", noted.Cutoff)
 	if noted.Restore != "" {
-		o.Note += ", and supply is given back by " + noted.Restore
+		o.Note += fmt.Sprintf("; restore %s gives supply back", noted.Restore)
 	}
 	return lockSupply(ctx, tx, c.Account)
 }
@@ -384,32 +384,27 @@ func nextCause(ctx context.Context, tx *Tx, cause string) (string, error) {
 	return fmt.Sprintf("%s/%d", cause, n+1), nil
 }
 
-// ButtonSeen is what a reading shows of a meter that closes by its customer's button.
+// ButtonSeen is a reading that shows a meter on which its customer was allowed to close.
 type ButtonSeen struct {
 	Account  billing.AccountID
 	Meter    billing.MeterID
-	Supply   billing.SupplyState // as read: on, or allowed
-	SeenReal time.Time           // real instant of the reading
-	Refs     []string            // the cycle, for instance
+	SeenReal time.Time // real instant of the reading
+	Refs     []string  // the cycle, for instance
 }
 
-// NoteButton records that a customer has closed the meter by its button, or that a meter allows closing which was taken to be on. Nothing changes while an
-// order is out, or when it is known already.
+// NoteButton records that a customer has closed the meter by its button. Nothing changes while an order is out, or when it is known already.
 func (s *Store) NoteButton(ctx context.Context, by By, b ButtonSeen) error {
 	return s.Change(ctx, by, func(tx *Tx) error {
 		sup, err := lockSupply(ctx, tx, b.Account)
 		if err != nil {
 			return err
 		}
-		event := map[[2]billing.SupplyState]string{
-			{billing.SupplyAllowed, billing.SupplyOn}: "closed_by_button", {billing.SupplyOn, billing.SupplyAllowed}: "closing_allowed_seen",
-		}[[2]billing.SupplyState{sup.State, b.Supply}]
-		if event == "" || sup.CommandID != "" || sup.Wanted != billing.SupplyOn {
+		if sup.State != billing.SupplyAllowed || sup.CommandID != "" || sup.Wanted != billing.SupplyOn {
 			return nil
 		}
 		was := sup
-		sup.State = b.Supply
-		return saveSupply(ctx, tx, was, sup, event, append([]string{string(b.Meter)}, b.Refs...), map[string]any{"seen_real": b.SeenReal})
+		sup.State = billing.SupplyOn
+		return saveSupply(ctx, tx, was, sup, "closed_by_button", append([]string{string(b.Meter)}, b.Refs...), map[string]any{"seen_real": b.SeenReal})
 	})
 }
 

@@ -41,7 +41,7 @@ var events = map[string]string{
 	"allow_close_unknown":   locale.Key("event.allow_close_unknown"),
 	"allow_close_verified":  locale.Key("event.allow_close_verified"),
 	"closed_by_button":      locale.Key("event.closed_by_button"),
-	"closing_allowed_seen":  locale.Key("event.closing_allowed_seen"),
+	"direct":                locale.Key("event.direct"),
 	"close_sending":         locale.Key("event.close_sending"),
 	"close_unknown":         locale.Key("event.close_unknown"),
 	"close_verified":        locale.Key("event.close_verified"),
