@@ -46,7 +46,8 @@ func priceLags(ctx context.Context, s *store.Store, readings map[billing.MeterID
 		var sum priceLag
 		for i, p := range writes[m.ID] {
 			until := readings[m.ID].Registers
-			if p.Registers == nil {
+			if p.Registers == nil || p.Lost() {
+				p.Registers = nil
 				until = nextHeld(writes[m.ID][i+1:], opening, until)
 			}
 			lag := lagOf(p, opening[store.MeterAt{Meter: m.ID, At: p.DueAt.UTC()}].Registers, until, m)
@@ -57,12 +58,12 @@ func priceLags(ctx context.Context, s *store.Store, readings map[billing.MeterID
 	return lags, err
 }
 
-// nextHeld are the registers up to which prices that never left for the meter were owed: those at which it got the ones of a later push, whose own
+// nextHeld are the registers up to which prices that never reached the meter were owed: those at which it got the ones of a later push, whose own
 // lag counts from the prices that were owed; now when there is none.
 func nextHeld(later []store.TariffPush, opening map[store.MeterAt]store.Reading, now billing.Registers) billing.Registers {
 	for _, p := range later {
 		switch {
-		case p.State != billing.PushVerified:
+		case !p.Held():
 		case p.Registers != nil:
 			return p.Registers
 		default: // held since their first day, as it counts for lagOf
@@ -77,7 +78,7 @@ func nextHeld(later []store.TariffPush, opening map[store.MeterAt]store.Reading,
 func lagOf(p store.TariffPush, start, now billing.Registers, m store.Meter) priceLag {
 	until := now
 	switch {
-	case p.Registers != nil && p.State == billing.PushVerified:
+	case p.Registers != nil && p.Held():
 		until = p.Registers
 	case p.Registers != nil:
 		return priceLag{unknown: true} // it may have arrived

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meterflow/meterflow/activities"
+	"github.com/meterflow/meterflow/devices"
 	"github.com/meterflow/meterflow/devices/simulator"
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/store/storetest"
@@ -88,6 +89,48 @@ func TestTariffs_overtakenPricesAreNoDrift(t *testing.T) {
 			var balance int64
 			require.NoError(t, p.Store.Pool.QueryRow(context.Background(), `SELECT balance_fen FROM balances WHERE account_id = $1`, p.other).Scan(&balance))
 			require.Greater(t, p.state().RemainingFen-balance, int64(200), "or this test proves nothing")
+		})
+	}
+}
+
+// Prices that left for the meter and were never proved, until others came: when those are about to be written, the meter's own prices say whether the former
+// had arrived. From then on its credit is checked again, to the fen in both cases.
+func TestTariffs_doubtEndsWithTheNextPrices(t *testing.T) {
+	for name, arrives := range map[string]bool{"arrived": true, "lost": false} {
+		t.Run(name, func(t *testing.T) {
+			p, m, r := newLagging(t)
+			silent := simulator.Fault{Kind: simulator.FaultSilent, Unit: 4}
+			if !arrives {
+				p.fault(simulator.Fault{Kind: simulator.FaultSilent, Unit: 4, On: "write", Times: 1})
+			}
+			p.tariffs.Pool.OnPoint = func(point string) {
+				if point == devices.PointPricesSent && p.now.Day() == 15 {
+					p.fault(silent)
+				}
+			}
+			first, second := p.published(bandsAt("2026-01-15", "2.4", "2.4", "2.4", "2.4", "2.4")), p.published(bandsAt("2026-01-16", dearer...))
+			require.Empty(t, p.live(m, r, "2026-01-13"))
+			require.Empty(t, p.live(m, r, "2026-01-14"))
+			p.setNow(billing.MustDate("2026-01-15").Start(storetest.Zone))
+			run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, first)
+			require.Empty(t, p.live(m, r, "2026-01-15"))
+			p.setNow(p.now.Add(10 * time.Hour))
+			require.Equal(t, 1, p.round(first).Left)
+			require.NotNil(t, p.push(first).Registers)
+			p.heal(simulator.FaultSilent, 4)
+			p.setNow(billing.MustDate("2026-01-16").Start(storetest.Zone))
+			run[activities.TariffBegun](p.grid, p.tariffs.BeginTariff, second)
+			require.Empty(t, p.live(m, r, "2026-01-16"))
+			p.setNow(p.now.Add(10 * time.Hour))
+			require.Zero(t, p.round(second).Left)
+			require.Zero(t, p.round(first).Left)
+			require.Equal(t, billing.PushOvertaken, p.push(first).State)
+			require.Equal(t, arrives, *p.push(first).Arrived)
+			for _, day := range []string{"2026-01-17", "2026-01-18"} {
+				require.Empty(t, p.live(m, r, day), day)
+			}
+			p.sql(`UPDATE tariff_pushes SET old_prices = prices`)
+			require.Len(t, p.live(m, r, "2026-01-19"), 1, "what nothing explains is found")
 		})
 	}
 }

@@ -113,6 +113,8 @@ func (a *Tariffs) pushOne(ctx context.Context, p store.TariffPush) (store.PushOu
 	o := store.PushOutcome{Verified: err == nil && result.Outcome == devices.OutcomeVerified, Error: result.Note}
 	if err != nil {
 		o.Error = reachedNever + err.Error()
+	} else {
+		o.Before = result.Before[:]
 	}
 	if result.Sent {
 		o.Frames = frames(result.Frames)

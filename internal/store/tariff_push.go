@@ -30,16 +30,25 @@ type TariffPush struct {
 	SentAt    *time.Time // business instant of the write; nil when none left for the meter
 	SentReal  *time.Time
 	Registers billing.Registers // what the meter showed just before the write; nil like SentAt
+	Arrived   *bool             // of one that was sent and not proved: whether the meter was found to hold its prices before later ones were written
 	Frames    json.RawMessage
 	SettledAt *time.Time
 	Case      *billing.CaseID `db:"case_id"`
 }
 
 const pushColumns = `p.id, p.change_id, p.meter_id, p.account_id, p.site_id, p.gateway_id, p.state, p.due_at, p.old_prices, p.prices, p.attempts, p.error,
-	p.sent_at, p.sent_real, p.registers, p.frames, p.settled_at, p.case_id`
+	p.sent_at, p.sent_real, p.registers, p.arrived, p.frames, p.settled_at, p.case_id`
 
 // openPush is billing.PushState.Open in SQL.
 const openPush = `(state <> 'verified' AND state <> 'overtaken')`
+
+// Held says that the meter is known to have held the prices from the write on.
+func (p TariffPush) Held() bool {
+	return p.State == billing.PushVerified || p.Arrived != nil && *p.Arrived
+}
+
+// Lost says that the prices were sent, and that the meter is known not to have got them.
+func (p TariffPush) Lost() bool { return p.Arrived != nil && !*p.Arrived }
 
 func (p TariffPush) refs() []string {
 	return []string{string(p.Change), string(p.Meter), string(p.Account)}
@@ -182,6 +191,7 @@ type PushOutcome struct {
 	Verified  bool
 	Overtaken bool // other prices are in force: nothing was sent, and nothing will be
 	Error     string
+	Before    []int64 // the prices that the meter held before this attempt, yuan × 10^8; nil when they were not read
 	Frames    json.RawMessage
 }
 
@@ -208,8 +218,15 @@ func (s *Store) SettlePush(ctx context.Context, by By, id string, round int, o P
 			return err
 		}
 		if err := tx.Journal(ctx, Entry{Site: p.Site, Kind: "price_push", ID: id, Event: event, From: string(p.State), To: string(to), Refs: p.refs(), Reason: o.Error,
-			Data: map[string]any{"attempt": round}}); err != nil {
+			Data: map[string]any{"attempt": round, "before": o.Before}}); err != nil {
 			return err
+		}
+		if o.Before != nil {
+			_, err := tx.Exec(ctx, `UPDATE tariff_pushes SET arrived = (prices = $3::bigint[]) WHERE meter_id = $1 AND id <> $2 AND due_at < $4 AND registers IS NOT NULL AND state <> 'verified' AND arrived IS NULL`,
+				p.Meter, id, o.Before, p.DueAt)
+			if err != nil {
+				return err
+			}
 		}
 		if to.Open() || p.Case == nil {
 			return nil
