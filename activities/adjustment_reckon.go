@@ -382,7 +382,12 @@ func (r *reckoning) fill(bills []store.Bill, adjusted rating.Adjustment) error {
 	o := &r.out
 	o.Registered, o.Difference, o.TotalFen = adjusted.Registered, adjusted.Difference, adjusted.Total
 	rests := addParts(o, bills, adjusted)
-	text, err := json.Marshal([]any{o.Fault, o.Test, o.FromAt.UTC(), o.ToAt.UTC(), o.Opening, o.Closing, o.NormalBill, o.Registered, o.Difference, o.TotalFen, o.NextFrom, rests, o.Lines})
+	return seal(o, o.Fault, o.Test, o.FromAt.UTC(), o.ToAt.UTC(), o.Opening, o.Closing, o.NormalBill, o.Registered, o.Difference, o.TotalFen, o.NextFrom, rests, o.Lines)
+}
+
+// seal puts an adjustment under a digest of what it rests on and comes to.
+func seal(o *store.NewAdjustment, facts ...any) error {
+	text, err := json.Marshal(facts)
 	sum := sha256.Sum256(text)
 	o.Digest = sum[:]
 	return err

@@ -2,8 +2,6 @@ package activities
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 
 	"github.com/meterflow/meterflow/internal/billing"
 	"github.com/meterflow/meterflow/internal/rating"
@@ -13,7 +11,7 @@ import (
 // undo works out what takes a booked adjustment back: its own lines the other way round, and what its true use changed since in the steps of bills
 // that were issued after it. It only reads.
 func (a *Adjusting) undo(ctx context.Context, id billing.AdjustmentID) (store.NewAdjustment, error) {
-	first, err := a.undoable(ctx, id)
+	first, booked, err := a.undoable(ctx, id)
 	if err != nil {
 		return store.NewAdjustment{}, err
 	}
@@ -34,36 +32,37 @@ func (a *Adjusting) undo(ctx context.Context, id billing.AdjustmentID) (store.Ne
 	for i, l := range n.Lines {
 		n.Lines[i].BilledQuantity, n.Lines[i].TrueQuantity, n.Lines[i].BilledFen, n.Lines[i].TrueFen = l.TrueQuantity, l.BilledQuantity, l.TrueFen, l.BilledFen
 	}
-	return n, a.undoSteps(ctx, &n)
+	return n, a.undoSteps(ctx, &n, booked)
 }
 
-// undoable reads an adjustment that can be taken back: a booked one, once, and the newest of its account, because a later one goes on where it stood.
-func (a *Adjusting) undoable(ctx context.Context, id billing.AdjustmentID) (store.Adjustment, error) {
+// undoable reads an adjustment that can be taken back: a booked one, once, and the newest of its account, because a later one goes on where it
+// stood; and all that are booked of that account.
+func (a *Adjusting) undoable(ctx context.Context, id billing.AdjustmentID) (store.Adjustment, []store.Adjustment, error) {
 	first, err := a.Store.Adjustment(ctx, id)
 	switch {
 	case err != nil:
-		return first, err
+		return first, nil, err
 	case first.Undoes != "":
-		return first, billing.Errorf(billing.CodeBlocked, "adjustment %s undoes another one itself: enter the fault again instead", id)
+		return first, nil, billing.Errorf(billing.CodeBlocked, "adjustment %s undoes another one itself: enter the fault again instead", id)
 	case first.State != billing.AdjustmentBooked:
-		return first, billing.Errorf(billing.CodeBlocked, "adjustment %s isn't booked: there is nothing to undo; withdraw or reject it instead", id)
+		return first, nil, billing.Errorf(billing.CodeBlocked, "adjustment %s isn't booked: there is nothing to undo; withdraw or reject it instead", id)
 	case first.UndoneBy != "":
-		return first, store.UndoneAlready(first)
+		return first, nil, store.UndoneAlready(first)
 	}
 	booked, err := a.Store.BookedAdjustments(ctx, first.Account)
 	if err != nil {
-		return first, err
+		return first, nil, err
 	}
 	for i := len(booked) - 1; i >= 0 && booked[i].ID != id; i-- {
 		if booked[i].Undoes == "" && booked[i].UndoneBy == "" {
-			return first, billing.Errorf(billing.CodeBlocked, "adjustment %s was booked after it and goes on where it stood: undo that one first", booked[i].ID)
+			return first, nil, billing.Errorf(billing.CodeBlocked, "adjustment %s was booked after it and goes on where it stood: undo that one first", booked[i].ID)
 		}
 	}
-	return first, nil
+	return first, booked, nil
 }
 
 // undoSteps adds the bills that were issued since and count the true use toward their steps, under a digest of it all.
-func (a *Adjusting) undoSteps(ctx context.Context, n *store.NewAdjustment) error {
+func (a *Adjusting) undoSteps(ctx context.Context, n *store.NewAdjustment, booked []store.Adjustment) error {
 	counted, err := a.undone(ctx, n.Adjustment)
 	if err != nil {
 		return err
@@ -77,10 +76,6 @@ func (a *Adjusting) undoSteps(ctx context.Context, n *store.NewAdjustment) error
 			return billing.Errorf(billing.CodeBlocked, "bill %s is %s: it counts what adjustment %s changed; undo it when the bill is issued", b.ID, b.State, n.Undoes)
 		}
 		n.NextFrom = b.PeriodTo
-	}
-	booked, err := a.Store.BookedAdjustments(ctx, n.Account)
-	if err != nil {
-		return err
 	}
 	before, err := a.adjustedBefore(ctx, booked)
 	if err != nil {
@@ -98,8 +93,5 @@ func (a *Adjusting) undoSteps(ctx context.Context, n *store.NewAdjustment) error
 		return err
 	}
 	rests := addParts(n, bills, since)
-	text, err := json.Marshal([]any{n.Undoes, n.TotalFen, n.NextFrom, rests, n.Lines})
-	sum := sha256.Sum256(text)
-	n.Digest = sum[:]
-	return err
+	return seal(n, n.Undoes, n.TotalFen, n.NextFrom, rests, n.Lines)
 }

@@ -436,15 +436,11 @@ func (a *Correcting) checkPrice(ctx context.Context, c *billing.PriceCorrection,
 }
 
 func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *checked) error {
-	account, err := a.Store.Account(ctx, c.Account)
+	account, site, err := a.aboutAccount(ctx, c.Account, k)
 	if err != nil {
 		return err
 	}
-	site, err := a.Store.Site(ctx, account.Site)
-	if err != nil {
-		return err
-	}
-	k.account, k.sites, k.subject, k.fromAt = account.ID, []billing.SiteID{account.Site}, string(account.ID), c.From.Start(site.Zone)
+	k.fromAt = c.From.Start(site.Zone)
 	t, err := a.Store.Tariff(ctx, c.Tariff)
 	switch {
 	case billing.CodeOf(err) == billing.CodeNotFound:
@@ -488,16 +484,23 @@ func (a *Correcting) checkTerms(ctx context.Context, c *billing.TermsChange, k *
 	return nil
 }
 
-func (a *Correcting) checkQuantity(ctx context.Context, c *billing.QuantityChange, k *checked) error {
-	account, err := a.Store.Account(ctx, c.Account)
+// aboutAccount reads the account that a correction is about, with its site, and notes that it is.
+func (a *Correcting) aboutAccount(ctx context.Context, id billing.AccountID, k *checked) (store.Account, store.Site, error) {
+	account, err := a.Store.Account(ctx, id)
 	if err != nil {
-		return err
+		return account, store.Site{}, err
 	}
+	k.account, k.sites, k.subject = account.ID, []billing.SiteID{account.Site}, string(account.ID)
 	site, err := a.Store.Site(ctx, account.Site)
+	return account, site, err
+}
+
+func (a *Correcting) checkQuantity(ctx context.Context, c *billing.QuantityChange, k *checked) error {
+	account, site, err := a.aboutAccount(ctx, c.Account, k)
 	if err != nil {
 		return err
 	}
-	k.account, k.sites, k.subject, k.fromAt = account.ID, []billing.SiteID{account.Site}, string(account.ID), c.Month.Start(site.Zone)
+	k.fromAt = c.Month.Start(site.Zone)
 	switch {
 	case c.Month.Day() != 1:
 		return billing.Errorf(billing.CodeInvalidInput, "A quantity belongs to a whole month, not to %s.", c.Month)
@@ -522,15 +525,11 @@ func (a *Correcting) checkQuantity(ctx context.Context, c *billing.QuantityChang
 const maxCarryOver = 1_000_000_000_000
 
 func (a *Correcting) checkCarryOver(ctx context.Context, c *billing.CarryOverChange, k *checked) error {
-	account, err := a.Store.Account(ctx, c.Account)
+	account, site, err := a.aboutAccount(ctx, c.Account, k)
 	if err != nil {
 		return err
 	}
-	site, err := a.Store.Site(ctx, account.Site)
-	if err != nil {
-		return err
-	}
-	k.account, k.sites, k.subject, k.fromAt = account.ID, []billing.SiteID{account.Site}, string(account.ID), account.OpenedOn.Start(site.Zone)
+	k.fromAt = account.OpenedOn.Start(site.Zone)
 	switch {
 	case c.Use < 0 || c.Use > maxCarryOver:
 		return billing.Errorf(billing.CodeInvalidInput, "The use before account %s was opened can't be %s %s: enter what the former system's bills of that year come to.",

@@ -351,10 +351,7 @@ func (v *validator) noteTrip(ctx context.Context, j *judged) error {
 
 // button notices a meter that its customer was allowed to close, and has closed.
 func (v *validator) button(j judged) {
-	if j.reading == nil || j.conn.Account == "" {
-		return
-	}
-	if supplyOf(j.reading.Supply) == billing.SupplyOn && j.conn.Supply == billing.SupplyAllowed {
+	if j.reading != nil && supplyOf(j.reading.Supply) == billing.SupplyOn && j.conn.Supply == billing.SupplyAllowed {
 		v.buttons = append(v.buttons, store.ButtonSeen{Account: j.conn.Account, Meter: j.meter.ID, SeenReal: j.reading.TakenReal, Refs: []string{string(v.cycle.ID)}})
 	}
 }
